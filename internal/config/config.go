@@ -1,0 +1,92 @@
+// Package config holds what an installation of Octobot can be told, where it
+// is read from, and what is allowed.
+package config
+
+import "time"
+
+// Config is the whole configuration of a daemon. [Default] gives the values of
+// what nobody set; a provider takes a zero value too.
+type Config struct {
+	DataDir string // holds octobot.sock and octobot.db
+	// Instance is the installation's ID. It comes from the store, never from a
+	// flag or a file; empty means "default".
+	Instance string
+
+	Runtime   string // "docker" or "mock"
+	Docker    Docker
+	Defaults  Defaults
+	BindRoots []string // host directories below which the API may bind-mount
+
+	DatabaseURL string // PostgreSQL; empty for SQLite in DataDir
+
+	Listen  string // TCP address, empty for none
+	TLSCert string
+	TLSKey  string
+	// AllowedHosts are further Host and Origin names under which the API is reached.
+	AllowedHosts []string
+
+	LogLevel  string // debug, info, warn, error
+	LogFormat string // text, json
+
+	Reconcile Reconcile
+	Limits    Limits
+}
+
+// Docker says how the Docker provider reaches and uses its engine.
+type Docker struct {
+	// Host is the engine's address; empty to look where the docker CLI and
+	// the well-known sockets are.
+	Host string
+	// PublishAddress is the host address of published ports; empty for 127.0.0.1.
+	PublishAddress string
+	// Network is the network that sessions join; empty for one that the provider makes for the
+	// instance, without traffic between containers.
+	Network string
+	// LogMaxSize and LogMaxFiles cap each container's log; zero for 10 MiB and 3.
+	LogMaxSize  int64
+	LogMaxFiles int
+}
+
+// Defaults are what a session gets where it does not say otherwise.
+type Defaults struct {
+	Image   string  // octobot/session:latest
+	CPUs    float64 // zero: no limit
+	Memory  int64   // bytes; zero: no limit
+	PIDs    int64   // zero: 4096
+	Runtime string  // OCI runtime; empty: the engine's
+
+	IdleTimeout time.Duration // zero: none
+	MaxAge      time.Duration // zero: none
+	OnExpire    string        // stop or close
+}
+
+// Reconcile says when sessions and containers are compared.
+type Reconcile struct {
+	Interval time.Duration // between passes
+	Grace    time.Duration // how old an unknown container must be before it may be removed
+	// Retention is how long closed sessions are remembered.
+	Retention time.Duration
+}
+
+// Limits bound what the daemon takes on.
+type Limits struct {
+	Creates     int           // creates and starts at once
+	CallTimeout time.Duration // for one call to the engine, pulls and commands apart
+	MaxBody     int64         // bytes of a request's body
+	MaxExecTime time.Duration // of a command through the API; zero: none
+	Shutdown    time.Duration // for the whole of an orderly shutdown
+}
+
+// Default returns the configuration of an installation that was told nothing,
+// but for DataDir.
+func Default() Config {
+	return Config{
+		Runtime:   "docker",
+		Defaults:  Defaults{Image: "octobot/session:latest", PIDs: 4096, OnExpire: "stop"},
+		Listen:    "127.0.0.1:7080",
+		LogLevel:  "info",
+		LogFormat: "text",
+		Reconcile: Reconcile{Interval: 30 * time.Second, Grace: 2 * time.Minute, Retention: 7 * 24 * time.Hour},
+		Limits:    Limits{Creates: 16, CallTimeout: 30 * time.Second, MaxBody: 8 << 20, Shutdown: 20 * time.Second},
+	}
+}

@@ -1,0 +1,97 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// The classes of errors that a [Runtime] returns. Each error has one of them,
+// or is the ctx's own error; errors.Is finds it.
+var (
+	// ErrContainerNotFound: the engine answered that the session has no container.
+	ErrContainerNotFound = errors.New("container not found")
+	// ErrContainerStopped: the container exists and does not run.
+	ErrContainerStopped = errors.New("container is stopped")
+	// ErrExecFailed: the command could not be started.
+	ErrExecFailed = errors.New("exec failed")
+	// ErrContainerExists: the session has a container already.
+	ErrContainerExists = errors.New("container already exists")
+	// ErrInvalidArgument: the call was refused before the engine was asked, or
+	// the engine refused its arguments.
+	ErrInvalidArgument = errors.New("invalid argument")
+	// ErrImageNotFound: neither the engine nor the registry has the image, or
+	// the registry refused to say.
+	ErrImageNotFound = errors.New("image not found")
+	// ErrPortTaken: a host port that was asked for is in use.
+	ErrPortTaken = errors.New("port is taken")
+	// ErrUnavailable: the engine did not answer, or failed. Nothing is known
+	// about the container; above all not that it is gone.
+	ErrUnavailable = errors.New("engine unavailable")
+	// ErrUnsupported: the engine can't do that.
+	ErrUnsupported = errors.New("not supported")
+	// ErrClosed: the runtime was closed.
+	ErrClosed = errors.New("runtime is closed")
+	// ErrPathNotFound: a path inside the container does not exist or can't be used
+	// for what was asked; see [Copier].
+	ErrPathNotFound = errors.New("path not found")
+)
+
+var classes = []error{
+	ErrContainerNotFound, ErrContainerStopped, ErrExecFailed, ErrContainerExists,
+	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
+	ErrUnsupported, ErrClosed, ErrPathNotFound,
+	context.Canceled, context.DeadlineExceeded,
+}
+
+// ClassOf returns the class of an error that came from a [Runtime]: one of this
+// package's, context.Canceled or context.DeadlineExceeded. Where an error wraps several,
+// the outermost [Error] decides. An error without a class gives nil.
+func ClassOf(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Class != nil {
+		return e.Class
+	}
+	for _, c := range classes {
+		if errors.Is(err, c) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Classes returns every class that [ClassOf] can give.
+func Classes() []error { return append([]error(nil), classes...) }
+
+// Error is an error of a [Runtime]: what was done, to which session, what class of
+// trouble came of it, and the details.
+type Error struct {
+	Op        string // the method in lower case: "create", "exec"
+	SessionID string // empty where the operation is about no one session
+	Class     error  // one of the classes
+	// Detail says more in words made for the user; may be empty. It never holds an error
+	// of an engine's SDK, only its text.
+	Detail string
+}
+
+// Error gives: create session "demo": image not found: no such image: foo:latest.
+func (e *Error) Error() string {
+	s := e.Op
+	if e.SessionID != "" {
+		s += fmt.Sprintf(" session %q", e.SessionID)
+	}
+	s += ": " + e.Class.Error()
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+// Unwrap gives the class.
+func (e *Error) Unwrap() error { return e.Class }
+
+// Errorf makes an [Error] whose detail is formatted. Arguments are
+// rendered as text: what they wrap does not cross the seam.
+func Errorf(op, sessionID string, class error, format string, args ...any) error {
+	return &Error{Op: op, SessionID: sessionID, Class: class, Detail: fmt.Sprintf(format, args...)}
+}
