@@ -1,0 +1,81 @@
+// Package postgres keeps sessions in a PostgreSQL database.
+//
+// A call returns when the server has committed, and is as durable as the
+// server's synchronous_commit makes that; the default, on, keeps the promise.
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/octobot-run/octobot/internal/store/sqlstore"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// What holds where the URL does not say otherwise.
+const (
+	connectTimeout   = 5 * time.Second // connect_timeout
+	statementTimeout = "30s"           // statement_timeout: the server's own, for a client that is gone
+)
+
+// Open opens the store in the database at url, which may set pool_max_conns,
+// connect_timeout and statement_timeout among PostgreSQL's other parameters.
+// Several processes may open a new database at once: one migrates it.
+//
+// The store outlives outages of its server. A call fails when it meets a
+// connection that has just broken, or when its context ends while the server is
+// silent; later calls connect anew.
+func Open(ctx context.Context, url string) (*sqlstore.Store, error) {
+	store, err := open(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("open the PostgreSQL store: %w", err)
+	}
+	return store, nil
+}
+
+func open(ctx context.Context, url string) (*sqlstore.Store, error) {
+	config, err := pgxpool.ParseConfig(url) // its errors leave the password out
+	if err != nil {
+		return nil, err
+	}
+	conn := config.ConnConfig
+	if conn.ConnectTimeout == 0 {
+		conn.ConnectTimeout = connectTimeout
+	}
+	for name, value := range map[string]string{
+		"application_name":  "octobot",
+		"statement_timeout": statementTimeout,
+	} {
+		if _, ok := conn.RuntimeParams[name]; !ok {
+			conn.RuntimeParams[name] = value
+		}
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	// Asked every second, for up to a minute.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+	if err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDB(*conn)
+	db.SetMaxOpenConns(int(config.MaxConns))
+	db.SetMaxIdleConns(int(config.MaxConns))
+	db.SetConnMaxIdleTime(config.MaxConnIdleTime)
+	db.SetConnMaxLifetime(config.MaxConnLifetime)
+	return sqlstore.Open(ctx, sqlstore.Database{
+		Read: db, Write: db,
+		Migrations: sqlstore.Migrations{Dialect: goose.DialectPostgres, Files: files, Locker: locker},
+	})
+}

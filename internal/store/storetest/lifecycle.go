@@ -1,0 +1,249 @@
+package storetest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/session"
+)
+
+var lifecycleTests = map[string]func(*testing.T, Database){
+	"reopen":          testReopen,
+	"cancelled calls": on(testCancelled),
+	"cancelled later": on(testCancelledLater),
+	"close":           testClose,
+	"ping":            on(testPing),
+	"killed":          testKilled,
+}
+
+func testReopen(t *testing.T, d Database) {
+	s := d.open(t)
+	instance, err := s.Instance(t.Context())
+	if err != nil || instance == "" {
+		t.Fatalf("instance %q, %v", instance, err)
+	}
+	want := create(t, s, full())
+	token := session.Token{Name: "t", Hash: []byte{1}, CreatedAt: start}
+	if err := s.CreateToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+
+	s = d.open(t)
+	if again, err := s.Instance(t.Context()); again != instance || err != nil {
+		t.Errorf("instance %q, %v; was %q", again, err, instance)
+	}
+	if got := get(t, s, want.ID); !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v, want\n%+v", got, want)
+	}
+	if got, err := s.TokenByHash(t.Context(), token.Hash); err != nil || !reflect.DeepEqual(got, token) {
+		t.Errorf("got %+v, %v; want %+v", got, err, token)
+	}
+}
+
+// calls are all of the contract's that talk to the database.
+func calls(s session.Store) map[string]func(context.Context) error {
+	token := session.Token{Name: "new", Hash: []byte{2}, CreatedAt: start}
+	return map[string]func(context.Context) error{
+		"Instance": func(ctx context.Context) error { _, err := s.Instance(ctx); return err },
+		"CreateSession": func(ctx context.Context) error {
+			_, err := s.CreateSession(ctx, session.Session{ID: "new"})
+			return err
+		},
+		"GetSession": func(ctx context.Context) error { _, err := s.GetSession(ctx, "a"); return err },
+		"UpdateSession": func(ctx context.Context) error {
+			_, err := s.UpdateSession(ctx, session.Session{ID: "a", Version: 1})
+			return err
+		},
+		"TouchSessions": func(ctx context.Context) error { return s.TouchSessions(ctx, map[string]time.Time{"a": start}) },
+		"ListSessions":  func(ctx context.Context) error { _, err := s.ListSessions(ctx, session.Filter{}); return err },
+		"AllSessions":   func(ctx context.Context) error { _, err := s.AllSessions(ctx); return err },
+		"Allotted":      func(ctx context.Context) error { _, err := s.Allotted(ctx, "x:1"); return err },
+		"PruneSessions": func(ctx context.Context) error { _, err := s.PruneSessions(ctx, start.Add(time.Hour)); return err },
+		"CreateToken":   func(ctx context.Context) error { return s.CreateToken(ctx, token) },
+		"TokenByHash":   func(ctx context.Context) error { _, err := s.TokenByHash(ctx, []byte{1}); return err },
+		"ListTokens":    func(ctx context.Context) error { _, err := s.ListTokens(ctx); return err },
+		"DeleteToken":   func(ctx context.Context) error { return s.DeleteToken(ctx, "t") },
+		"Ping":          s.Ping,
+	}
+}
+
+func testCancelled(t *testing.T, s session.Store) {
+	before := create(t, s, session.Session{ID: "a", ClosedAt: start})
+	if err := s.CreateToken(t.Context(), session.Token{Name: "t", Hash: []byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls(s) {
+		err := call(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		wantFailure(t, err)
+	}
+	all, err := s.AllSessions(t.Context())
+	if err != nil || len(all) != 1 || !reflect.DeepEqual(all[0], before) {
+		t.Errorf("left are %+v, %v; want %+v", all, err, before)
+	}
+	if tokens, err := s.ListTokens(t.Context()); err != nil || len(tokens) != 1 {
+		t.Errorf("left are %+v, %v", tokens, err)
+	}
+}
+
+// Whenever the context ends, the store is as good as before, and a call that
+// reported success has happened.
+func testCancelledLater(t *testing.T, s session.Store) {
+	for i := range 200 {
+		id := fmt.Sprint(i)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+		_, err := s.CreateSession(ctx, session.Session{ID: id, CreatedAt: start})
+		cancel()
+		if err != nil {
+			wantFailure(t, err)
+			wantError(t, err, context.DeadlineExceeded)
+			continue
+		}
+		get(t, s, id)
+	}
+	create(t, s, session.Session{ID: "after", CreatedAt: start})
+}
+
+func testClose(t *testing.T, d Database) {
+	s, err := d.Open(t.Context(), d.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				if _, err := s.CreateSession(t.Context(), session.Session{ID: fmt.Sprint(i, "-", n)}); err != nil {
+					wantFailure(t, err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() { closeStore(t, s) })
+	}
+	wg.Wait()
+	closeStore(t, s)
+	for name, call := range calls(s) {
+		t.Run(name, func(t *testing.T) { wantFailure(t, call(t.Context())) })
+	}
+}
+
+func testPing(t *testing.T, s session.Store) {
+	for range 3 {
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+const childEnv = "OCTOBOT_STORETEST_DSN"
+
+// Child does the work of the process that the suite starts and kills: it writes
+// to a store until the end. In any other process it does nothing.
+func Child(open OpenFunc) {
+	dsn := os.Getenv(childEnv)
+	if dsn == "" {
+		return
+	}
+	ctx := context.Background()
+	s, err := open(ctx, dsn)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				sess, err := s.CreateSession(ctx, session.Session{ID: fmt.Sprintf("%d-%d-%d", os.Getpid(), i, n), CreatedAt: start})
+				if err == nil {
+					fmt.Println(sess.ID, sess.Version)
+					sess.ContainerID = "c"
+					sess, err = s.UpdateSession(ctx, sess)
+				}
+				if err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+				fmt.Println(sess.ID, sess.Version)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A process is killed at any moment, again and again; what the store had
+// acknowledged is there.
+func testKilled(t *testing.T, d Database) {
+	closeStore(t, d.open(t))
+	acknowledged := make(map[string]string)
+	for round := range 5 {
+		child := exec.Command(os.Args[0], "-test.run=^$")
+		child.Env = append(os.Environ(), childEnv+"="+d.DSN)
+		var complaints strings.Builder
+		child.Stderr = &complaints
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := len(acknowledged)
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ {
+			if n == 50+37*round {
+				if err := child.Process.Kill(); err != nil { // it goes on reading what was written before
+					t.Error(err)
+				}
+			}
+			if id, version, ok := strings.Cut(lines.Text(), " "); ok {
+				acknowledged[id] = max(acknowledged[id], version)
+			}
+		}
+		if err := child.Wait(); err == nil || complaints.Len() > 0 || len(acknowledged) == before {
+			t.Fatalf("the child ended with %v after %d sessions: %s", err, len(acknowledged)-before, complaints.String())
+		}
+	}
+
+	s := d.open(t)
+	all, err := s.AllSessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]session.Session)
+	origins := make(map[string]bool)
+	for _, sess := range all {
+		found[sess.ID] = sess
+		origins[sess.Origin] = true
+		wantAllotted(t, s, sess.Origin, true)
+		if (sess.Version == 2) != (sess.ContainerID == "c") {
+			t.Errorf("half a change is there: %+v", sess)
+		}
+	}
+	if len(origins) != len(all) {
+		t.Errorf("%d sessions have %d origins", len(all), len(origins))
+	}
+	for id, version := range acknowledged {
+		if got, ok := found[id]; !ok || fmt.Sprint(got.Version) < version {
+			t.Errorf("session %s: %+v, acknowledged at version %s", id, got, version)
+		}
+	}
+	t.Logf("%d sessions acknowledged, %d found", len(acknowledged), len(all))
+}
