@@ -1,0 +1,50 @@
+# Every target does all of its own set-up. "make help" lists them.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## build, start an engine and the daemon, and run a first session
+	@scripts/up.sh
+
+.PHONY: down
+down: ## stop what "make up" started; keeps all data
+	@scripts/down.sh
+
+.PHONY: build
+build: ## build bin/octobot
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/octobot-run/octobot/internal/cli.Version=$(VERSION)' -o bin/octobot ./cmd/octobot
+
+.PHONY: image
+image: ## build the default session image
+	@images/session/build.sh
+
+.PHONY: test
+test: ## run every test, on private engines of its own (Linux, root)
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, vulnerabilities, layout rules
+	@scripts/lint.sh
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@scripts/fuzz.sh
+
+.PHONY: bench
+bench: ## measure, on a private engine (Linux, root)
+	@scripts/bench.sh
+
+.PHONY: generate
+generate: ## write the generated files anew
+	go generate ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin .cache

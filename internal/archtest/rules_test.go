@@ -1,0 +1,189 @@
+package archtest
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+const module = "github.com/octobot-run/octobot"
+
+// layer says what of this module the product code below a directory may import.
+type layer struct {
+	dir    string   // with everything below it, unless a longer dir fits
+	may    []string // directories with everything below them
+	reason string
+}
+
+// layers place every package. A package may always import what is below itself.
+var layers = []layer{
+	{"cmd/octobot", []string{"internal/cli"},
+		"main only calls internal/cli, which tests can call too"},
+	{"api/v1", nil,
+		"the wire types are public: what they import, every caller of the API depends on"},
+	{"client", []string{"api/v1"},
+		"the client is public: it sees of the daemon what the wire shows"},
+	{"internal/cli", []string{"client", "api/v1", "internal/config", "internal/daemon"},
+		"the commands talk to the daemon as everybody else does, through the client"},
+	{"internal/daemon", []string{"internal/httpapi", "internal/session", "internal/store", "internal/container", "internal/config", "api/v1"},
+		"the daemon is the composition root, and nothing composes the daemon"},
+	{"internal/httpapi", []string{"internal/session", "internal/container", "api/v1"},
+		"the API serves sessions: it knows no provider, no store and no configuration file"},
+	{"internal/session", []string{"internal/container"},
+		"sessions live over any Runtime and any Store: both are handed in"},
+	{"internal/store", []string{"internal/session", "internal/container"},
+		"a store implements what session declares, and nothing else"},
+	{"internal/container", nil,
+		"the seam is what every provider and caller depends on, so it depends on nothing of ours"},
+	{"internal/container/docker", []string{"internal/container", "internal/config"},
+		"a provider knows the seam and its own settings, no other provider"},
+	{"internal/container/mock", []string{"internal/container", "internal/config"},
+		"a provider knows the seam and its own settings, no other provider"},
+	{"internal/container/containertest", []string{"internal/container"},
+		"the suite tests the seam, and so knows nothing but the seam"},
+	{"internal/config", nil,
+		"configuration is read by many: what it imports, all of them do"},
+	{"internal/archtest", nil,
+		"it reads the tree and takes no part in it"},
+	{"internal/systemtest", nil,
+		"it tests the built program from outside"},
+	{"bench", []string{"internal", "client", "api/v1"},
+		"the benchmark measures every layer"},
+	{"scripts", nil,
+		"the build's own programs must work while the product does not build"},
+}
+
+// seamOnly are packages whose directory may not be reached through a permission for one above it.
+var seamOnly = []string{"internal/container/docker", "internal/container/mock", "internal/container/containertest", "internal/store/storetest"}
+
+// confined are foreign packages that only some directories may import in product code.
+var confined = []struct {
+	prefixes []string
+	dirs     []string
+	reason   string
+}{
+	{[]string{"github.com/moby/", "github.com/docker/"}, []string{"internal/container/docker", "bench"},
+		"an engine's SDK never leaves its provider, so that another engine changes nothing else"},
+	{[]string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx/", "github.com/pressly/goose/"}, []string{"internal/store"},
+		"SQL is the store's business alone"},
+	{[]string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, []string{"internal/cli"},
+		"commands and flags are the CLI's business alone"},
+	{[]string{"github.com/danielgtaylor/huma/"}, []string{"internal/httpapi"},
+		"HTTP's framework is the API's business alone"},
+	{[]string{"testing"}, []string{"internal/container/containertest", "internal/store/storetest", "internal/store/postgres/pgtest"},
+		"the testing package registers flags in every program that imports it"},
+}
+
+// suites are for tests to import, never for product code.
+var suites = []string{"internal/container/containertest", "internal/store/storetest", "internal/store/postgres/pgtest"}
+
+// vague names say nothing of what a package is for.
+var vague = []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "shared", "base"}
+
+// maxLines is how long a file of product code may be.
+const maxLines = 550
+
+// source is what the rules look at in one Go file.
+type source struct {
+	path    string // from the module's root, with slashes
+	imports []string
+	doc     bool // has a package comment
+	lines   int
+	machine bool // written by a program
+}
+
+func (s source) dir() string  { return path.Dir(s.path) }
+func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+// check gives what breaks the rules, a line each, with the rule's reason.
+func check(files []source) []string {
+	var broken []string
+	report := func(where, problem, reason string) {
+		broken = append(broken, fmt.Sprintf("%s: %s (%s)", where, problem, reason))
+	}
+	described := map[string]bool{}
+	for _, f := range files {
+		described[f.dir()] = described[f.dir()] || f.doc
+		for _, imported := range f.imports {
+			if f.isTest() {
+				continue
+			}
+			if problem, reason := checkImport(f, imported); problem != "" {
+				report(f.path, problem, reason)
+			}
+		}
+		if f.lines > maxLines && !f.isTest() && !f.machine {
+			report(f.path, fmt.Sprintf("%d lines, more than %d", f.lines, maxLines), "a file is one thing, read in one sitting")
+		}
+	}
+	for dir, ok := range described {
+		if !ok {
+			report(dir, "no package comment", "every package says what it is for")
+		}
+		if slices.Contains(vague, path.Base(dir)) {
+			report(dir, "a name that says nothing", "a package is named after what it provides")
+		}
+		if _, ok := layerOf(dir); !ok {
+			report(dir, "no place in the layout", "every package has its layer in internal/archtest, which says what it may import")
+		}
+	}
+	slices.Sort(broken)
+	return broken
+}
+
+// checkImport says what is wrong with an import of product code, if anything is.
+func checkImport(f source, imported string) (problem, reason string) {
+	for _, c := range confined {
+		if matches(imported, c.prefixes) && !within(f.dir(), c.dirs...) {
+			return "imports " + imported, c.reason
+		}
+	}
+	ours, ok := strings.CutPrefix(imported, module+"/")
+	if !ok {
+		return "", ""
+	}
+	if within(ours, suites...) && !within(f.dir(), suites...) {
+		return "imports " + ours, "product code never depends on test suites"
+	}
+	if ours == "internal/daemon" && f.dir() == "internal/cli" && !slices.Contains([]string{"serve.go", "doctor.go"}, path.Base(f.path)) {
+		return "imports " + ours, "only serve runs a daemon, and doctor looks at what one would find; all other commands talk to one"
+	}
+	if l, ok := layerOf(f.dir()); ok && !within(ours, l.dir) && !permitted(f.dir(), ours, l.may) {
+		return "imports " + ours, l.reason
+	}
+	return "", ""
+}
+
+// permitted tells whether may allows dir to import ours. Permission for the seam is none for
+// the providers below it, except for those that put the program together.
+func permitted(dir, ours string, may []string) bool {
+	if !within(ours, may...) {
+		return false
+	}
+	composes := within(dir, "internal/daemon", "bench")
+	return composes || slices.Contains(may, ours) || !within(ours, seamOnly...)
+}
+
+// layerOf finds the layer with the longest directory that dir is in.
+func layerOf(dir string) (found layer, ok bool) {
+	for _, l := range layers {
+		if within(dir, l.dir) && len(l.dir) > len(found.dir) {
+			found, ok = l, true
+		}
+	}
+	return found, ok
+}
+
+func within(dir string, roots ...string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool {
+		return dir == root || strings.HasPrefix(dir, root+"/")
+	})
+}
+
+// matches tells whether an import path is one of prefixes, or below one.
+func matches(imported string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool {
+		return imported == p || strings.HasPrefix(imported, strings.TrimSuffix(p, "/")+"/")
+	})
+}
