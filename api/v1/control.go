@@ -1,0 +1,73 @@
+package v1
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Channels of the exec WebSocket: the first byte of each binary frame. The rest of
+// the frame is raw bytes, which may be none.
+const (
+	ChannelStdin  byte = 0 // up
+	ChannelStdout byte = 1 // down
+	ChannelStderr byte = 2 // down
+)
+
+// MaxFrame is the most that a WebSocket frame may hold, in bytes.
+const MaxFrame = 1 << 20
+
+// Control is a text frame of a WebSocket: an object with exactly one member.
+//
+// On GET /v1/sessions/{id}/exec the client sends start, once and first, then binary frames, and
+// eof to close the command's stdin. The server sends binary frames, and
+// last of all exit or error, before it closes.
+//
+// On GET /v1/sessions/{id}/attach every binary frame is bytes of the terminal. The
+// client sends resize, the latest wins. The server sends exit, when the process has ended, or error.
+type Control struct {
+	Start  *ExecRequest `json:"start,omitempty"`
+	EOF    bool         `json:"eof,omitempty"`
+	Resize *Size        `json:"resize,omitempty"`
+	Exit   *ExitStatus  `json:"exit,omitempty"`
+	Error  *Problem     `json:"error,omitempty"`
+}
+
+// Size is a terminal's, in characters.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// ParseControl reads a control frame. It is strict: one JSON object in valid UTF-8
+// with exactly one member, which it knows; sizes are not 0.
+func ParseControl(data []byte) (Control, error) {
+	if !utf8.Valid(data) {
+		return Control{}, errors.New("control frame: not valid UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var c Control
+	if err := dec.Decode(&c); err != nil {
+		return Control{}, fmt.Errorf("control frame: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Control{}, errors.New("control frame: more than one JSON value")
+	}
+	members := 0
+	for _, set := range []bool{c.Start != nil, c.EOF, c.Resize != nil, c.Exit != nil, c.Error != nil} {
+		if set {
+			members++
+		}
+	}
+	if members != 1 {
+		return Control{}, fmt.Errorf("control frame: %d members instead of one", members)
+	}
+	if c.Resize != nil && (c.Resize.Rows == 0 || c.Resize.Cols == 0) {
+		return Control{}, errors.New("control frame: resize: rows and cols are between 1 and 65535")
+	}
+	return c, nil
+}

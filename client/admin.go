@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+)
+
+// ReconcileOptions say what a reconciliation may do.
+type ReconcileOptions struct {
+	DryRun        bool // change nothing, report what would be done
+	AllowRemovals bool // remove unknown containers even where they are suspiciously many
+}
+
+// Reconcile compares sessions and containers now and repairs what differs. For admins.
+func (c *Client) Reconcile(ctx context.Context, opts ReconcileOptions) (report v1.ReconcileReport, err error) {
+	q := url.Values{}
+	setBool(q, "dry_run", opts.DryRun)
+	setBool(q, "allow_removals", opts.AllowRemovals)
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "reconcile"}, query: q}, &report)
+	return report, err
+}
+
+// CreateToken makes a token and returns it with its secret, which nobody can
+// ask for later. For admins.
+func (c *Client) CreateToken(ctx context.Context, req v1.CreateTokenRequest) (t v1.CreatedToken, err error) {
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "tokens"}, body: req}, &t)
+	return t, err
+}
+
+// ListTokens returns all tokens by name. For admins.
+func (c *Client) ListTokens(ctx context.Context) ([]v1.Token, error) {
+	var list v1.TokenList
+	err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "tokens"}}, &list)
+	return list.Tokens, err
+}
+
+// DeleteToken removes a token; it is refused from then on. For admins.
+func (c *Client) DeleteToken(ctx context.Context, name string) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "tokens", name}}, nil)
+}
+
+// Info returns what the server says of itself and its engine.
+func (c *Client) Info(ctx context.Context) (info v1.Info, err error) {
+	err = c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "info"}}, &info)
+	return info, err
+}
+
+// Ready is nil when the server, its store and its engine answer.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, request{method: http.MethodGet, path: []string{"readyz"}}, nil)
+}

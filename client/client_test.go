@@ -1,0 +1,159 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func serve(t *testing.T, handle http.HandlerFunc) *Client {
+	t.Helper()
+	server := httptest.NewServer(handle)
+	t.Cleanup(server.Close)
+	c, err := New(Options{URL: server.URL + "/", Token: "octo_x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestOptions(t *testing.T) {
+	for url, address := range map[string]string{
+		"http://127.0.0.1:7080": "http://127.0.0.1:7080", "https://a.example/": "https://a.example",
+		"unix:///run/octobot.sock": "unix:///run/octobot.sock",
+		"":                         "", "127.0.0.1:7080": "", "ftp://x": "", "http://": "", "://": "",
+	} {
+		c, err := New(Options{URL: url})
+		if address == "" {
+			if err == nil {
+				t.Errorf("%q was accepted", url)
+			}
+			continue
+		}
+		if err != nil || c.Address() != address {
+			t.Errorf("%q: %v, %v", url, c, err)
+		}
+	}
+}
+
+func TestPathsAreEscaped(t *testing.T) {
+	var path, authorization string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		path, authorization = r.RequestURI, r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	if err := c.DeleteSession(t.Context(), "a/b?c d\x00"); err != nil {
+		t.Fatal(err)
+	}
+	if path != "/v1/sessions/a%2Fb%3Fc%20d%00" || authorization != "Bearer octo_x" {
+		t.Errorf("path %s, authorization %s", path, authorization)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		handle http.HandlerFunc
+		check  func(error) bool
+	}{
+		"problem": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"status":409,"code":"session_exists","detail":"d","hint":"h","session_id":"s","later":1}`)
+		}, func(err error) bool {
+			e, ok := errors.AsType[*Error](err)
+			return ok && *e == Error{Status: 409, Code: v1.CodeSessionExists, Detail: "d", Hint: "h", SessionID: "s"}
+		}},
+		"proxy": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) },
+			func(err error) bool { return CodeOf(err) == v1.CodeInternal && strings.Contains(err.Error(), "502") }},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://evil.example", http.StatusFound)
+		},
+			func(err error) bool { return strings.Contains(err.Error(), "302") }},
+		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{") },
+			func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := serve(t, c.handle).GetSession(t.Context(), "s"); err == nil || !c.check(err) {
+				t.Errorf("error %#v", err)
+			}
+		})
+	}
+}
+
+func TestContextDecides(t *testing.T) {
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err := c.GetSession(ctx, "s")
+	if !errors.Is(err, context.DeadlineExceeded) || CodeOf(err) != "" {
+		t.Errorf("error %v", err)
+	}
+	for _, err := range c.Events(ctx, "") {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("events: error %v", err)
+		}
+	}
+}
+
+func TestParseEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		stream string
+		want   []string
+	}{
+		"events":   {"event: a\ndata: 1\n\nevent:b\ndata:2\n\n", []string{"a=1", "b=2"}},
+		"comments": {": alive\n\nevent: a\n: in between\ndata: 1\n\n", []string{"a=1"}},
+		"CRLF":     {"event: a\r\ndata: 1\r\n\r\n", []string{"a=1"}},
+		"cut":      {"event: a\ndata: 1\n\nevent: b\ndata: 2\n", []string{"a=1"}},
+		"nameless": {"data: 1\n\n", nil},
+		"nothing":  {"", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			var last error
+			for event, err := range parseEvents(strings.NewReader(c.stream)) {
+				if last = err; err == nil {
+					got = append(got, event.name+"="+string(event.data))
+				}
+			}
+			if !slices.Equal(got, c.want) || !errors.Is(last, io.ErrUnexpectedEOF) {
+				t.Errorf("events %q, then %v", got, last)
+			}
+		})
+	}
+	for name, stream := range map[string]string{
+		"line": "data: " + strings.Repeat("x", maxEvent+1), "lines": strings.Repeat("data: "+strings.Repeat("x", 1<<20)+"\n", 5),
+	} {
+		for _, err := range parseEvents(strings.NewReader(stream)) {
+			if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("a long %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// A stream without its last event was not all: that is an error, never a success.
+func TestCutStreams(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", eventStream)
+		_, _ = io.WriteString(w, "event: stdout\ndata: {\"data\":\"YQ==\"}\n\n")
+	})
+	var out strings.Builder
+	if err := c.Logs(t.Context(), "s", LogOptions{}, &out, nil); !errors.Is(err, io.ErrUnexpectedEOF) || out.String() != "a" {
+		t.Errorf("logs %q, %v", &out, err)
+	}
+	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{}, func(v1.Progress) {}); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("create: %v", err)
+	}
+}

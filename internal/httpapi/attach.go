@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+type attachInput struct {
+	ID         string   `path:"id"`
+	Cmd        []string `query:"cmd,explode" doc:"A program and its arguments, for a new terminal; one parameter each."`
+	Env        []string `query:"env,explode" doc:"NAME=value, for a new terminal; may be repeated."`
+	WorkingDir string   `query:"working_dir" doc:"Absolute path, for a new terminal."`
+	User       string   `query:"user" doc:"For a new terminal."`
+	Rows       uint     `query:"rows" maximum:"65535" doc:"Both rows and cols, or neither."`
+	Cols       uint     `query:"cols" maximum:"65535"`
+}
+
+// terminalChunk is how much is read of a terminal at a time.
+const terminalChunk = 32 << 10
+
+func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error {
+	if err := checkUpgrade(r); err != nil {
+		return err
+	}
+	if err := a.reach(r.Context(), in.ID); err != nil {
+		return err
+	}
+	terminal, err := a.service.Attach(r.Context(), in.ID, container.AttachOptions{
+		Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User, Rows: in.Rows, Cols: in.Cols,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = terminal.Close() }()
+	s, err := a.accept(w, r)
+	if err != nil {
+		return nil // it was answered
+	}
+	// Closing releases whoever reads or writes the terminal.
+	release := context.AfterFunc(s.ctx, func() { _ = terminal.Close() })
+	defer release()
+	s.read(func(frame io.Reader) error { return typeInto(terminal, frame) }, func(c v1.Control) error {
+		if c.Resize == nil {
+			return newProblem(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
+		}
+		if err := terminal.Resize(uint(c.Resize.Rows), uint(c.Resize.Cols)); err != nil {
+			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", in.ID), slog.Any("error", err))
+		}
+		return nil
+	})
+	if err := a.show(s, terminal); err != nil {
+		s.bye(v1.Control{Error: &a.problemOf(s.ctx, causeOf(s.ctx, err)).Problem})
+		return nil
+	}
+	s.bye(a.lastWords(s, terminal))
+	return nil
+}
+
+func typeInto(terminal io.Writer, frame io.Reader) error {
+	_, err := io.Copy(struct{ io.Writer }{terminal}, frame)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return errGone
+	}
+	return err
+}
+
+// errGone: one of the ends went away, which is nobody's mistake.
+var errGone = newProblem(v1.CodeCancelled, "the terminal was disconnected")
+
+// show sends what the terminal writes to its viewer, until the process ends: nil. A viewer that does not
+// read for a while is disconnected, so that nobody waits for it for ever.
+func (a *API) show(s *socket, terminal io.Reader) error {
+	buf := make([]byte, terminalChunk)
+	for {
+		n, err := terminal.Read(buf)
+		if n > 0 {
+			ctx, cancel := context.WithTimeout(s.life, a.timing.write)
+			writeErr := s.write(ctx, buf[:n])
+			cancel()
+			if writeErr != nil {
+				return errGone
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && s.ctx.Err() != nil:
+			return errGone
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// lastWords tells how the process ended. A code is never made up.
+func (a *API) lastWords(s *socket, terminal container.PTY) v1.Control {
+	ctx, cancel := context.WithTimeout(s.ctx, farewell)
+	defer cancel()
+	coder, ok := terminal.(container.ExitCoder)
+	if !ok {
+		return v1.Control{Error: &newProblem(v1.CodeUnsupported, "the engine does not tell the exit code").Problem}
+	}
+	code, err := coder.ExitCode(ctx)
+	if err != nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "exit code of a terminal", slog.Any("error", err))
+		return v1.Control{Error: &newProblem(v1.CodeEngineUnavailable, "the engine did not tell the exit code").Problem}
+	}
+	return v1.Control{Exit: &v1.ExitStatus{Code: code}}
+}

@@ -1,0 +1,255 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/session"
+)
+
+// sessionPath is the input of routes about one session.
+type sessionPath struct {
+	ID string `path:"id"`
+}
+
+type sessionBody struct {
+	Body v1.Session
+}
+
+func (a *API) sessionRoutes() {
+	stream(a, huma.Operation{
+		OperationID: "create-session", Method: http.MethodPost, Path: "/v1/sessions", Tags: []string{"Sessions"},
+		Summary: "Create a session",
+		Description: "Creates a session and, unless start is false, starts it. With Accept: text/event-stream, progress events tell " +
+			"how the image's pull gets on, and the stream ends with session or error; what is refused before the first event is " +
+			"answered with its own status. A client that goes away undoes the creation.",
+		Responses: map[string]*huma.Response{
+			"201": {Description: "Created", Content: body[v1.Session](a, "application/json")},
+			"200": {Description: "A stream of events", Content: map[string]*huma.MediaType{
+				eventStream: a.events(map[string]reflect.Type{
+					v1.EventProgress: reflect.TypeFor[v1.Progress](), v1.EventSession: reflect.TypeFor[v1.Session](), v1.EventError: reflect.TypeFor[v1.Problem](),
+				})}},
+			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
+		},
+	}, a.createSession)
+	route(a, huma.Operation{
+		OperationID: "list-sessions", Method: http.MethodGet, Path: "/v1/sessions", Tags: []string{"Sessions"},
+		Summary: "List sessions", Description: "Newest first, page by page.",
+	}, a.listSessions)
+	route(a, huma.Operation{
+		OperationID: "get-session", Method: http.MethodGet, Path: "/v1/sessions/{id}", Tags: []string{"Sessions"},
+		Summary: "Get a session",
+	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
+		return a.changed(ctx, in.ID, a.service.Get)
+	})
+	route(a, huma.Operation{
+		OperationID: "delete-session", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: []string{"Sessions"},
+		Summary: "Close a session", Description: "Closes it and removes its container. A closed one stays so.",
+	}, a.deleteSession)
+	route(a, huma.Operation{
+		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start", Tags: []string{"Sessions"},
+		Summary: "Start a session", Description: "One that runs stays as it is.",
+	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
+		return a.changed(ctx, in.ID, a.service.Start)
+	})
+	route(a, huma.Operation{
+		OperationID: "stop-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/stop", Tags: []string{"Sessions"},
+		Summary: "Stop a session", Description: "One that is stopped stays as it is.",
+	}, a.stopSession)
+	stream(a, huma.Operation{
+		OperationID: "watch-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Sessions"},
+		Summary: "Watch what happens to sessions",
+		Description: "A stream of events from now on, named by their kind. A client that is too slow gets overflow, and the stream ends: " +
+			"it has missed events and had better list the sessions.",
+		Responses: map[string]*huma.Response{
+			"200": {Description: "A stream of events", Content: map[string]*huma.MediaType{eventStream: a.events(map[string]reflect.Type{
+				v1.KindCreated: reflect.TypeFor[v1.Event](), v1.KindStarted: reflect.TypeFor[v1.Event](), v1.KindStopped: reflect.TypeFor[v1.Event](),
+				v1.KindFailed: reflect.TypeFor[v1.Event](), v1.KindClosed: reflect.TypeFor[v1.Event](),
+				v1.EventOverflow: reflect.TypeFor[v1.End](), v1.EventError: reflect.TypeFor[v1.Problem](),
+			})}},
+			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
+		},
+	}, a.watchEvents)
+}
+
+// changed does what a session is asked for, and answers with the session.
+func (a *API) changed(ctx context.Context, id string, do func(context.Context, string) (session.View, error)) (*sessionBody, error) {
+	if err := a.reach(ctx, id); err != nil {
+		return nil, err
+	}
+	view, err := do(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &sessionBody{Body: fromView(view)}, nil
+}
+
+type createInput struct {
+	Body v1.CreateSessionRequest
+}
+
+func (a *API) createSession(w *responseWriter, r *http.Request, in *createInput) error {
+	ctx := r.Context()
+	project, err := scope(ctx, in.Body.Project)
+	if err != nil {
+		return err
+	}
+	req := session.CreateRequest{
+		ID: in.Body.ID, ProjectID: project, Spec: toSpec(in.Body.Spec),
+		Start: in.Body.Start == nil || *in.Body.Start,
+	}
+	if c := in.Body.Credentials; c != nil {
+		req.Credentials = &container.Credentials{Username: c.Username, Password: c.Password}
+	}
+	if wantsEvents(r) {
+		return a.createWithProgress(w, r, req)
+	}
+	view, err := a.service.Create(ctx, req)
+	if err != nil {
+		return hideOther(ctx, err)
+	}
+	w.Header().Set("Location", "/v1/sessions/"+view.ID)
+	writeJSON(w, http.StatusCreated, fromView(view))
+	return nil
+}
+
+// progressQueue is how many steps of a pull a slow client may be behind; further ones are left out.
+const progressQueue = 64
+
+func (a *API) createWithProgress(w *responseWriter, r *http.Request, req session.CreateRequest) error {
+	ctx, cancel := a.streams.until(r.Context())
+	defer cancel(nil)
+	events := newEventWriter(w, a.timing.keepalive)
+	steps := make(chan container.PullProgress, progressQueue)
+	req.Progress = func(p container.PullProgress) {
+		select {
+		case steps <- p:
+		default:
+		}
+	}
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for p := range steps {
+			step := v1.Progress{Image: p.Image, Layer: p.Layer, Status: p.Status, Current: p.Current, Total: p.Total}
+			if err := events.send(v1.EventProgress, step); err != nil {
+				cancel(err)
+			}
+		}
+	})
+	view, err := a.service.Create(ctx, req)
+	close(steps)
+	sender.Wait()
+	events.close()
+	if err != nil {
+		err = causeOf(ctx, hideOther(r.Context(), err))
+		if !events.opened() {
+			return err
+		}
+		events.fail(a.problemOf(ctx, err))
+		return nil
+	}
+	_ = events.send(v1.EventSession, fromView(view))
+	return nil
+}
+
+type listInput struct {
+	Project string   `query:"project" doc:"Only this project's."`
+	Status  []string `query:"status,explode" enum:"creating,created,starting,running,stopping,stopped,failed,closing,closed,unknown" doc:"Only these; may be repeated."`
+	Closed  bool     `query:"closed" doc:"Closed ones as well."`
+	Limit   int      `query:"limit" default:"100" minimum:"1" maximum:"1000"`
+	After   string   `query:"after" doc:"The next of the page before."`
+}
+
+type listOutput struct {
+	Body v1.SessionList
+}
+
+func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
+	project, err := scope(ctx, in.Project)
+	if err != nil {
+		return nil, err
+	}
+	req := session.ListRequest{ProjectID: project, Closed: in.Closed, Limit: in.Limit}
+	if req.After, err = parseCursor(in.After); err != nil {
+		return nil, err
+	}
+	for _, s := range in.Status {
+		req.Statuses = append(req.Statuses, session.Status(s))
+	}
+	page, err := a.service.List(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOutput{Body: v1.SessionList{Sessions: make([]v1.Session, 0, len(page.Sessions)), Next: formatCursor(page.Next)}}
+	for _, v := range page.Sessions {
+		out.Body.Sessions = append(out.Body.Sessions, fromView(v))
+	}
+	return out, nil
+}
+
+func (a *API) deleteSession(ctx context.Context, in *sessionPath) (*struct{}, error) {
+	if err := a.reach(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return nil, a.service.Delete(ctx, in.ID)
+}
+
+type stopInput struct {
+	ID      string `path:"id"`
+	Timeout string `query:"timeout" doc:"How long to wait for the main process before it is killed: 30s; 0s kills at once. Absent: 10s."`
+}
+
+func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, error) {
+	timeout := time.Duration(-1)
+	if in.Timeout != "" {
+		var err error
+		if timeout, err = time.ParseDuration(in.Timeout); err != nil || timeout < 0 {
+			return nil, newProblem(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"", in.Timeout)
+		}
+	}
+	return a.changed(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {
+		return a.service.Stop(ctx, id, timeout)
+	})
+}
+
+type eventsInput struct {
+	Project string `query:"project" doc:"Only this project's sessions."`
+}
+
+func (a *API) watchEvents(w *responseWriter, r *http.Request, in *eventsInput) error {
+	project, err := scope(r.Context(), in.Project)
+	if err != nil {
+		return err
+	}
+	subscription := a.service.Subscribe(project)
+	defer subscription.Close()
+	events := newEventWriter(w, a.timing.keepalive)
+	defer events.close()
+	if err := events.open(); err != nil {
+		return nil // the client is gone
+	}
+	for {
+		select {
+		case event, ok := <-subscription.C():
+			if !ok {
+				_ = events.send(v1.EventOverflow, v1.End{})
+				return nil
+			}
+			if err := events.send(event.Kind, fromEvent(event)); err != nil {
+				return nil
+			}
+		case <-a.streams.ending.Done():
+			events.fail(errShutdown)
+			return nil
+		case <-r.Context().Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/session"
+)
+
+func toSpec(s v1.Spec) session.Spec {
+	return session.Spec{
+		Image: s.Image, Cmd: s.Cmd, Env: s.Env, Binds: s.Binds, NetworkMode: s.NetworkMode, Labels: s.Labels,
+		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
+		CPUs: s.Resources.CPUs, Memory: s.Resources.Memory, PIDs: s.Resources.PIDs,
+		Runtime: s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
+		IdleTimeout: time.Duration(s.IdleTimeout), MaxAge: time.Duration(s.MaxAge), OnExpire: session.Expiry(s.OnExpire),
+	}
+}
+
+func fromSpec(s session.Spec) v1.Spec {
+	return v1.Spec{
+		Image: s.Image, Cmd: s.Cmd, Env: s.Env, Binds: s.Binds, NetworkMode: s.NetworkMode, Labels: s.Labels,
+		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
+		Resources: v1.Resources{CPUs: s.CPUs, Memory: s.Memory, PIDs: s.PIDs},
+		Runtime:   s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
+		IdleTimeout: v1.Duration(s.IdleTimeout), MaxAge: v1.Duration(s.MaxAge), OnExpire: string(s.OnExpire),
+	}
+}
+
+func fromView(v session.View) v1.Session {
+	s := v1.Session{
+		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Address: v.Address,
+		Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
+		CreatedAt: v.CreatedAt, StartedAt: optional(v.StartedAt), ActiveAt: optional(v.ActiveAt), ClosedAt: optional(v.ClosedAt),
+	}
+	for _, p := range v.Ports {
+		s.Ports = append(s.Ports, v1.Port{Container: p.Container, HostIP: p.HostIP, HostPort: p.HostPort})
+	}
+	if e := v.Exit; e != nil {
+		s.Exit = &v1.Exit{Code: e.Code, OOMKilled: e.OOMKilled, Reason: e.Reason, At: e.At}
+	}
+	if f := v.Failure; f != nil {
+		s.Failure = &v1.Failure{Code: v1.Code(f.Code), Detail: f.Detail, At: f.At}
+	}
+	return s
+}
+
+func fromEvent(e session.Event) v1.Event {
+	return v1.Event{Time: e.Time, Kind: e.Kind, SessionID: e.SessionID, Project: e.ProjectID, Status: v1.Status(e.Status), Reason: e.Reason}
+}
+
+func fromToken(t session.Token) v1.Token {
+	return v1.Token{Name: t.Name, Project: t.ProjectID, CreatedAt: t.CreatedAt, ExpiresAt: optional(t.ExpiresAt)}
+}
+
+func fromReport(r session.Report, dryRun bool) v1.ReconcileReport {
+	report := v1.ReconcileReport{
+		DryRun: dryRun, Sessions: r.Sessions, Containers: r.Containers, Changed: r.Changed, Removed: r.Removed,
+		Held: r.Held, Failed: r.Failed, Refused: r.Refused, Fates: make([]v1.Fate, 0, len(r.Fates)),
+	}
+	for _, f := range r.Fates {
+		report.Fates = append(report.Fates, v1.Fate{SessionID: f.SessionID, ContainerID: f.ContainerID, Action: string(f.Action), Reason: f.Reason})
+	}
+	return report
+}
+
+func fromEngine(e container.EngineInfo) *v1.Engine {
+	return &v1.Engine{
+		Name: e.Name, Version: e.Version, APIVersion: e.APIVersion, Host: e.Host, OS: e.OS, Arch: e.Arch,
+		Rootless: e.Rootless, CgroupV2: e.CgroupV2, Runtimes: e.Runtimes, Warnings: e.Warnings,
+	}
+}
+
+func fromCapabilities(c container.Capabilities) v1.Capabilities {
+	return v1.Capabilities{
+		Ports: c.Ports, KeepsFilesOnStop: c.KeepsFilesOnStop, ReportsOOM: c.ReportsOOM,
+		EnforcesResources: c.EnforcesResources, KillsExec: c.KillsExec, RealProcesses: c.RealProcesses,
+	}
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// formatCursor makes the opaque word for a place in the list.
+func formatCursor(c *session.Cursor) string {
+	if c == nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:%s", c.CreatedAt.UnixMicro(), c.ID))
+}
+
+func parseCursor(s string) (session.Cursor, error) {
+	if s == "" {
+		return session.Cursor{}, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	micros, id, ok := strings.Cut(string(b), ":")
+	at, numErr := strconv.ParseInt(micros, 10, 64)
+	if err != nil || !ok || numErr != nil || container.ValidateSessionID(id) != nil {
+		return session.Cursor{}, newProblem(v1.CodeInvalidArgument, "after: is not what a list gave as next")
+	}
+	return session.Cursor{CreatedAt: time.UnixMicro(at).UTC(), ID: id}, nil
+}
