@@ -230,7 +230,7 @@ type Options struct {
 type Resources struct {
 	CPUs   float64 // cores, 1.5 is one and a half; at least 0.01
 	Memory int64   // bytes, swap included; at least 6 MiB
-	PIDs   int64   // processes and threads at once
+	PIDs   int64   // processes and threads at once; at least 8
 }
 
 // Credentials are a registry's.

@@ -1,0 +1,312 @@
+package containertest
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+var lifecycleCases = []testCase{
+	{"happy path", testHappyPath},
+	{"create twice", testCreateTwice},
+	{"start twice", testStartTwice},
+	{"stop twice", testStopTwice},
+	{"stop created", testStopCreated},
+	{"remove twice", testRemoveTwice},
+	{"remove running", testRemoveRunning},
+	{"remove frees the name", testRemoveFreesName},
+	{"missing container", testMissingContainer},
+	{"missing image", testMissingImage},
+	{"concurrent creates", testConcurrentCreates},
+	{"concurrent starts and stops", testConcurrentStartStop},
+	{"restart keeps files", testRestartKeepsFiles},
+	{"container is a copy", testContainerIsCopy},
+	{"another runtime of the instance", testSameInstance},
+}
+
+func testHappyPath(f *fixture) {
+	id := f.id("s")
+	before := time.Now().Add(-time.Minute) // clocks differ between here and the engine
+	opts := f.idle()
+	opts.Labels = map[string]string{"color": "blue", "empty": ""}
+	opts.ProjectID = "p1"
+	opts.Origin = "here: sqlite"
+
+	c := f.create(id, opts)
+	f.equal("status", c.Status, container.StatusCreated)
+	f.equal("session", c.SessionID, id)
+	if c.ID == "" {
+		f.Fatal("no engine's ID")
+	}
+	f.equal("address", c.Address, "")
+
+	c = f.get(id)
+	f.equal("status", c.Status, container.StatusCreated)
+	f.equal("image", c.Image, f.h.Image)
+	if !c.Detailed || !c.StartedAt.IsZero() || !c.FinishedAt.IsZero() {
+		f.Fatalf("times of what never ran: %+v", c)
+	}
+	if c.CreatedAt.Before(before) || c.CreatedAt.After(time.Now().Add(time.Minute)) {
+		f.Fatalf("created at %v", c.CreatedAt)
+	}
+	for k, want := range container.Labels(f.instance, id, opts) {
+		if got, ok := c.Labels[k]; !ok || got != want {
+			f.Errorf("label %s is %q, %t; want %q", k, got, ok, want)
+		}
+	}
+
+	f.must(f.rt.Start(f.ctx, id))
+	c = f.get(id)
+	f.equal("status", c.Status, container.StatusRunning)
+	if c.StartedAt.IsZero() || c.Paused || c.OOMKilled || c.Tty {
+		f.Fatalf("running container: %+v", c)
+	}
+	if f.caps.Ports == (c.Address == "") {
+		f.Fatalf("address is %q", c.Address)
+	}
+	f.equal("output", f.sh(id, "echo hello"), "hello")
+
+	f.must(f.rt.Stop(f.ctx, id, -1))
+	c = f.get(id)
+	f.equal("status", c.Status, container.StatusStopped)
+	f.equal("address", c.Address, "")
+	f.equal("number of ports", len(c.Ports), 0)
+	if c.FinishedAt.IsZero() {
+		f.Fatal("no end of what has stopped")
+	}
+
+	f.must(f.rt.Remove(f.ctx, id))
+	f.equal("containers left", f.count(id), 0)
+	_, err := f.rt.Get(f.ctx, id)
+	f.class(err, container.ErrContainerNotFound)
+}
+
+func testCreateTwice(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.Labels = map[string]string{"which": "first"}
+	first := f.start(id, opts)
+
+	opts.Labels = map[string]string{"which": "second"}
+	_, err := f.rt.Create(f.ctx, id, opts)
+	f.class(err, container.ErrContainerExists)
+
+	c := f.get(id)
+	f.equal("engine's ID", c.ID, first.ID)
+	f.equal("status", c.Status, container.StatusRunning)
+	f.equal("label", c.Labels["which"], "first")
+	f.equal("containers", f.count(id), 1)
+}
+
+func testStartTwice(f *fixture) {
+	id := f.id("s")
+	first := f.start(id, f.idle())
+	f.must(f.rt.Start(f.ctx, id))
+	c := f.get(id)
+	f.equal("start", c.StartedAt, first.StartedAt)
+	f.equal("address", c.Address, first.Address)
+}
+
+func testStopTwice(f *fixture) {
+	id := f.running()
+	f.must(f.rt.Stop(f.ctx, id, 5*time.Second))
+	first := f.get(id)
+	f.must(f.rt.Stop(f.ctx, id, 5*time.Second))
+	c := f.get(id)
+	f.equal("status", c.Status, container.StatusStopped)
+	f.equal("end", c.FinishedAt, first.FinishedAt)
+}
+
+func testStopCreated(f *fixture) {
+	id := f.id("s")
+	f.create(id, f.idle())
+	f.must(f.rt.Stop(f.ctx, id, 0))
+	f.equal("status", f.get(id).Status, container.StatusCreated)
+	f.must(f.rt.Start(f.ctx, id))
+	f.equal("status", f.get(id).Status, container.StatusRunning)
+}
+
+func testRemoveTwice(f *fixture) {
+	id := f.id("s")
+	f.create(id, f.idle())
+	f.must(f.rt.Remove(f.ctx, id))
+	f.class(f.rt.Remove(f.ctx, id), container.ErrContainerNotFound)
+}
+
+func testRemoveRunning(f *fixture) {
+	id := f.running()
+	f.must(f.rt.Remove(f.ctx, id))
+	f.equal("containers left", f.count(id), 0)
+}
+
+func testRemoveFreesName(f *fixture) {
+	id := f.id("s")
+	for range 3 {
+		f.start(id, f.idle())
+		f.must(f.rt.Remove(f.ctx, id))
+	}
+	f.create(id, f.idle())
+}
+
+// calls are all the methods of Runtime that are about one session's existing container.
+func (f *fixture) calls(rt container.Runtime, id string) map[string]func() error {
+	return map[string]func() error{
+		"start":  func() error { return rt.Start(f.ctx, id) },
+		"stop":   func() error { return rt.Stop(f.ctx, id, 0) },
+		"remove": func() error { return rt.Remove(f.ctx, id) },
+		"get":    func() error { _, err := rt.Get(f.ctx, id); return err },
+		"exec": func() error {
+			_, err := rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{})
+			return err
+		},
+		"attach": func() error {
+			pty, err := rt.Attach(f.ctx, id, container.AttachOptions{Cmd: []string{"true"}})
+			if err == nil {
+				err = errors.Join(errors.New("attached"), pty.Close())
+			}
+			return err
+		},
+	}
+}
+
+// optionalCalls are the same of the optional interfaces that there are.
+func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func() error {
+	calls := make(map[string]func() error)
+	if x, ok := container.As[container.LogReader](rt); ok {
+		calls["logs"] = func() error { return x.Logs(f.ctx, id, container.LogOptions{Tail: -1}, io.Discard, io.Discard) }
+	}
+	if x, ok := container.As[container.StreamExecer](rt); ok {
+		calls["exec stream"] = func() error {
+			_, err := x.ExecStream(f.ctx, id, []string{"true"}, container.ExecOptions{}, nil, nil)
+			return err
+		}
+	}
+	if x, ok := container.As[container.Copier](rt); ok {
+		calls["copy to"] = func() error { return x.CopyTo(f.ctx, id, "/tmp", emptyTar()) }
+		calls["copy from"] = func() error {
+			r, err := x.CopyFrom(f.ctx, id, "/tmp")
+			if err == nil {
+				err = errors.Join(errors.New("copied"), r.Close())
+			}
+			return err
+		}
+	}
+	if x, ok := container.As[container.StatsReader](rt); ok {
+		calls["stats"] = func() error { _, err := x.Stats(f.ctx, id); return err }
+	}
+	if x, ok := container.As[container.Pauser](rt); ok {
+		calls["pause"] = func() error { return x.Pause(f.ctx, id) }
+		calls["unpause"] = func() error { return x.Unpause(f.ctx, id) }
+	}
+	return calls
+}
+
+// everyCall is what must hold for each method that takes a session.
+func (f *fixture) everyCall(rt container.Runtime, id string) map[string]func() error {
+	calls := f.calls(rt, id)
+	maps.Copy(calls, f.optionalCalls(rt, id))
+	return calls
+}
+
+func testMissingContainer(f *fixture) {
+	f.each(f.everyCall(f.rt, f.id("missing")), container.ErrContainerNotFound)
+}
+
+func testMissingImage(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.Image = missingImage
+	_, err := f.rt.Create(f.ctx, id, opts)
+	f.class(err, container.ErrImageNotFound)
+	f.equal("containers left", f.count(id), 0)
+	_, err = f.rt.Get(f.ctx, id)
+	f.class(err, container.ErrContainerNotFound)
+}
+
+func testConcurrentCreates(f *fixture) {
+	id := f.id("s")
+	var (
+		wg   sync.WaitGroup
+		made atomic.Int32
+		errs = make(chan error, 16)
+	)
+	for range cap(errs) {
+		wg.Go(func() {
+			_, err := f.rt.Create(f.ctx, id, f.idle())
+			if err == nil {
+				made.Add(1)
+				return
+			}
+			errs <- err
+		})
+	}
+	wg.Wait()
+	close(errs)
+	f.equal("number of successes", made.Load(), int32(1))
+	for err := range errs {
+		f.class(err, container.ErrContainerExists)
+	}
+	f.equal("containers", f.count(id), 1)
+	f.equal("status", f.get(id).Status, container.StatusCreated)
+}
+
+// testConcurrentStartStop: whatever the order, no call fails and the container is whole
+// afterwards.
+func testConcurrentStartStop(f *fixture) {
+	id := f.running()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := f.rt.Start(f.ctx, id); err != nil {
+				f.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := f.rt.Stop(f.ctx, id, 0); err != nil {
+				f.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	f.must(f.rt.Start(f.ctx, id))
+	f.equal("output", f.sh(id, "echo up"), "up")
+}
+
+func testRestartKeepsFiles(f *fixture) {
+	id := f.running()
+	f.sh(id, "echo kept > /tmp/file")
+	f.must(f.rt.Stop(f.ctx, id, 0))
+	f.must(f.rt.Start(f.ctx, id))
+	res := f.exec(id, container.ExecOptions{}, "cat", "/tmp/file")
+	if f.caps.KeepsFilesOnStop {
+		f.equal("file", res.Stdout, "kept\n")
+	} else if res.ExitCode == 0 {
+		f.Fatal("the file was kept, though the capability says otherwise")
+	}
+}
+
+func testContainerIsCopy(f *fixture) {
+	id := f.id("s")
+	c := f.create(id, f.idle())
+	clear(c.Labels)
+	c = f.get(id)
+	clear(c.Labels)
+	list, err := f.rt.List(f.ctx)
+	f.must(err)
+	clear(list[0].Labels)
+	f.equal("label", f.get(id).Labels[container.LabelSession], id)
+}
+
+func testSameInstance(f *fixture) {
+	id := f.running()
+	closeRuntime(f.T, f.rt)
+	f.rt = f.open(f.instance)
+	f.equal("status", f.get(id).Status, container.StatusRunning)
+	f.equal("output", f.sh(id, "echo still here"), "still here")
+	f.must(f.rt.Remove(f.ctx, id))
+}

@@ -1,0 +1,91 @@
+package containertest
+
+import (
+	"strings"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+var optionCases = []testCase{
+	{"environment", testOptionEnv},
+	{"working directory and user", testOptionDirUser},
+	{"read-only with tmpfs", testOptionReadOnly},
+	{"no network", testOptionNoNetwork},
+	{"pids limit", testOptionPIDs},
+	{"hardened", testOptionHardened},
+}
+
+func testOptionEnv(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.Env = []string{"PLAIN=value", "SPACED=a b  c", "EMPTY=", "EQUALS=a=b", "UNICODE=grün ✓", "LINES=a\nb"}
+	f.start(id, opts)
+	for _, e := range opts.Env {
+		name, want, _ := strings.Cut(e, "=")
+		f.equal(name, f.sh(id, `echo -n "$`+name+`"`), want)
+	}
+}
+
+func testOptionDirUser(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.WorkingDir, opts.User = "/home/user", "user"
+	f.start(id, opts)
+	f.equal("working directory", f.sh(id, "pwd"), "/home/user")
+	f.equal("user", f.sh(id, "id -u"), "1000")
+}
+
+func testOptionReadOnly(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.ReadOnly = true
+	opts.Tmpfs = map[string]string{"/scratch": "size=1m", "/tmp": ""}
+	f.start(id, opts)
+	res := f.exec(id, container.ExecOptions{}, "sh", "-c", "echo x > /etc/file")
+	if res.ExitCode == 0 {
+		f.Fatal("the root file system could be written")
+	}
+	f.equal("file", f.sh(id, "echo x > /scratch/file && echo y > /tmp/file && cat /scratch/file /tmp/file"), "x\ny")
+}
+
+func testOptionNoNetwork(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.NetworkMode = container.NetworkNone
+	c := f.start(id, opts)
+	f.equal("address", c.Address, "")
+	f.equal("number of ports", len(c.Ports), 0)
+	if f.caps.RealProcesses {
+		f.equal("interfaces", f.sh(id, "ls /sys/class/net"), "lo")
+	}
+}
+
+func testOptionPIDs(f *fixture) {
+	if !f.caps.EnforcesResources || !f.caps.RealProcesses {
+		return
+	}
+	id := f.id("s")
+	opts := f.idle()
+	opts.Resources.PIDs = 32
+	f.start(id, opts)
+	res := f.exec(id, container.ExecOptions{}, "sh", "-c", "i=0; while [ $i -lt 64 ]; do sleep 5 & i=$((i+1)); done; wait")
+	if res.ExitCode == 0 || !strings.Contains(res.Stderr, "fork") {
+		f.Fatalf("64 processes: exit code %d, stderr %q", res.ExitCode, res.Stderr)
+	}
+}
+
+// testOptionHardened: what a process in a session must not be able to do, as root.
+func testOptionHardened(f *fixture) {
+	if !f.caps.RealProcesses {
+		return
+	}
+	id := f.running()
+	f.equal("no_new_privs", f.sh(id, "grep NoNewPrivs /proc/self/status | tr -dc 0-9"), "1")
+	for _, script := range []string{
+		"mount -t tmpfs none /tmp", "mknod /tmp/disk b 8 0 && head -c 1 /tmp/disk", "sysctl -w kernel.hostname=x",
+	} {
+		if res := f.exec(id, container.ExecOptions{}, "sh", "-c", script); res.ExitCode == 0 {
+			f.Errorf("%s: allowed", script)
+		}
+	}
+}

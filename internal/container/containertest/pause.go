@@ -1,0 +1,162 @@
+package containertest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+var pauseCases = []testCase{
+	{"pause and unpause", testPause},
+	{"not running", testPauseStopped},
+	{"stop while paused", testStopPaused},
+	{"remove while paused", testRemovePaused},
+	{"freezes", testPauseFreezes},
+}
+
+func testPause(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	f.must(p.Unpause(f.ctx, id))
+	for range 2 {
+		f.must(p.Pause(f.ctx, id))
+	}
+	c := f.get(id)
+	f.equal("status", c.Status, container.StatusRunning)
+	f.equal("paused", c.Paused, true)
+	list, err := f.rt.List(f.ctx)
+	f.must(err)
+	f.equal("status in the list", list[0].Status, container.StatusRunning)
+	f.equal("paused in the list", list[0].Paused, true)
+
+	_, err = f.rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{})
+	f.class(err, container.ErrContainerStopped)
+	_, err = f.rt.Attach(f.ctx, id, container.AttachOptions{})
+	f.class(err, container.ErrContainerStopped)
+	f.must(f.rt.Start(f.ctx, id))
+
+	for range 2 {
+		f.must(p.Unpause(f.ctx, id))
+	}
+	f.equal("paused", f.get(id).Paused, false)
+	f.equal("output", f.sh(id, "echo awake"), "awake")
+}
+
+func testPauseStopped(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	id := f.id("s")
+	f.create(id, f.idle())
+	f.class(p.Pause(f.ctx, id), container.ErrContainerStopped)
+	f.class(p.Unpause(f.ctx, id), container.ErrContainerStopped)
+	f.must(f.rt.Start(f.ctx, id))
+	f.must(f.rt.Stop(f.ctx, id, 0))
+	f.class(p.Pause(f.ctx, id), container.ErrContainerStopped)
+	f.class(p.Unpause(f.ctx, id), container.ErrContainerStopped)
+}
+
+func testStopPaused(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	for _, timeout := range []time.Duration{0, 2 * time.Second} {
+		id := f.id(timeout.String())
+		f.start(id, f.idle())
+		f.must(p.Pause(f.ctx, id))
+		f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, timeout)) })
+		c := f.get(id)
+		f.equal("status", c.Status, container.StatusStopped)
+		f.equal("paused", c.Paused, false)
+	}
+}
+
+func testRemovePaused(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	f.must(p.Pause(f.ctx, id))
+	f.within("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
+	f.equal("containers left", f.count(id), 0)
+}
+
+// testPauseFreezes: what runs while it is paused makes no progress.
+func testPauseFreezes(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	logs, hasLogs := optional[container.LogReader](f)
+	if !ok || !hasLogs || !f.caps.RealProcesses {
+		return
+	}
+	id := f.id("s")
+	f.start(id, f.script("while :; do echo tick; sleep 0.05; done"))
+	lines := func() int {
+		var out strings.Builder
+		f.must(logs.Logs(f.ctx, id, container.LogOptions{Tail: -1}, &out, &out))
+		return strings.Count(out.String(), "\n")
+	}
+	f.poll("ticks", func() bool { return lines() > 2 })
+	f.must(p.Pause(f.ctx, id))
+	// What was written before the pause may take a moment to be in the log.
+	before := lines()
+	f.poll("ticks to end", func() bool {
+		last := before
+		select {
+		case <-f.ctx.Done():
+		case <-time.After(300 * time.Millisecond):
+		}
+		before = lines()
+		return before == last
+	})
+	f.must(p.Unpause(f.ctx, id))
+	f.poll("ticks to go on", func() bool { return lines() > before })
+}
+
+var statsCases = []testCase{
+	{"running", testStats},
+	{"not running", testStatsStopped},
+}
+
+func testStats(f *fixture) {
+	s, ok := optional[container.StatsReader](f)
+	if !ok {
+		return
+	}
+	id := f.id("s")
+	opts := f.idle()
+	opts.Resources.Memory = 64 << 20
+	f.start(id, opts)
+	stats, err := s.Stats(f.ctx, id)
+	f.must(err)
+	f.equal("memory limit", stats.MemoryLimit, int64(64<<20))
+	if stats.Time.IsZero() || stats.PIDs < 1 || stats.MemoryUsed < 0 || stats.CPUTotal < 0 {
+		f.Fatalf("stats are %+v", stats)
+	}
+	if !f.caps.RealProcesses {
+		return
+	}
+	f.sh(id, "head -c 30000000 /dev/urandom > /dev/null")
+	later, err := s.Stats(f.ctx, id)
+	f.must(err)
+	if later.CPUTotal <= stats.CPUTotal || later.MemoryUsed <= 0 {
+		f.Fatalf("stats after work are %+v; before %+v", later, stats)
+	}
+}
+
+func testStatsStopped(f *fixture) {
+	s, ok := optional[container.StatsReader](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	f.must(f.rt.Stop(f.ctx, id, 0))
+	_, err := s.Stats(f.ctx, id)
+	f.class(err, container.ErrContainerStopped)
+}

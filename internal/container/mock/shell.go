@@ -1,0 +1,354 @@
+package mock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// interpreter is one running shell.
+type interpreter struct {
+	ctx         context.Context
+	p           *Process
+	interactive bool
+	status      int // of the last command: $?
+	background  int // PID of the last one in the background: $!
+	done        bool
+}
+
+// shell is the command sh: `sh`, `sh -c script`, `sh file`. It knows lists, pipelines, background
+// jobs, redirection, quotes, variables and a few built-ins; no loops, conditions or functions.
+func shell(ctx context.Context, p *Process) int {
+	in := &interpreter{ctx: ctx, p: p}
+	args := p.Args[1:]
+	script := false
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		script = strings.HasSuffix(args[0], "c")
+		args = args[1:]
+	}
+	switch {
+	case script && len(args) > 0:
+		in.eval(args[0])
+	case len(args) > 0:
+		data, err := readFile(p, args[0])
+		if err != nil {
+			return p.fail(127, "%s: %s", args[0], err)
+		}
+		in.eval(string(data))
+	default:
+		in.loop()
+	}
+	return in.status
+}
+
+// loop runs commands from standard input, as they come.
+func (in *interpreter) loop() {
+	if _, ok := in.p.Stdin.(terminalInput); ok {
+		in.interactive = true
+		for _, s := range []signal{sigInt, sigQuit, sigTerm} {
+			in.p.setTrap(s, trapDiscard)
+		}
+	}
+	for !in.done && in.ctx.Err() == nil {
+		if in.interactive {
+			sign := '$'
+			if in.p.User == "root" {
+				sign = '#'
+			}
+			fmt.Fprintf(in.p.Stderr, "%s %c ", in.p.Dir, sign)
+		}
+		line, err := readLine(in.p.Stdin)
+		if line != "" {
+			in.eval(line)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readLine reads no further than the line's end: what follows may be for somebody else.
+func readLine(r io.Reader) (string, error) {
+	var line []byte
+	b := make([]byte, 1)
+	for len(line) < maxArgument {
+		if n, err := r.Read(b); n == 0 {
+			if err == nil {
+				continue
+			}
+			return string(line), err
+		}
+		if line = append(line, b[0]); b[0] == '\n' {
+			return string(line), nil
+		}
+	}
+	return "", errors.New("line too long")
+}
+
+func (in *interpreter) eval(script string) {
+	items, err := parse(script)
+	if err != nil {
+		in.status = in.p.fail(2, "%s", err)
+		return
+	}
+	for _, item := range items {
+		if in.done || in.ctx.Err() != nil {
+			return
+		}
+		switch {
+		case item.after == "&&" && in.status != 0, item.after == "||" && in.status == 0:
+			continue
+		}
+		in.status = in.pipeline(item)
+	}
+}
+
+// pipeline runs commands side by side, each reading what the one before writes, and gives
+// the last one's exit code.
+func (in *interpreter) pipeline(item item) int {
+	stdin := in.p.Stdin
+	if item.background {
+		stdin = noInput{}
+	}
+	var last func() int
+	for i, c := range item.commands {
+		streams := streams{stdin, in.p.Stdout, in.p.Stderr}
+		var pipe *io.PipeWriter
+		stdin = nil
+		if i < len(item.commands)-1 {
+			stdin, pipe = io.Pipe()
+			streams.stdout = pipe
+		}
+		wait := in.command(c, streams, item.background || len(item.commands) > 1, item.background)
+		input, _ := streams.stdin.(*io.PipeReader)
+		if len(item.commands) == 1 || i == len(item.commands)-1 && !item.background {
+			last = func() int {
+				code := wait()
+				if input != nil {
+					_ = input.CloseWithError(io.ErrClosedPipe)
+				}
+				return code
+			}
+			continue
+		}
+		in.p.run.wg.Go(func() {
+			wait()
+			if pipe != nil {
+				_ = pipe.Close()
+			}
+			if input != nil {
+				_ = input.CloseWithError(io.ErrClosedPipe)
+			}
+		})
+	}
+	if item.background {
+		return 0
+	}
+	return last()
+}
+
+// streams are a command's standard input and outputs.
+type streams struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// command starts a simple command, with a process of its own where asked for or where it is
+// not a built-in. The function that it returns waits for its exit code.
+func (in *interpreter) command(c simple, s streams, apart, background bool) (wait func() int) {
+	ended := func(code int) func() int { return func() int { return code } }
+	words := in.expandAll(c.words)
+	if err := in.redirect(c.redirects, &s); err != nil {
+		return ended(in.p.fail(1, "%s", err))
+	}
+	refused := func(err error) func() int {
+		fmt.Fprintf(s.stderr, "%s: %s: %s\n", path.Base(in.p.Args[0]), words[0], err)
+		return ended(execCode(err))
+	}
+	env := in.p.Env
+	for _, a := range c.assigns {
+		name, _, _ := strings.Cut(a[0].text, "=")
+		value := strings.TrimPrefix(in.expand(a), name+"=")
+		if len(words) == 0 {
+			in.p.setenv(name, value)
+			continue
+		}
+		env = mergeEnv(env, []string{name + "=" + value})
+	}
+	if len(words) == 0 {
+		return ended(0)
+	}
+	if code, ok := in.special(words); ok {
+		return ended(code)
+	}
+
+	e := in.p.run.box.engine
+	e.mu.Lock()
+	command, err := e.find(words[0], &in.p.run.box.disk)
+	e.mu.Unlock()
+	if err != nil {
+		return refused(err)
+	}
+	if !apart && slices.Contains([]string{"echo", "true", "false", ":", "pwd", "kill"}, words[0]) {
+		p := *in.p
+		p.Args, p.Env, p.Stdin, p.Stdout, p.Stderr = words, env, s.stdin, s.stdout, s.stderr
+		return func() int { return command(in.ctx, &p) }
+	}
+	child, err := in.p.run.launch(spec{
+		job: in.p.job, args: words, env: env, dir: in.p.Dir, user: in.p.User,
+		stdin: in.stdin(s.stdin), stdout: s.stdout, stderr: s.stderr, terminal: in.p.Terminal,
+		traps: in.p.inherited(), background: background,
+	}, command)
+	if err != nil {
+		return refused(syscall.EAGAIN)
+	}
+	if background {
+		in.background = child.PID
+	}
+	return func() int {
+		select {
+		case <-child.ended:
+			return child.code
+		case <-in.ctx.Done():
+			return 1 // the shell was killed; its own code is its signal's
+		}
+	}
+}
+
+// stdin lets a child read the terminal until the child itself is killed.
+func (in *interpreter) stdin(r io.Reader) io.Reader {
+	if _, ok := r.(terminalInput); ok {
+		return nil
+	}
+	return r
+}
+
+// special runs what changes the shell itself.
+func (in *interpreter) special(words []string) (code int, ok bool) {
+	switch words[0] {
+	case "exit":
+		in.done = true
+		if len(words) > 1 {
+			n, err := strconv.Atoi(words[1])
+			if err != nil {
+				return in.p.fail(2, "exit: Illegal number: %s", words[1]), true
+			}
+			return n & 0xff, true
+		}
+		return in.status, true
+	case "cd":
+		dir := in.p.Getenv("HOME")
+		if len(words) > 1 {
+			dir = words[1]
+		}
+		if dir = in.p.path(dir); !in.p.run.box.disk.isDir(dir) {
+			return in.p.fail(2, "cd: can't cd to %s", dir), true
+		}
+		in.p.Dir = dir
+	case "export":
+		for _, w := range words[1:] {
+			if name, value, ok := strings.Cut(w, "="); ok {
+				in.p.setenv(name, value)
+			}
+		}
+	case "trap": // only: trap "" SIGNAL…
+		for _, name := range words[min(2, len(words)):] {
+			sig, ok := parseSignal(name)
+			if !ok || words[1] != "" {
+				return in.p.fail(2, "trap: not supported by the scripted shell"), true
+			}
+			in.p.setTrap(sig, trapIgnore)
+		}
+	default:
+		return 0, false
+	}
+	return 0, true
+}
+
+func (in *interpreter) redirect(redirects []redirect, s *streams) error {
+	for _, r := range redirects {
+		target := in.expand(r.target)
+		switch r.op {
+		case ">&2", "1>&2":
+			s.stdout = s.stderr
+		case "2>&1":
+			s.stderr = s.stdout
+		case "<":
+			f, err := openFile(in.p, target)
+			if err != nil {
+				return fmt.Errorf("can't open %s: %w", target, err)
+			}
+			s.stdin = f
+		default:
+			w, err := createFile(in.p, target, strings.HasSuffix(r.op, ">>"))
+			if err != nil {
+				return fmt.Errorf("can't create %s: %w", target, err)
+			}
+			if strings.HasPrefix(r.op, "2") {
+				s.stderr = w
+			} else {
+				s.stdout = w
+			}
+		}
+	}
+	return nil
+}
+
+func (in *interpreter) expandAll(words []word) []string {
+	var all []string
+	for _, w := range words {
+		s := in.expand(w)
+		// A word that is nothing but an unset variable is no argument at all.
+		if s != "" || slices.ContainsFunc(w, func(p part) bool { return p.quoted }) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (in *interpreter) expand(w word) string {
+	var b strings.Builder
+	for _, p := range w {
+		if p.literal {
+			b.WriteString(p.text)
+			continue
+		}
+		b.WriteString(expandVariables(p.text, in.variable))
+	}
+	return b.String()
+}
+
+func (in *interpreter) variable(name string) string {
+	switch name {
+	case "?":
+		return strconv.Itoa(in.status)
+	case "$":
+		return strconv.Itoa(in.p.PID)
+	case "!":
+		return strconv.Itoa(in.background)
+	}
+	return in.p.Getenv(name)
+}
+
+// fail says on standard error what went wrong, and gives the exit code to return.
+func (p *Process) fail(code int, format string, args ...any) int {
+	fmt.Fprintf(p.Stderr, "%s: %s\n", path.Base(p.Args[0]), fmt.Sprintf(format, args...))
+	return code
+}
+
+// execCode is a shell's exit code for what could not be executed.
+func execCode(err error) int {
+	switch {
+	case errors.Is(err, errNotFound):
+		return 127
+	case errors.Is(err, errNotExecutable):
+		return 126
+	}
+	return 1
+}

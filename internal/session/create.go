@@ -1,0 +1,209 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// CreateRequest asks for a session.
+type CreateRequest struct {
+	ID        string // empty: one is generated
+	ProjectID string // empty: no project
+	// Spec says what container it gets; zero fields are given the service's defaults, and
+	// the session records what came of that.
+	Spec Spec
+	// Start makes starting it a part of creating it.
+	Start bool
+	// Credentials are for pulling the image. They are not stored.
+	Credentials *container.Credentials
+	// Progress is told how the pull gets on; see [container.Options].
+	Progress func(container.PullProgress)
+}
+
+// Create makes a session and its container, and starts it where that is asked for. It is all or
+// nothing: after an error, the end of ctx included, there is no session and
+// its ID is free (the closed record keeps the reason). Where engine or store do not answer while it is being undone,
+// reconciliation finishes that; where only the record that all went well could not be written, it
+// finishes the session.
+//
+// What can't be accepted is refused before the store or the engine is asked anything.
+func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v View, err error) {
+	id := req.ID
+	defer func(start time.Time) { s.done(ctx, "create", id, start, &err) }(time.Now())
+
+	spec, err := s.admit(&req)
+	if err != nil {
+		return View{}, err
+	}
+	if id == "" {
+		id = newID()
+	}
+	unlock, err := s.locks.lock(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	defer unlock()
+	free, err := s.slot(ctx)
+	if err != nil {
+		return View{}, err
+	}
+	defer free()
+
+	t := now()
+	sess := Session{
+		ID: id, ProjectID: req.ProjectID, Spec: spec, Desired: DesiredStopped,
+		Pending: OperationCreate, PendingSince: t, CreatedAt: t, ActiveAt: t,
+	}
+	if req.Start {
+		sess.Desired = DesiredRunning
+	}
+	sess, err = s.begin(ctx, sess)
+	if err != nil {
+		return View{}, err
+	}
+	sess, c, err := s.make(ctx, sess, nil, req.Credentials, req.Progress)
+	if err != nil {
+		s.undo(ctx, sess, err)
+		return View{}, err
+	}
+	if sess, err = s.settle(ctx, sess); err != nil {
+		return View{}, err
+	}
+	v = s.look(ctx, sess, c)
+	s.tellCreated(sess)
+	return v, nil
+}
+
+func (s *ContainerService) tellCreated(sess Session) {
+	s.tell(EventCreated, sess, StatusCreated, "")
+	if sess.Desired == DesiredRunning {
+		s.tell(EventStarted, sess, StatusRunning, "")
+	}
+}
+
+// admit validates a request as a whole and gives the spec with all defaults.
+func (s *ContainerService) admit(req *CreateRequest) (Spec, error) {
+	spec := req.Spec
+	setDefault(&spec.Image, s.cfg.DefaultImage)
+	setDefault(&spec.CPUs, s.cfg.CPUs)
+	setDefault(&spec.Memory, s.cfg.Memory)
+	setDefault(&spec.PIDs, s.cfg.PIDs)
+	setDefault(&spec.Runtime, s.cfg.Runtime)
+	setDefault(&spec.IdleTimeout, s.cfg.IdleTimeout)
+	setDefault(&spec.MaxAge, s.cfg.MaxAge)
+	setDefault(&spec.OnExpire, s.cfg.OnExpire)
+
+	if req.ID != "" {
+		if err := container.ValidateSessionID(req.ID); err != nil {
+			return Spec{}, err
+		}
+	}
+	switch {
+	case spec.IdleTimeout < 0:
+		return Spec{}, invalid("idle_timeout: %v is negative", spec.IdleTimeout)
+	case spec.MaxAge < 0:
+		return Spec{}, invalid("max_age: %v is negative", spec.MaxAge)
+	case spec.OnExpire != ExpiryStop && spec.OnExpire != ExpiryClose:
+		return Spec{}, invalid("on_expire: %.64q is neither %q nor %q", spec.OnExpire, ExpiryStop, ExpiryClose)
+	}
+	opts := Session{ProjectID: req.ProjectID, Spec: spec}.Options()
+	opts.Credentials = req.Credentials
+	if err := opts.Validate(); err != nil {
+		return Spec{}, err
+	}
+	binds, err := resolveBinds(s.cfg.BindRoots, spec.Binds)
+	if err != nil {
+		return Spec{}, err
+	}
+	spec.Binds = binds
+	return spec, nil
+}
+
+// begin writes the intent to create sess. Where the store's answer is lost, it may have been written, and
+// reconciliation would make a session that the caller was refused; so it is taken back where the store answers.
+func (s *ContainerService) begin(ctx context.Context, sess Session) (Session, error) {
+	recorded, err := s.store.create(ctx, sess)
+	if err == nil || errors.Is(err, ErrExists) {
+		return recorded, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	// A store that hangs has used up the caller's second; then it is left to reconciliation.
+	bounded, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	found, lookErr := s.store.get(bounded, sess.ID)
+	if lookErr == nil && found.Pending == OperationCreate && found.CreatedAt.Equal(sess.CreatedAt) {
+		s.undo(ctx, found, err)
+	}
+	return Session{}, err
+}
+
+// make gives the session its container, unless c is it already, and starts it where that is
+// desired. It returns the session as it is to be recorded then, and the container where it is
+// known as it is now; after an error, the session as it was.
+func (s *ContainerService) make(ctx context.Context, sess Session, c *container.Container, cred *container.Credentials, progress func(container.PullProgress)) (Session, *container.Container, error) {
+	made := sess
+	if c == nil {
+		opts := sess.Options()
+		opts.Credentials, opts.Progress = cred, progress
+		bounded, cancel := context.WithTimeout(ctx, createTimeout)
+		defer cancel()
+		var err error
+		if c, err = s.rt.Create(bounded, sess.ID, opts); err != nil {
+			return sess, nil, err
+		}
+	}
+	made.ContainerID = c.ID
+	if sess.Desired != DesiredRunning {
+		return made, c, nil
+	}
+	if err := s.engineStart(ctx, sess.ID); err != nil {
+		return sess, nil, err
+	}
+	made, c = s.started(ctx, made)
+	return made, c, nil
+}
+
+// undo ends a session whose creation failed because of cause. The caller's ctx may have ended.
+func (s *ContainerService) undo(ctx context.Context, sess Session, cause error) {
+	f := fault(ctx, "create", sess.ID, cause)
+	sess.Failure = &Failure{Code: f.Code, Detail: f.Detail, At: now()}
+	ctx = context.WithoutCancel(ctx)
+	sess, err := s.intend(ctx, sess, OperationClose, DesiredClosed)
+	if err == nil {
+		_, err = s.close(ctx, sess)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error", describe(err))
+	}
+}
+
+// slot waits for leave to create or start a container; the caller calls free once.
+func (s *ContainerService) slot(ctx context.Context) (free func(), err error) {
+	timer := time.NewTimer(s.cfg.CallTimeout)
+	defer timer.Stop()
+	select {
+	case s.creates <- struct{}{}:
+		return func() { <-s.creates }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+		return nil, refuse(CodeBusy, "try again later", "%d sessions are being created or started already", s.cfg.Creates)
+	}
+}
+
+// newID makes an ID of 50 random bits: short enough to type, and never taken by chance.
+func newID() string { return strings.ToLower(rand.Text()[:10]) }
+
+// describe gives an error with its cause, which users are not shown, for the log.
+func describe(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok && e.cause != nil {
+		return fmt.Sprintf("%v: %v", e, e.cause)
+	}
+	return err.Error()
+}

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"sync"
+	"time"
+)
+
+// Kinds of events.
+const (
+	EventCreated = "session.created"
+	EventStarted = "session.started"
+	EventStopped = "session.stopped"
+	EventFailed  = "session.failed"
+	EventClosed  = "session.closed"
+)
+
+// Event is something that happened to a session.
+type Event struct {
+	Time      time.Time
+	Kind      string // one of the Event… constants
+	SessionID string
+	ProjectID string
+	Status    Status
+	Reason    string // in words; may be empty
+}
+
+// subscriptionQueue is how many events a subscriber may be behind.
+const subscriptionQueue = 256
+
+// hub passes events on to subscribers, and never waits for one.
+type hub struct {
+	mu          sync.Mutex
+	subscribers map[*Subscription]struct{}
+}
+
+// Subscription receives events from the moment it was made.
+type Subscription struct {
+	hub        *hub
+	projectID  string
+	events     chan Event
+	overflowed bool // guarded by hub.mu
+}
+
+// Subscribe returns a subscription to the events of a project's sessions, or of all where
+// projectID is empty. The caller closes it.
+func (s *ContainerService) Subscribe(projectID string) *Subscription {
+	sub := &Subscription{hub: &s.hub, projectID: projectID, events: make(chan Event, subscriptionQueue)}
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.hub.subscribers == nil {
+		s.hub.subscribers = make(map[*Subscription]struct{})
+	}
+	s.hub.subscribers[sub] = struct{}{}
+	return sub
+}
+
+// C returns the channel of events. It is closed, behind the last event, by Close, or because
+// the subscriber was too slow; see Overflowed.
+func (s *Subscription) C() <-chan Event { return s.events }
+
+// Overflowed tells whether the subscription was ended because its queue was full:
+// events were missed, and the subscriber had better list sessions anew.
+func (s *Subscription) Overflowed() bool {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.overflowed
+}
+
+// Close ends the subscription. It may be repeated.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.hub.drop(s)
+}
+
+// drop ends a subscription; h.mu is held.
+func (h *hub) drop(sub *Subscription) {
+	if _, ok := h.subscribers[sub]; ok {
+		delete(h.subscribers, sub)
+		close(sub.events)
+	}
+}
+
+func (h *hub) publish(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for sub := range h.subscribers {
+		if sub.projectID != "" && sub.projectID != e.ProjectID {
+			continue
+		}
+		select {
+		case sub.events <- e:
+		default:
+			sub.overflowed = true
+			h.drop(sub)
+		}
+	}
+}
+
+// tell publishes what became of a session.
+func (s *ContainerService) tell(kind string, sess Session, status Status, reason string) {
+	s.hub.publish(Event{
+		Time: now(), Kind: kind, SessionID: sess.ID, ProjectID: sess.ProjectID, Status: status, Reason: reason,
+	})
+}

@@ -1,0 +1,191 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// perform does one thing that was planned, if it still is to be done. The fate that comes back says
+// what became of it, or why it was left.
+func (s *ContainerService) perform(ctx context.Context, p planned, l limits) (Fate, error) {
+	fate := p.Fate
+	unlock, ok := s.locks.tryLock(p.SessionID)
+	if !ok {
+		fate.Action, fate.Reason = ActionSkip, "it is being worked on"
+		return fate, nil
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.CallTimeout+container.DefaultStopTimeout)
+	defer cancel()
+	done, err := s.carryOut(ctx, p, l)
+	switch {
+	case err == nil && !done:
+		fate.Action, fate.Reason = ActionSkip, "it changed meanwhile"
+		return fate, nil
+	case err == nil:
+		s.log.InfoContext(ctx, "Reconciled", "session", p.SessionID, "container", p.ContainerID, "action", p.Action, "reason", p.Reason)
+		return fate, nil
+	}
+	f := fault(ctx, "reconcile", p.SessionID, err)
+	fate.Reason += "; but: " + f.Detail
+	s.log.WarnContext(ctx, "Reconciled with trouble", "session", p.SessionID, "container", p.ContainerID,
+		"action", p.Action, "reason", p.Reason, "error", describe(f))
+	if answered(err) {
+		return fate, nil
+	}
+	return fate, f
+}
+
+// answered tells whether err is an answer that the session's record holds by now, and not
+// trouble that leaves something to be done.
+func answered(err error) bool {
+	switch CodeOf(err) {
+	case CodeContainerLost, CodeForbidden, CodePathNotFound, CodeInvalidArgument:
+		return true
+	}
+	return certain(err)
+}
+
+// carryOut reads record and container anew and does what was planned; done is false where that is not
+// what they ask for any more. The session's lock is held.
+func (s *ContainerService) carryOut(ctx context.Context, p planned, l limits) (done bool, err error) {
+	var owner *Session
+	switch sess, err := s.store.get(ctx, p.SessionID); {
+	case err == nil:
+		owner = &sess
+	case !errors.Is(err, ErrNotFound):
+		return false, err
+	}
+	c, err := s.inspect(ctx, p.SessionID)
+	if err != nil {
+		return false, err
+	}
+	if p.version == 0 {
+		return s.removeStray(ctx, p, l, owner, c)
+	}
+	if owner == nil || owner.Version != p.version {
+		return false, nil
+	}
+	if c != nil {
+		c = pick(*owner, []*container.Container{c})
+	}
+	at := now()
+	action, reason := decide(*owner, c, at, s.activity.last(owner.ID, at))
+	if action != p.Action {
+		return false, nil
+	}
+	return true, s.act(ctx, *owner, c, action, reason)
+}
+
+// removeStray removes a container that no session owns, if that is still so.
+func (s *ContainerService) removeStray(ctx context.Context, p planned, l limits, owner *Session, c *container.Container) (done bool, err error) {
+	if c == nil || c.ID != p.ContainerID {
+		return false, nil
+	}
+	w := world{at: now(), allotted: make(map[string]bool)}
+	if p.unknown {
+		origin := c.Labels[container.LabelOrigin]
+		if w.allotted[origin], err = s.store.allotted(ctx, origin); err != nil {
+			return false, err
+		}
+	}
+	again := judge(owner, c, w, memory{stray: map[string]bool{c.ID: true}}, l)
+	if again.Action != ActionRemove || again.unknown != p.unknown {
+		return false, nil
+	}
+	return true, s.engineRemove(ctx, p.SessionID)
+}
+
+// act does what decide said about a session. Its lock is held.
+func (s *ContainerService) act(ctx context.Context, sess Session, c *container.Container, action Action, reason string) error {
+	var err error
+	switch action {
+	case ActionCreate:
+		err = s.finishCreate(ctx, sess, c)
+	case ActionStart:
+		err = s.finishStart(ctx, sess)
+	case ActionStop:
+		_, _, err = s.stop(ctx, sess, container.DefaultStopTimeout, "")
+	case ActionClose:
+		_, err = s.close(ctx, sess)
+	case ActionRecord:
+		_, err = s.record(ctx, sess, c, "")
+	case ActionFail:
+		code := CodeContainerLost
+		if reason == reasonForeign {
+			code = CodeSessionExists
+		}
+		_, err = s.fail(ctx, sess, code, reason)
+	case ActionExpire:
+		err = s.expire(ctx, sess, c, reason)
+	}
+	return err
+}
+
+// finishCreate finishes a creation that was interrupted. Where it is refused, the session is left with the
+// container that it has, or failed where it has none: unlike in Create, there is nobody to tell. The
+// same goes for one that an answering engine does not get done in all the time that a creation has.
+func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *container.Container) error {
+	err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds)
+	made := sess
+	if err == nil {
+		made, _, err = s.make(ctx, sess, c, nil, nil)
+	}
+	switch {
+	case err == nil:
+		if made, err = s.settle(ctx, made); err == nil {
+			s.tellCreated(made)
+		}
+		return err
+	case !answered(err) && (CodeOf(fault(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // its time may be up
+	c, inspectErr := s.inspect(ctx, sess.ID)
+	if inspectErr != nil {
+		return inspectErr
+	}
+	f := fault(ctx, "", sess.ID, err)
+	s.log.WarnContext(ctx, "An interrupted creation could not be finished", "session", sess.ID, "error", describe(f))
+	if c != nil && owns(sess, c) {
+		_, err = s.record(ctx, sess, c, "")
+	} else {
+		_, err = s.fail(ctx, sess, f.Code, f.Detail)
+	}
+	return err
+}
+
+func (s *ContainerService) finishStart(ctx context.Context, sess Session) error {
+	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
+		sess.Desired = DesiredStopped
+		if _, settleErr := s.settle(ctx, sess); settleErr != nil {
+			return settleErr
+		}
+		return err
+	}
+	_, _, err := s.start(ctx, sess)
+	return err
+}
+
+// expire ends a session past a limit. Its processes are given the time to end in order, also where it is closed then.
+func (s *ContainerService) expire(ctx context.Context, sess Session, c *container.Container, reason string) error {
+	var err error
+	if c != nil && c.Status == container.StatusRunning {
+		if sess, err = s.intend(ctx, sess, OperationStop, DesiredStopped); err != nil {
+			return err
+		}
+		if sess, _, err = s.stop(ctx, sess, container.DefaultStopTimeout, reason); err != nil {
+			return err
+		}
+	}
+	if sess.Spec.OnExpire != ExpiryClose {
+		return nil
+	}
+	if sess, err = s.intend(ctx, sess, OperationClose, DesiredClosed); err != nil {
+		return err
+	}
+	_, err = s.close(ctx, sess)
+	return err
+}

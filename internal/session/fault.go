@@ -1,0 +1,107 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// refuse makes an error that the service itself found.
+func refuse(code Code, hint, format string, args ...any) *Error {
+	return &Error{Code: code, Detail: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// invalid makes an error about an argument that the caller can correct.
+func invalid(format string, args ...any) *Error {
+	return refuse(CodeInvalidArgument, "", format, args...)
+}
+
+// fault turns any error met during op into an [*Error]. ctx is the caller's: it tells a caller's
+// own deadline from a bound of the service.
+func fault(ctx context.Context, op, id string, err error) *Error {
+	var e Error
+	if known, ok := errors.AsType[*Error](err); ok {
+		e = *known
+	} else {
+		e = classify(ctx, err)
+		e.cause = err
+	}
+	if e.Op == "" {
+		e.Op = op
+	}
+	if e.SessionID == "" {
+		e.SessionID = id
+	}
+	return &e
+}
+
+func classify(ctx context.Context, err error) Error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Error{Code: CodeSessionNotFound, Detail: "there is no such session", Hint: "octobot ls shows those that there are"}
+	case errors.Is(err, ErrExists):
+		return Error{Code: CodeSessionExists, Detail: "there is a session of that ID already", Hint: "choose another ID, or remove it first: octobot rm"}
+	case errors.Is(err, ErrConflict):
+		return Error{Code: CodeBusy, Detail: "it was changed by somebody else at the same time", Hint: "try again"}
+	}
+	if field, ok := errors.AsType[*container.FieldError](err); ok {
+		return Error{Code: CodeInvalidArgument, Detail: field.Error()}
+	}
+	switch class := container.ClassOf(err); class {
+	case container.ErrContainerNotFound:
+		return Error{Code: CodeContainerLost, Detail: "its container is gone from the engine", Hint: lostHint}
+	case container.ErrContainerStopped:
+		return Error{Code: CodeSessionNotRunning, Detail: "it does not run", Hint: "octobot start"}
+	case container.ErrContainerExists:
+		return Error{
+			Code: CodeSessionExists, Detail: "the engine has a container of that session which the store does not know",
+			Hint: "octobot reconcile --dry-run says what it is; choose another ID meanwhile",
+		}
+	case container.ErrInvalidArgument:
+		return Error{Code: CodeInvalidArgument, Detail: words(err, class)}
+	case container.ErrImageNotFound:
+		return Error{Code: CodeImageNotFound, Detail: words(err, class), Hint: "check the image's name, and the credentials where it is private"}
+	case container.ErrPortTaken:
+		return Error{Code: CodePortTaken, Detail: words(err, class), Hint: "choose another host port, or none for a random one"}
+	case container.ErrExecFailed:
+		return Error{Code: CodeExecFailed, Detail: words(err, class), Hint: "check that the program exists in the image and can be executed"}
+	case container.ErrPathNotFound:
+		return Error{Code: CodePathNotFound, Detail: words(err, class)}
+	case container.ErrUnsupported:
+		return Error{Code: CodeUnsupported, Detail: words(err, class)}
+	case container.ErrUnavailable, container.ErrClosed:
+		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer", Hint: "octobot doctor says what is wrong with it"}
+	case context.Canceled:
+		return Error{Code: CodeCancelled, Detail: "it was cancelled"}
+	case context.DeadlineExceeded:
+		if ctx.Err() == nil {
+			return Error{Code: CodeTimeout, Detail: "the engine did not finish it in time", Hint: "octobot doctor says what is wrong with it"}
+		}
+		return Error{Code: CodeTimeout, Detail: "it did not end within the time that was given"}
+	}
+	return Error{Code: CodeInternal, Detail: "something went wrong inside octobot", Hint: "see the daemon's log"}
+}
+
+const lostHint = "its files are gone with it; remove the session (octobot rm) and create it again"
+
+// words gives what a provider says to the user of an error of that class.
+func words(err, class error) string {
+	if e, ok := errors.AsType[*container.Error](err); ok && e.Detail != "" {
+		return class.Error() + ": " + e.Detail
+	}
+	return class.Error()
+}
+
+// certain tells whether the engine answered err as a refusal, so that nothing happened. After every other
+// error it may have done what it was asked to, or do it yet.
+func certain(err error) bool {
+	switch container.ClassOf(err) {
+	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
+		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,
+		container.ErrPortTaken, container.ErrPathNotFound, container.ErrUnsupported:
+		return true
+	}
+	return false
+}

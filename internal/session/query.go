@@ -1,0 +1,130 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// ListRequest selects sessions. The zero value is all that are not closed.
+type ListRequest struct {
+	ProjectID string   // empty: every project
+	Statuses  []Status // empty: all; asking for closed includes them
+	Closed    bool     // closed ones as well
+	Limit     int      // at most so many; 0: no limit
+	After     Cursor   // where an earlier page ended; zero: from the start
+}
+
+// Page is a part of the list of sessions, newest first.
+type Page struct {
+	Sessions []View
+	Next     *Cursor // for the next page; nil: this was the last
+}
+
+// Get returns a session, closed or not. An engine that does not answer makes its status unknown.
+func (s *ContainerService) Get(ctx context.Context, id string) (v View, err error) {
+	defer func(start time.Time) { s.done(ctx, "get", id, start, &err) }(time.Now())
+	if err := container.ValidateSessionID(id); err != nil {
+		return View{}, err
+	}
+	sess, err := s.store.get(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	return s.lookTwice(ctx, sess)
+}
+
+// lookTwice gives the view of a session whose record was just read, without its lock. A container that
+// is missing may have been removed by us since; a removal is recorded before it is done, so
+// only beside an unchanged record it is lost.
+func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, error) {
+	v := s.look(ctx, sess, nil)
+	if v.Status != StatusFailed || v.Failure != nil {
+		return v, nil
+	}
+	current, err := s.store.get(ctx, sess.ID)
+	switch {
+	case err != nil:
+		return View{}, err
+	case current.Version != sess.Version:
+		return s.look(ctx, current, nil), nil
+	}
+	s.hint()
+	return v, nil
+}
+
+// List returns sessions, with one question to the engine however many there are. An
+// engine that does not answer makes their status unknown.
+func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page, err error) {
+	defer func(start time.Time) { s.done(ctx, "list", "", start, &err) }(time.Now())
+	if req.Limit < 0 {
+		return Page{}, invalid("limit: %d is negative", req.Limit)
+	}
+	if req.ProjectID != "" && container.ValidateSessionID(req.ProjectID) != nil {
+		return Page{}, invalid("project: %.64q is not the ID of a project", req.ProjectID)
+	}
+	if req.After.ID != "" && container.ValidateSessionID(req.After.ID) != nil {
+		return Page{}, invalid("after: %.64q is not where a page ended", req.After.ID)
+	}
+	filter := Filter{
+		ProjectID: req.ProjectID, After: req.After,
+		Closed: req.Closed || slices.Contains(req.Statuses, StatusClosed),
+	}
+	// A status is computed, so only the rest can be selected by the store.
+	if req.Limit > 0 && len(req.Statuses) == 0 {
+		filter.Limit = req.Limit + 1
+	}
+	sessions, err := s.store.list(ctx, filter)
+	if err != nil {
+		return Page{}, err
+	}
+	views, err := s.viewAll(ctx, sessions)
+	if err != nil {
+		return Page{}, err
+	}
+	if len(req.Statuses) > 0 {
+		views = slices.DeleteFunc(views, func(v View) bool { return !slices.Contains(req.Statuses, v.Status) })
+	}
+	page.Sessions = views
+	if req.Limit > 0 && len(views) > req.Limit {
+		page.Sessions = views[:req.Limit]
+		last := page.Sessions[req.Limit-1]
+		page.Next = &Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
+	}
+	return page, nil
+}
+
+func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]View, error) {
+	views := make([]View, 0, len(sessions))
+	var byID map[string]*container.Container
+	var engineErr error
+	if slices.ContainsFunc(sessions, engineMatters) {
+		var containers []*container.Container
+		containers, engineErr = s.listing(ctx)
+		byID = make(map[string]*container.Container, len(containers))
+		for _, c := range containers {
+			byID[c.SessionID] = c
+		}
+	}
+	for _, sess := range sessions {
+		c := byID[sess.ID]
+		if c == nil && engineErr == nil && engineMatters(sess) {
+			v, err := s.lookTwice(ctx, sess)
+			if err != nil {
+				return nil, err
+			}
+			views = append(views, v)
+			continue
+		}
+		views = append(views, view(sess, c, engineErr))
+	}
+	return views, nil
+}
+
+func (s *ContainerService) listing(ctx context.Context) ([]*container.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(inspectTimeout, s.cfg.CallTimeout))
+	defer cancel()
+	return s.rt.List(ctx)
+}

@@ -1,0 +1,204 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// ReconcileOptions say what a pass may do. The zero value is a regular pass.
+type ReconcileOptions struct {
+	// DryRun changes nothing and says the fate of everything.
+	DryRun bool
+	// AllowRemovals is a person's word that unknown containers may be removed although the
+	// store can't confirm that it allotted them, and however many they are. They must
+	// still be past the grace period and have been seen by the pass before; a daemon that
+	// runs has made that one already.
+	AllowRemovals bool
+}
+
+// Report is what a pass found and did.
+type Report struct {
+	Sessions   int // that are not closed
+	Containers int
+	Changed    int  // sessions that something was done about
+	Removed    int  // containers that no session owned
+	Held       int  // sessions and containers that are not as they should be, and were left alone
+	Failed     int  // sessions and containers that something should have been done about, and that failed
+	Refused    bool // the pass would have removed too many unknown containers, and removed none of them
+	// Fates says why. A dry run lists every session and container, a regular pass those that are not
+	// simply as recorded.
+	Fates []Fate
+}
+
+// workers is how many sessions a pass works on at once.
+const workers = 8
+
+// Reconcile makes one regular pass.
+func (s *ContainerService) Reconcile(ctx context.Context) error {
+	_, err := s.ReconcilePass(ctx, ReconcileOptions{})
+	return err
+}
+
+// ReconcilePass compares sessions and containers once, and acts on what it finds, as the package's
+// documentation says. Passes follow one another. It gives what was done until then beside an error:
+// the first of those it met, or reconcile_refused.
+func (s *ContainerService) ReconcilePass(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
+	select {
+	case s.passing <- struct{}{}:
+		defer func() { <-s.passing }()
+	case <-ctx.Done():
+		return Report{}, fault(ctx, "reconcile", "", ctx.Err())
+	}
+	start := time.Now()
+	report, err = s.pass(ctx, opts)
+	if err != nil {
+		err = fault(ctx, "reconcile", "", err)
+	}
+	if s.cfg.Observer != nil && !opts.DryRun {
+		s.cfg.Observer.Reconciled(report, err, time.Since(start))
+	}
+	return report, err
+}
+
+// pass is ReconcilePass; s.passing is held.
+func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (Report, error) {
+	before := s.memory
+	if !opts.DryRun {
+		s.memory = memory{} // "in a row" is over, unless this pass gets to its end
+	}
+	w, err := s.survey(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	s.count(w)
+	l := limits{grace: s.cfg.Grace, allow: opts.AllowRemovals}
+	fates, refused, stray := plan(w, before, l)
+	report := Report{Sessions: len(w.sessions), Containers: len(w.containers), Refused: refused}
+	for _, sess := range w.sessions {
+		if !sess.ClosedAt.IsZero() {
+			report.Sessions--
+		}
+	}
+	var work []planned
+	for _, p := range fates {
+		if p.Action == ActionHold {
+			report.Held++
+		}
+		switch p.Action {
+		case ActionKeep, ActionHold:
+			if opts.DryRun || p.Action == ActionHold {
+				report.Fates = append(report.Fates, p.Fate)
+			}
+		default:
+			work = append(work, p)
+		}
+	}
+	if report.Held != before.held && report.Held > 0 && !opts.DryRun {
+		s.log.WarnContext(ctx, "Sessions or containers are not as they should be, and were left alone; a dry run says why", "held", report.Held)
+	}
+	if opts.DryRun {
+		for _, p := range work {
+			report.Fates = append(report.Fates, p.Fate)
+		}
+		return report, nil
+	}
+	troubled, err := s.execute(ctx, work, l, &report)
+	if err != nil && (CodeOf(err) == CodeStoreUnavailable || ctx.Err() != nil) {
+		return report, err
+	}
+	s.memory = memory{stray: stray, troubled: troubled, held: report.Held}
+	if err == nil && refused {
+		err = refuse(CodeReconcileRefused,
+			"octobot reconcile --dry-run shows them; octobot reconcile --allow-removals removes them",
+			"too many containers are unknown to be removed without being asked")
+	}
+	return report, err
+}
+
+// survey lists the containers, then reads the sessions; see the package's documentation.
+func (s *ContainerService) survey(ctx context.Context) (world, error) {
+	w := world{at: now(), allotted: make(map[string]bool)}
+	w.lastUse = func(id string) time.Time { return s.activity.last(id, w.at) }
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	var err error
+	if w.containers, err = s.rt.List(bounded); err != nil {
+		return world{}, err
+	}
+	if w.sessions, err = s.store.all(ctx); err != nil {
+		return world{}, err
+	}
+	for _, origin := range strangers(w.containers, w.sessions) {
+		if w.allotted[origin], err = s.store.allotted(ctx, origin); err != nil {
+			return world{}, err
+		}
+	}
+	return w, nil
+}
+
+func (s *ContainerService) count(w world) {
+	byID := index(w.containers)
+	counts := make(map[Status]int)
+	for _, sess := range w.sessions {
+		st, _ := status(sess, pick(sess, byID[sess.ID]), nil)
+		counts[st]++
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts = counts
+}
+
+// execute does the work, several sessions at a time, and completes the report. It gives the sessions that
+// something went wrong with, and the first error. An error of the store ends it.
+func (s *ContainerService) execute(ctx context.Context, work []planned, l limits, report *Report) (troubled map[string]bool, first error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	troubled = make(map[string]bool)
+	queue := make(chan planned)
+	var mu sync.Mutex // guards report, troubled and first
+	var wg sync.WaitGroup
+	for range min(workers, len(work)) {
+		wg.Go(func() {
+			for p := range queue {
+				fate, err := s.perform(ctx, p, l)
+				mu.Lock()
+				report.add(fate, err)
+				if err != nil {
+					troubled[fate.SessionID] = true
+					if first == nil || CodeOf(err) == CodeStoreUnavailable {
+						first = err
+					}
+				}
+				mu.Unlock()
+				if CodeOf(err) == CodeStoreUnavailable {
+					cancel()
+				}
+			}
+		})
+	}
+	for _, p := range work {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- p
+	}
+	close(queue)
+	wg.Wait()
+	if first == nil {
+		first = ctx.Err()
+	}
+	return troubled, first
+}
+
+func (r *Report) add(fate Fate, err error) {
+	switch {
+	case err != nil:
+		r.Failed++
+	case fate.Action == ActionRemove:
+		r.Removed++
+	case fate.Action != ActionSkip:
+		r.Changed++
+	}
+	r.Fates = append(r.Fates, fate)
+}

@@ -1,0 +1,301 @@
+package session_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/session"
+)
+
+// inBubble gives a kit whose service runs, with time that passes only while everybody waits.
+func inBubble(t *testing.T, test func(t *testing.T, k *kit), change ...func(*session.Config)) {
+	path := filepath.Join(t.TempDir(), "octobot.db")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		engine := mock.NewEngine()
+		k := &kit{engine: engine, rt: engine.Provider("test"), path: path, store: &hookedStore{Store: openStore(t, path)}}
+		cfg := configure()
+		for _, f := range change {
+			f(&cfg)
+		}
+		k.ContainerService = session.NewContainerService(k.rt, k.store, cfg)
+		done := make(chan error, 1)
+		go func() { done <- k.Run(ctx) }()
+		synctest.Wait()
+		test(t, k)
+		k.store.setHook(nil)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if err := k.rt.Close(); err != nil {
+			t.Error(err)
+		}
+		engine.Close()
+	})
+}
+
+func TestRunOnHints(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		time.Sleep(5 * time.Second)
+		k.engine.Exit("x", 3, false)
+		time.Sleep(2 * time.Second)
+		if v := k.status(t, "x", session.StatusStopped); v.Exit == nil || v.Exit.Code != 3 {
+			t.Errorf("%+v", v.Exit)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
+}
+
+func TestRunOnPeriod(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		k.engine.Lose("x")
+		time.Sleep(90 * time.Second)
+		s, err := k.store.GetSession(t.Context(), "x")
+		if err != nil || s.Failure == nil {
+			t.Errorf("%+v, %v", s, err)
+		}
+		lists := k.engine.Calls("list")
+		time.Sleep(10 * time.Minute)
+		if n := k.engine.Calls("list") - lists; n != 10 {
+			t.Errorf("%d passes in 10 minutes", n)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Minute })
+}
+
+// TestRunCoalescesHints checks that a storm of events makes few passes.
+func TestRunCoalescesHints(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		time.Sleep(5 * time.Second)
+		lists := k.engine.Calls("list")
+		for range 50 {
+			k.create(t, "x")
+			if err := k.Delete(t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := k.engine.Calls("list") - lists; n < 2 || n > 7 {
+			t.Errorf("%d passes in 5 seconds", n)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
+}
+
+// TestRunHintsDelayNothing checks that hints never put off a regular pass.
+func TestRunHintsDelayNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		time.Sleep(1010 * time.Millisecond)
+		lists := k.engine.Calls("list")
+		for range 40 {
+			k.create(t, "x")
+			if err := k.Delete(t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n := k.engine.Calls("list") - lists; n < 19 {
+			t.Errorf("%d passes in 2 seconds", n)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = 100 * time.Millisecond })
+}
+
+// TestRunAfterOutage checks that what an outage interrupted is finished soon after it.
+func TestRunAfterOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		time.Sleep(time.Minute)
+		k.engine.SetDown(true)
+		wantCode(t, k.Delete(t.Context(), "x"), session.CodeEngineUnavailable)
+		time.Sleep(10 * time.Minute)
+		k.status(t, "x", session.StatusClosing)
+		k.engine.SetDown(false)
+		time.Sleep(10 * time.Second)
+		k.status(t, "x", session.StatusClosed)
+		// And the event stream is there again.
+		k.create(t, "y")
+		time.Sleep(time.Minute)
+		k.engine.Exit("y", 1, false)
+		time.Sleep(5 * time.Second)
+		if v := k.status(t, "y", session.StatusStopped); v.Exit == nil {
+			t.Error("the end was not noticed")
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
+}
+
+func TestIdle(t *testing.T) {
+	idle := func(c *session.Config) { c.IdleTimeout, c.ReconcileInterval = 30*time.Minute, 10*time.Second }
+	exec := func(t *testing.T, k *kit, id string) {
+		t.Helper()
+		if _, err := k.Exec(t.Context(), id, []string{"true"}, container.ExecOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("stops", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, k *kit) {
+			k.create(t, "x")
+			k.create(t, "never")
+			time.Sleep(29 * time.Minute)
+			exec(t, k, "x")
+			time.Sleep(29 * time.Minute)
+			k.status(t, "x", session.StatusRunning)
+			if v := k.status(t, "never", session.StatusStopped); v.Reason != "idle for 30m0s" {
+				t.Errorf("reason: %q", v.Reason)
+			}
+			time.Sleep(2 * time.Minute)
+			k.status(t, "x", session.StatusStopped)
+			if _, err := k.Start(t.Context(), "x"); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(29 * time.Minute)
+			k.status(t, "x", session.StatusRunning)
+		}, idle)
+	})
+	t.Run("closes", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, k *kit) {
+			k.create(t, "x")
+			time.Sleep(31 * time.Minute)
+			if v := k.status(t, "x", session.StatusClosed); v.Exit == nil || v.Exit.Reason != "idle for 30m0s" {
+				t.Errorf("%+v", v.Exit)
+			}
+			if k.containers() != 0 {
+				t.Error("the container is left")
+			}
+		}, idle, func(c *session.Config) { c.OnExpire = session.ExpiryClose })
+	})
+	t.Run("not while a terminal is open", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, k *kit) {
+			k.create(t, "x")
+			pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Hour)
+			k.status(t, "x", session.StatusRunning)
+			if err := pty.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(29 * time.Minute)
+			k.status(t, "x", session.StatusRunning)
+			time.Sleep(2 * time.Minute)
+			k.status(t, "x", session.StatusStopped)
+		}, idle)
+	})
+	t.Run("not while a command runs", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, k *kit) {
+			k.create(t, "x")
+			if _, err := k.Exec(t.Context(), "x", []string{"sleep", "7200"}, container.ExecOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			k.status(t, "x", session.StatusRunning)
+		}, idle)
+	})
+}
+
+func TestMaxAge(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pty.Close()
+		time.Sleep(59 * time.Minute)
+		k.status(t, "x", session.StatusRunning)
+		time.Sleep(2 * time.Minute)
+		if v := k.status(t, "x", session.StatusStopped); v.Reason != "older than 1h0m0s" {
+			t.Errorf("reason: %q", v.Reason)
+		}
+	}, func(c *session.Config) { c.MaxAge = time.Hour })
+}
+
+// TestActivityIsWritten checks that use is on record, so that a new process knows of it.
+func TestActivityIsWritten(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		activeAt := func() time.Time {
+			t.Helper()
+			s, err := k.store.GetSession(t.Context(), "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.ActiveAt
+		}
+		time.Sleep(time.Hour)
+		if _, err := k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		used := time.Now().UTC()
+		k.store.fail("touch")
+		time.Sleep(time.Minute)
+		k.store.setHook(nil)
+		time.Sleep(16 * time.Second)
+		if got := activeAt(); !got.Equal(used) {
+			t.Errorf("active at %v, want %v", got, used)
+		}
+		pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pty.Close()
+		time.Sleep(time.Hour)
+		if ago := time.Since(activeAt()); ago > 15*time.Second {
+			t.Errorf("a terminal is open, and the last use was %v ago", ago)
+		}
+	})
+}
+
+// TestHangingSession has one session's engine calls hang, while others reach their limits.
+func TestHangingSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		for _, id := range []string{"a", "hanging", "z"} {
+			k.create(t, id)
+		}
+		k.inject(t, mock.Fault{Op: "get", SessionID: "hanging", Wait: make(chan struct{})})
+		time.Sleep(32 * time.Minute)
+		k.status(t, "a", session.StatusStopped)
+		k.status(t, "z", session.StatusStopped)
+		k.status(t, "hanging", session.StatusUnknown)
+	}, func(c *session.Config) { c.IdleTimeout, c.CallTimeout = 30*time.Minute, 30*time.Second })
+}
+
+func TestRunForgetsClosedSessions(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		k.create(t, "y")
+		if err := k.Delete(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Minute)
+		k.status(t, "x", session.StatusClosed)
+		time.Sleep(12 * time.Minute)
+		_, err := k.Get(t.Context(), "x")
+		wantCode(t, err, session.CodeSessionNotFound)
+		k.status(t, "y", session.StatusRunning)
+	}, func(c *session.Config) { c.Retention = time.Hour })
+}
+
+// TestRunPassesWhileBulkWritesHang checks that a store that hangs in a write about many sessions holds no pass up.
+func TestRunPassesWhileBulkWritesHang(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		k.store.setHook(func(ctx context.Context, op string) error {
+			if op == "prune" || op == "touch" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		time.Sleep(2 * time.Minute)
+		lists := k.engine.Calls("list")
+		time.Sleep(time.Minute)
+		if n := k.engine.Calls("list") - lists; n != 60 {
+			t.Errorf("%d passes in a minute", n)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Second })
+}

@@ -1,0 +1,187 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// Config says how a [ContainerService] works. Zero durations and counts mean
+// the defaults that their comments name.
+type Config struct {
+	// What a session gets where it does not say otherwise.
+	DefaultImage string
+	CPUs         float64 // zero: the provider's
+	Memory       int64   // bytes; zero: the provider's
+	PIDs         int64   // zero: the provider's
+	Runtime      string  // OCI runtime; empty: the engine's
+	IdleTimeout  time.Duration
+	MaxAge       time.Duration
+	OnExpire     Expiry // empty: stop
+
+	// BindRoots are the host directories below which sessions may mount. The service looks
+	// at them itself, so they mean something only where it shares the engine's host.
+	BindRoots []string
+
+	ReconcileInterval time.Duration // 30 s
+	Grace             time.Duration // age from which an unknown container may be removed; 2 min
+	Retention         time.Duration // how long closed sessions are remembered; 7 days
+
+	Creates      int           // creates and starts at once; 16
+	CallTimeout  time.Duration // of one call to the engine; 30 s
+	StoreTimeout time.Duration // of one call to the store; 900 ms, so that callers hear within a second
+
+	Logger   *slog.Logger // nil: slog.Default()
+	Observer Observer     // nil: none
+}
+
+// Observer is told what the service does, for metrics. Its methods are called from many
+// goroutines and must return at once.
+type Observer interface {
+	// Operation tells of a call that ended; code is "" where it succeeded.
+	Operation(op string, code Code, d time.Duration)
+	// Reconciled tells of a reconciliation that ended; err is nil where it was complete.
+	Reconciled(r Report, err error, d time.Duration)
+}
+
+// createTimeout bounds the making of a container; it is long, for it may pull an image.
+const createTimeout = 15 * time.Minute
+
+// ContainerService owns the life of sessions. It is safe for use from many
+// goroutines; operations on one session follow one another, those on different
+// sessions never wait for each other. All its errors are [*Error] values.
+//
+// Operations work without [ContainerService.Run], but only Run finishes what a
+// crash or an outage interrupted, and enforces the limits.
+type ContainerService struct {
+	rt    container.Runtime
+	store records
+	cfg   Config
+	log   *slog.Logger
+
+	locks    keyLock
+	creates  chan struct{} // one element for each create or start under way
+	activity activity
+	hub      hub
+	tokens   tokenCache
+	hints    chan struct{} // wakes Run for a pass; coalesces
+
+	passing chan struct{} // holds an element while a pass is under way
+	memory  memory        // of the last pass; guarded by passing
+
+	mu     sync.Mutex
+	counts map[Status]int // guarded by mu
+}
+
+// NewContainerService returns a service over rt and store, which stay the
+// caller's to close, after every call to the service has returned.
+func NewContainerService(rt container.Runtime, store Store, cfg Config) *ContainerService {
+	setDefault(&cfg.OnExpire, ExpiryStop)
+	setDefault(&cfg.ReconcileInterval, 30*time.Second)
+	setDefault(&cfg.Grace, 2*time.Minute)
+	setDefault(&cfg.Retention, 7*24*time.Hour)
+	setDefault(&cfg.Creates, 16)
+	setDefault(&cfg.CallTimeout, 30*time.Second)
+	setDefault(&cfg.StoreTimeout, 900*time.Millisecond)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &ContainerService{
+		rt:      rt,
+		store:   records{store: store, timeout: cfg.StoreTimeout},
+		cfg:     cfg,
+		log:     cfg.Logger,
+		creates: make(chan struct{}, cfg.Creates),
+		hints:   make(chan struct{}, 1),
+		passing: make(chan struct{}, 1),
+	}
+}
+
+func setDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// now is the time as stores keep it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// done makes *err an [*Error] about op, and tells the observer. It is deferred by
+// every exported operation.
+func (s *ContainerService) done(ctx context.Context, op, id string, start time.Time, err *error) {
+	if *err != nil {
+		*err = fault(ctx, op, id, *err)
+	}
+	switch op {
+	case "create", "start", "stop", "delete":
+		switch CodeOf(*err) {
+		case CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
+			s.hint() // it may have left something to be finished
+		}
+	}
+	if s.cfg.Observer != nil {
+		s.cfg.Observer.Operation(op, CodeOf(*err), time.Since(start))
+	}
+}
+
+// hint asks Run for a reconciliation soon.
+func (s *ContainerService) hint() {
+	select {
+	case s.hints <- struct{}{}:
+	default:
+	}
+}
+
+// Health is what the service depends on, and whether it answers.
+type Health struct {
+	Store  error // nil: it can be read and written
+	Engine error // nil: it answers
+	Info   container.EngineInfo
+}
+
+// Health asks the store and the engine, at the same time. It answers within two seconds.
+func (s *ContainerService) Health(ctx context.Context) Health {
+	var h Health
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.store.ping(ctx); err != nil {
+			h.Store = fault(ctx, "health", "", err)
+		}
+	})
+	wg.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		prober, ok := container.As[container.Prober](s.rt)
+		if !ok {
+			return
+		}
+		info, err := prober.Probe(ctx)
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = container.ErrUnavailable
+			}
+			h.Engine = fault(ctx, "health", "", err)
+			return
+		}
+		h.Info = info
+	})
+	wg.Wait()
+	return h
+}
+
+// StatusCounts returns how many sessions had each status at the last
+// reconciliation. It asks neither store nor engine.
+func (s *ContainerService) StatusCounts(context.Context) map[Status]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[Status]int, len(s.counts))
+	for status, n := range s.counts {
+		counts[status] = n
+	}
+	return counts
+}
