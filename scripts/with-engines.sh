@@ -24,7 +24,7 @@ outside() {
 	for engine; do
 		case $engine in
 		docker) packages+=(docker.io) ;;
-		podman) packages+=(podman runc conmon netavark aardvark-dns) ;;
+		podman) packages+=(podman runc conmon netavark aardvark-dns catatonit) ;;
 		--) break ;;
 		*) die "$usage" ;;
 		esac

@@ -1,8 +1,15 @@
 // Package config holds what an installation of Octobot can be told, where it
 // is read from, and what is allowed.
+//
+// A flag wins over an OCTOBOT_* variable, that over the YAML file, that over the
+// default. One table, [Settings], holds every setting: it makes the flags, names the
+// variables, reads the file and writes the documentation.
 package config
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Config is the whole configuration of a daemon. [Default] gives the values of
 // what nobody set; a provider takes a zero value too.
@@ -90,3 +97,9 @@ func Default() Config {
 		Limits:    Limits{Creates: 16, CallTimeout: 30 * time.Second, MaxBody: 8 << 20, Shutdown: 20 * time.Second},
 	}
 }
+
+// Socket is the path of the daemon's Unix socket.
+func (c Config) Socket() string { return filepath.Join(c.DataDir, "octobot.sock") }
+
+// Database is the path of the SQLite database.
+func (c Config) Database() string { return filepath.Join(c.DataDir, "octobot.db") }

@@ -65,8 +65,7 @@ func testExitStop(f *fixture) {
 }
 
 func testExitStopNow(f *fixture) {
-	id := f.id("s")
-	f.start(id, f.script(stubborn))
+	id := f.running() // which would heed the stop signal
 	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, 0)) })
 	c := f.get(id)
 	f.equal("status", c.Status, container.StatusStopped)

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/octobot-run/octobot/client"
+	"github.com/octobot-run/octobot/internal/config"
+	"github.com/octobot-run/octobot/internal/daemon"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor [flags]",
+		Short: "Find out what is wrong, and what to do",
+		Long: `Look at everything Octobot needs: its configuration, the data directory, the engine (where was looked for one, and why others were
+passed over), and the daemon. It works without a daemon, and ends with 1 if there is a problem.`,
+		Example: `  octobot doctor
+  octobot doctor -o json | jq '.[] | select(.grade != "ok")'`,
+		Args: noArgs,
+	}
+	cmd.Flags().Var(&settingValue{kind: "file"}, "config", "YAML `file` of settings (OCTOBOT_CONFIG)")
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		var findings []daemon.Finding
+		cfg, err := config.Load(a.settings(cmd))
+		if err != nil {
+			for _, line := range errorLines(err) {
+				findings = append(findings, daemon.Finding{What: "configuration", Grade: daemon.Problem, Seen: line})
+			}
+		} else {
+			findings = append(findings, daemon.Finding{What: "configuration", Grade: daemon.Good, Seen: "is valid"})
+			findings = append(findings, daemon.Diagnose(ctx, cfg)...)
+		}
+		findings = append(findings, a.diagnoseDaemon(ctx)...)
+		if *output == "json" {
+			err = a.printJSON(findings)
+		} else {
+			err = a.printFindings(findings)
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range findings {
+			if f.Grade == daemon.Problem {
+				return &exitCode{exitError, nil}
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// diagnoseDaemon looks at the daemon from where its clients are.
+func (a *app) diagnoseDaemon(ctx context.Context) []daemon.Finding {
+	f := daemon.Finding{What: "daemon", Grade: daemon.Problem}
+	c, err := a.connect()
+	if err != nil {
+		f.Seen = errorLines(err)[0]
+		return []daemon.Finding{f}
+	}
+	info, err := c.Info(ctx)
+	if e, ok := errors.AsType[*client.UnreachableError](err); ok {
+		f.Seen, f.Do, _ = strings.Cut(unreachable(e), "; ")
+		return []daemon.Finding{f}
+	}
+	if err != nil {
+		f.Seen, f.Do = err.Error(), hintOf(err)
+		return []daemon.Finding{f}
+	}
+	f.Grade, f.Seen = daemon.Good, fmt.Sprintf("%s at %s, instance %s", info.Version, c.Address(), info.Instance)
+	if info.Version != versionText() {
+		f.Grade, f.Do = daemon.Notice, fmt.Sprintf("this octobot is %s; restart the daemon with it", versionText())
+	}
+	findings := []daemon.Finding{f, socketMode(c.Address())}
+	if err := c.Ready(ctx); err != nil {
+		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " + err.Error(), Do: hintOf(err)})
+	}
+	return findings
+}
+
+// socketMode tells who can use the daemon's socket.
+func socketMode(address string) daemon.Finding {
+	f := daemon.Finding{What: "socket", Grade: daemon.Good}
+	path, ok := strings.CutPrefix(address, "unix://")
+	if !ok {
+		f.Seen = "not used: the daemon is reached over TCP"
+		return f
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		f.Grade, f.Seen = daemon.Problem, err.Error()
+	case info.Mode().Perm()&0o077 != 0:
+		f.Grade, f.Seen = daemon.Problem, fmt.Sprintf("%s: others can use it (mode %04o), and are admins then", path, info.Mode().Perm())
+		f.Do = "chmod 600 " + path
+	default:
+		f.Seen = fmt.Sprintf("%s, mode %04o", path, info.Mode().Perm())
+	}
+	return f
+}
+
+func (a *app) printFindings(findings []daemon.Finding) error {
+	problems := 0
+	for _, f := range findings {
+		mark := map[daemon.Grade]string{daemon.Good: "ok", daemon.Notice: "!!", daemon.Problem: "XX"}[f.Grade]
+		fmt.Fprintf(a.stdout, "%s  %s: %s\n", mark, f.What, oneLine(f.Seen))
+		if f.Do != "" {
+			fmt.Fprintf(a.stdout, "    -> %s\n", oneLine(f.Do))
+		}
+		if f.Grade == daemon.Problem {
+			problems++
+		}
+	}
+	result := "No problem was found."
+	if problems > 0 {
+		result = fmt.Sprintf("%s found.", plural(int64(problems), "problem"))
+	}
+	_, err := fmt.Fprintln(a.stdout, result)
+	return err
+}

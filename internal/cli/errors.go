@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
+)
+
+// exitCode is an error that chooses the exit code. Without a cause, nothing is printed.
+type exitCode struct {
+	code  int
+	cause error
+}
+
+func (e *exitCode) Error() string {
+	if e.cause == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.cause.Error()
+}
+
+func (e *exitCode) Unwrap() error { return e.cause }
+
+// usageError is a command line that can't be understood.
+func usageError(cmd *cobra.Command, format string, args ...any) error {
+	path := cmd.CommandPath()
+	return fmt.Errorf("%s: %s; see \"%s --help\"", strings.TrimPrefix(path, cmd.Root().Name()+" "), fmt.Sprintf(format, args...), path)
+}
+
+// passesExitCodes makes a command whose exit code is another's keep its own errors apart from that.
+func passesExitCodes(cmd *cobra.Command) {
+	args := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, given []string) error {
+		if err := args(cmd, given); err != nil {
+			return &exitCode{exitOwnError, err}
+		}
+		return nil
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitCode{exitOwnError, usageError(cmd, "%v", err)}
+	})
+}
+
+// errorLines gives what is printed of an error: what, why, and what to do, in one line for each error
+// that is joined in it.
+func errorLines(err error) []string {
+	if e, ok := err.(*exitCode); ok {
+		if err = e.cause; err == nil {
+			return nil
+		}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines []string
+		for _, e := range joined.Unwrap() {
+			lines = append(lines, errorLines(e)...)
+		}
+		return lines
+	}
+	line := err.Error()
+	if e, ok := errors.AsType[*client.UnreachableError](err); ok {
+		line = strings.Replace(line, e.Error(), unreachable(e), 1)
+	}
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		// The command has said which session already.
+		line = strings.Replace(line, fmt.Sprintf("session %q: ", e.SessionID), "", 1)
+	}
+	if hint := hintOf(err); hint != "" {
+		line += "; " + hint
+	}
+	return []string{oneLine(line)}
+}
+
+func unreachable(e *client.UnreachableError) string {
+	why, what := e.Err.Error(), `start one with "octobot serve", or name another with --data-dir or --url`
+	switch {
+	case errors.Is(e.Err, fs.ErrPermission):
+		what = "run octobot as the user who started the daemon"
+	case errors.Is(e.Err, fs.ErrNotExist):
+		why = "there is no socket"
+	case errors.Is(e.Err, syscall.ECONNREFUSED):
+		why = "connection refused"
+	}
+	return fmt.Sprintf("no daemon answers at %s: %s; %s", e.Address, why, what)
+}
+
+// hintOf says what to do about an error: in the server's words where it has any.
+func hintOf(err error) string {
+	e, ok := errors.AsType[*client.Error](err)
+	switch {
+	case !ok:
+		return ""
+	case e.Code == v1.CodeUnauthenticated:
+		return `make a token with "octobot token create" where the daemon runs, and set OCTOBOT_TOKEN`
+	}
+	return e.Hint
+}
+
+// oneLine keeps what a server or an engine says from spoiling the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
+}
+
+// each does something with every ID, goes on after an error, and joins the errors.
+func each(ctx context.Context, what string, ids []string, do func(id string) error) error {
+	var errs []error
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
+		if err := do(id); err != nil {
+			errs = append(errs, fmt.Errorf("%s %s: %w", what, id, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
+)
+
+func (a *app) execCommand() *cobra.Command {
+	var interactive, tty bool
+	var env []string
+	var req v1.ExecRequest
+	cmd := &cobra.Command{
+		Use:   "exec [flags] ID [--] COMMAND [ARG...]",
+		Short: "Run a command in a session",
+		Long: `Run a command in a running session and pass its output and its exit code on. Flags go before the ID; what follows
+it is the command's. Ctrl-C kills the command and its children in the session.
+
+Exit codes: the command's own, 128+n if signal n killed it; 125 if Octobot failed, 126 if the command can't be
+executed, 127 if there is no such command.`,
+		Example: `  octobot exec demo uname -a
+  octobot exec -e LANG=C -w /tmp demo -- sh -c 'ls | wc -l'
+  tar c src | octobot exec -i demo -- tar x -C /work
+  octobot exec -it demo -- bash`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || len(command(args)) == 0 {
+				return usageError(cmd, "name a session and a command")
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeSession,
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false)
+	flags.BoolVarP(&interactive, "interactive", "i", false, "give the command octobot's stdin")
+	flags.BoolVarP(&tty, "tty", "t", false, "run the command on a terminal; with -i, yours")
+	flags.StringArrayVarP(&env, "env", "e", nil, "environment variable, `NAME=value`, or NAME for octobot's own value")
+	flags.StringVarP(&req.WorkingDir, "workdir", "w", "", "working `directory` in the container")
+	flags.StringVarP(&req.User, "user", "u", "", "`user`, name or uid, with :group if wanted")
+	passesExitCodes(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id := args[0]
+		req.Cmd, req.Env, req.Tty = command(args), withOwnValues(env), tty
+		var code int
+		var err error
+		if tty {
+			code, err = a.interact(cmd.Context(), interaction{id: id, stdin: interactive, opts: client.AttachOptions{
+				Cmd: req.Cmd, Env: req.Env, WorkingDir: req.WorkingDir, User: req.User,
+			}})
+		} else {
+			code, err = a.exec(cmd.Context(), id, req, interactive)
+		}
+		return ended("exec "+id, code, err)
+	}
+	return cmd
+}
+
+// command gives what follows the ID, with or without "--" between them.
+func command(args []string) []string {
+	if len(args) > 1 && args[1] == "--" {
+		return args[2:]
+	}
+	return args[1:]
+}
+
+func (a *app) exec(ctx context.Context, id string, req v1.ExecRequest, interactive bool) (int, error) {
+	c, err := a.connect()
+	if err != nil {
+		return 0, err
+	}
+	streams := client.Streams{Stdout: a.stdout, Stderr: a.stderr}
+	if interactive {
+		in, err := newInput(a.stdin)
+		if err != nil {
+			return 0, err
+		}
+		defer in.Close()
+		streams.Stdin = in
+	}
+	return c.ExecStream(ctx, id, req, streams)
+}
+
+// ended turns the end of a command into octobot's own.
+func ended(what string, code int, err error) error {
+	switch {
+	case err == nil && code == 0:
+		return nil
+	case err == nil:
+		return &exitCode{code, nil}
+	case client.CodeOf(err) == v1.CodeExecFailed:
+		// The engines say why in words only.
+		code = exitNotRunnable
+		if reason := strings.ToLower(err.Error()); strings.Contains(reason, "not found") || strings.Contains(reason, "no such file") {
+			code = exitNotFound
+		}
+	case errors.Is(err, context.Canceled):
+		return err
+	default:
+		code = exitOwnError
+	}
+	return &exitCode{code, fmt.Errorf("%s: %w", what, err)}
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	var opts client.LogOptions
+	var tail, since string
+	cmd := &cobra.Command{
+		Use:   "logs [flags] ID",
+		Short: "Show what a session's main process has written",
+		Example: `  octobot logs demo
+  octobot logs -f --tail 20 demo
+  octobot logs --since 10m -t demo`,
+		Args:              oneArg("session"),
+		ValidArgsFunction: a.completeSession,
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&opts.Follow, "follow", "f", false, "go on until the main process ends")
+	flags.StringVar(&tail, "tail", "all", "only the last `n` lines")
+	flags.StringVar(&since, "since", "", "only what was written since a `time`: 10m for ten minutes ago, or 2006-01-02T15:04:05Z")
+	flags.BoolVarP(&opts.Timestamps, "timestamps", "t", false, "put the time before every line")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if tail != "all" {
+			n, err := strconv.Atoi(tail)
+			if err != nil || n < 0 {
+				return usageError(cmd, "--tail %q is not a number of lines or all", tail)
+			}
+			opts.Tail = &n
+		}
+		if since != "" {
+			t, err := parseSince(since, time.Now())
+			if err != nil {
+				return usageError(cmd, "--since %v", err)
+			}
+			opts.Since = t
+		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		if err := c.Logs(cmd.Context(), args[0], opts, a.stdout, a.stderr); err != nil {
+			return fmt.Errorf("logs %s: %w", args[0], err)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// parseSince reads a point in time, or how long ago it was.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m nor a time such as 2006-01-02T15:04:05Z", s)
+}
+
+func (a *app) eventsCommand() *cobra.Command {
+	var project string
+	cmd := &cobra.Command{
+		Use:   "events [flags]",
+		Short: "Follow what happens to sessions",
+		Long:  "Print what happens to sessions from now on, one line each, until Ctrl-C.",
+		Example: `  octobot events
+  octobot events -o json | jq 'select(.kind == "session.failed")'`,
+		Args: noArgs,
+	}
+	cmd.Flags().StringVar(&project, "project", "", "only the sessions of a `project`")
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		for e, err := range c.Events(cmd.Context(), project) {
+			if errors.Is(err, context.Canceled) {
+				return err
+			}
+			if err != nil {
+				return fmt.Errorf("events: %w", err)
+			}
+			if *output == "json" {
+				err = a.printLine(e)
+			} else {
+				_, err = fmt.Fprintln(a.stdout, eventLine(e))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func eventLine(e v1.Event) string {
+	parts := []string{e.Time.Local().Format(time.RFC3339), e.Kind, e.SessionID}
+	if e.Project != "" {
+		parts = append(parts, "project="+e.Project)
+	}
+	parts = append(parts, "status="+string(e.Status))
+	if e.Reason != "" {
+		parts = append(parts, "("+e.Reason+")")
+	}
+	return oneLine(strings.Join(parts, " "))
+}

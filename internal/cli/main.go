@@ -1,0 +1,192 @@
+// Package cli is the octobot command: its commands, what they print, and their exit codes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/octobot-run/octobot/client"
+	"github.com/octobot-run/octobot/internal/config"
+)
+
+// Exit codes. exec and attach pass on the command's, so that their own are docker's.
+const (
+	exitError       = 1
+	exitOwnError    = 125 // exec and attach: Octobot failed, not the command
+	exitNotRunnable = 126 // exec: the command can't be executed
+	exitNotFound    = 127 // exec: there is no such command
+	exitSignal      = 128 // and the signal that ended octobot
+)
+
+// Main runs octobot with the arguments that follow the program's name, and returns its exit code. SIGINT, SIGTERM and
+// SIGHUP end what is under way in good order; a second one ends the process at once.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	return run(ctx, args, stdin, stdout, stderr)
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(append([]string{}, args...)) // nil would mean the process's own
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if a.client != nil {
+		a.client.Close()
+	}
+	if err == nil {
+		return 0
+	}
+	if s, ok := errors.AsType[signalled](context.Cause(ctx)); ok && errors.Is(err, context.Cause(ctx)) {
+		return exitSignal + int(s.signal)
+	}
+	for _, line := range errorLines(err) {
+		fmt.Fprintln(stderr, "octobot: "+line)
+	}
+	if e, ok := errors.AsType[*exitCode](err); ok {
+		return e.code
+	}
+	return exitError
+}
+
+// signalled is why a context ended.
+type signalled struct{ signal syscall.Signal }
+
+func (s signalled) Error() string { return "ended by signal: " + s.signal.String() }
+
+// Is lets signalled pass for what it is to code that knows contexts only.
+func (s signalled) Is(target error) bool { return target == context.Canceled || target == error(s) }
+
+// untilSignal returns a context that the first signal ends. From then on signals
+// do what they do by default.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(signalled{s.(syscall.Signal)})
+		case <-ctx.Done():
+			signal.Stop(signals)
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-done
+	}
+}
+
+// app is one run of octobot.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	url     string // --url
+	dataDir string // --data-dir
+	client  *client.Client
+}
+
+const (
+	groupSessions = "sessions"
+	groupDaemon   = "daemon"
+)
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "octobot",
+		Short: "Give every session an isolated Linux container of its own",
+		Long: `Octobot gives every session an isolated Linux container of its own.
+
+A daemon, "octobot serve", keeps the sessions; the other commands talk to it through the socket in its
+data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
+		Example: `  octobot serve &
+  octobot create demo
+  octobot exec demo -- uname -a
+  octobot attach demo
+  octobot rm -f demo`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.url, "url", "", "the daemon's `address`: http://host:port, https://… or unix:///path (OCTOBOT_URL)")
+	flags.StringVar(&a.dataDir, "data-dir", "", "the daemon's data `directory` (OCTOBOT_DATA_DIR)")
+	root.AddGroup(&cobra.Group{ID: groupSessions, Title: "Sessions:"}, &cobra.Group{ID: groupDaemon, Title: "Daemon:"})
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
+	}
+	group(groupSessions, a.createCommand(), a.listCommand(), a.inspectCommand(), a.startCommand(), a.stopCommand(),
+		a.removeCommand(), a.execCommand(), a.attachCommand(), a.logsCommand(), a.eventsCommand())
+	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.reconcileCommand(), a.tokenCommand())
+	root.AddCommand(a.versionCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+// connect gives the client of the daemon that the flags and the environment name.
+func (a *app) connect() (*client.Client, error) {
+	if a.client != nil {
+		return a.client, nil
+	}
+	opts := client.Options{Token: os.Getenv("OCTOBOT_TOKEN"), URL: a.url}
+	if opts.URL == "" && a.dataDir == "" {
+		opts.URL = os.Getenv("OCTOBOT_URL")
+	}
+	if opts.URL == "" {
+		dir, err := config.DataDir(a.sources())
+		if err != nil {
+			return nil, err
+		}
+		opts.Socket = config.Config{DataDir: dir}.Socket()
+	}
+	c, err := client.New(opts)
+	if err != nil {
+		return nil, fmt.Errorf("--url: %q is not an address; allowed: http://host:port, https://host:port, unix:///path", opts.URL)
+	}
+	a.client = c
+	return c, nil
+}
+
+// sources is where the configuration comes from, without a command's own flags.
+func (a *app) sources() config.Sources {
+	src := config.Sources{LookupEnv: os.LookupEnv, SystemFile: config.SystemFile, Flags: map[string][]string{}}
+	if a.dataDir != "" {
+		src.Flags["data-dir"] = []string{a.dataDir}
+	}
+	return src
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	hint := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = fmt.Sprintf(`did you mean "%s"? `, strings.Join(near, `" or "`))
+	}
+	return fmt.Errorf("%q is not a command; %ssee \"%s --help\"", name, hint, cmd.CommandPath())
+}

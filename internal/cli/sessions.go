@@ -1,0 +1,288 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var all, quiet bool
+	var project string
+	var statuses []string
+	cmd := &cobra.Command{
+		Use:     "ls [flags]",
+		Aliases: []string{"list", "ps"},
+		Short:   "List sessions",
+		Long:    "List sessions, newest first. Closed ones, which are remembered for a while, are shown with -a.",
+		Example: `  octobot ls
+  octobot ls --project web --status running,stopped
+  octobot rm $(octobot ls -q --status stopped)
+  octobot ls -o json | jq -r '.[].address'`,
+		Args: noArgs,
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&all, "all", "a", false, "show closed sessions as well")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
+	flags.StringVar(&project, "project", "", "only the sessions of a `project`")
+	flags.StringSliceVar(&statuses, "status", nil, "only sessions of these `statuses`")
+	complete(cmd, "status", statusNames()...)
+	output := outputFlag(cmd, "json", "wide")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		opts := client.ListOptions{Project: project, Closed: all}
+		for _, s := range statuses {
+			if !slices.Contains(statusNames(), s) {
+				return usageError(cmd, "%q is not a status; allowed: %s", s, strings.Join(statusNames(), ", "))
+			}
+			opts.Statuses = append(opts.Statuses, v1.Status(s))
+			opts.Closed = opts.Closed || v1.Status(s) == v1.StatusClosed
+		}
+		sessions, err := a.sessions(cmd.Context(), opts)
+		if err != nil {
+			return fmt.Errorf("ls: %w", err)
+		}
+		switch {
+		case quiet:
+			for _, s := range sessions {
+				fmt.Fprintln(a.stdout, s.ID)
+			}
+			return nil
+		case *output == "json":
+			return a.printJSON(sessions)
+		}
+		if err := a.printSessions(sessions, *output == "wide"); err != nil {
+			return err
+		}
+		if len(sessions) == 0 && project == "" && statuses == nil {
+			fmt.Fprintln(a.stderr, `There are no sessions yet. Make one with "octobot create".`)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// sessions gives all that match; an empty slice, not nil, where none does.
+func (a *app) sessions(ctx context.Context, opts client.ListOptions) ([]v1.Session, error) {
+	c, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	sessions := []v1.Session{}
+	for s, err := range c.Sessions(ctx, opts) {
+		if err != nil {
+			return nil, err
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
+}
+
+func (a *app) printSessions(sessions []v1.Session, wide bool) error {
+	header := "ID,PROJECT,STATUS,IMAGE,CREATED,ADDRESS"
+	if wide {
+		header += ",PORTS,CONTAINER,STARTED,REASON"
+	}
+	rows := make([][]string, len(sessions))
+	for i, s := range sessions {
+		rows[i] = []string{s.ID, dash(s.Project), string(s.Status), s.Image, ago(s.CreatedAt), dash(s.Address)}
+		if wide {
+			var ports []string
+			for _, p := range s.Ports {
+				ports = append(ports, fmt.Sprintf("%s:%d->%s", p.HostIP, p.HostPort, p.Container))
+			}
+			var started time.Time
+			if s.StartedAt != nil {
+				started = *s.StartedAt
+			}
+			rows[i] = append(rows[i], dash(strings.Join(ports, ",")), dash(s.ContainerID[:min(12, len(s.ContainerID))]), ago(started), dash(s.Reason))
+		} else if s.Reason != "" {
+			rows[i][2] += " (" + s.Reason + ")"
+		}
+	}
+	return table(a.stdout, header, rows)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func statusNames() []string {
+	var names []string
+	for _, s := range v1.Statuses() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect ID...",
+		Short: "Show everything about sessions, as JSON",
+		Example: `  octobot inspect demo
+  octobot inspect demo | jq -r '.[0].address'`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		return a.change(cmd.Context(), "inspect", ids, "json", func(c *client.Client, id string) (v1.Session, error) {
+			return c.GetSession(cmd.Context(), id)
+		})
+	}
+	return cmd
+}
+
+func (a *app) startCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "start ID...",
+		Short: "Start stopped sessions",
+		Long:  "Start stopped sessions. A session that runs stays as it is; one that starts gets a new address.",
+		Example: `  octobot start demo
+  octobot start $(octobot ls -q --status stopped)`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		return a.change(cmd.Context(), "start", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
+			return c.StartSession(cmd.Context(), id)
+		})
+	}
+	return cmd
+}
+
+func (a *app) stopCommand() *cobra.Command {
+	var seconds int
+	cmd := &cobra.Command{
+		Use:   "stop [flags] ID...",
+		Short: "Stop running sessions",
+		Long: `Stop running sessions: their main process is asked to end, and killed if it does not. Files stay, and
+"octobot start" starts them again.`,
+		Example: `  octobot stop demo
+  octobot stop -t 0 demo`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`seconds` to wait before killing; 0 kills at once (default 10)")
+	cmd.Flags().Lookup("time").DefValue = "" // -1 is nothing to show
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		if cmd.Flags().Changed("time") && (seconds < 0 || seconds > 86400) {
+			return usageError(cmd, "--time %d is not between 0 and 86400 seconds", seconds)
+		}
+		timeout := time.Duration(seconds) * time.Second
+		return a.change(cmd.Context(), "stop", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
+			return c.StopSession(cmd.Context(), id, timeout)
+		})
+	}
+	return cmd
+}
+
+// change does something with each session, and prints what they have become: the IDs, or JSON.
+func (a *app) change(ctx context.Context, what string, ids []string, output string, do func(*client.Client, string) (v1.Session, error)) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	sessions := []v1.Session{}
+	err = each(ctx, what, ids, func(id string) error {
+		s, err := do(c, id)
+		if err != nil {
+			return err
+		}
+		sessions = append(sessions, s)
+		if output != "json" {
+			fmt.Fprintln(a.stdout, id)
+		}
+		return nil
+	})
+	if output == "json" {
+		return errors.Join(a.printJSON(sessions), err)
+	}
+	return err
+}
+
+func (a *app) removeCommand() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm [flags] ID...",
+		Aliases: []string{"remove"},
+		Short:   "Close sessions and remove their containers",
+		Long:    "Close sessions and remove their containers, with all files in them. Running ones are refused without -f.",
+		Example: `  octobot rm demo
+  octobot rm -f $(octobot ls -q --project scratch)`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "remove running sessions as well")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		ctx := cmd.Context()
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return each(ctx, "rm", ids, func(id string) error {
+			if !force {
+				s, err := c.GetSession(ctx, id)
+				if err != nil {
+					return err
+				}
+				if !idle(s.Status) {
+					return fmt.Errorf("the session is %s; stop it first, or use -f", s.Status)
+				}
+			}
+			if err := c.DeleteSession(ctx, id); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.stdout, id)
+			return nil
+		})
+	}
+	return cmd
+}
+
+// idle tells whether nothing runs in a session of that status, as far as anybody knows.
+func idle(s v1.Status) bool {
+	switch s {
+	case v1.StatusCreated, v1.StatusStopped, v1.StatusFailed, v1.StatusClosing, v1.StatusClosed:
+		return true
+	}
+	return false
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, "takes no arguments, and there is %q", args[0])
+	}
+	return nil
+}
+
+// someArgs wants at least one.
+func someArgs(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError(cmd, "name at least one %s", what)
+		}
+		return nil
+	}
+}
+
+func oneArg(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usageError(cmd, "name one %s, and nothing else", what)
+		}
+		return nil
+	}
+}

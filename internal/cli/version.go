@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+)
+
+// Version is what release builds set with -ldflags "-X …/internal/cli.Version=1.2.3".
+var Version = ""
+
+// versionText gives the version of this binary: of the release, else of the module or the commit.
+func versionText() string {
+	if Version != "" {
+		return Version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
+// versions is what "octobot version -o json" prints.
+type versions struct {
+	Client clientVersion `json:"client"`
+	Server *v1.Info      `json:"server"` // null: it does not answer
+}
+
+type clientVersion struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Show the versions of octobot, the daemon and the engine",
+		Args:  noArgs,
+	}
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		v := versions{Client: clientVersion{versionText(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		info, err := c.Info(cmd.Context())
+		if err == nil {
+			v.Server = &info
+		}
+		if *output == "json" {
+			return a.printJSON(v)
+		}
+		fmt.Fprintf(a.stdout, "Client:   %s (%s, %s)\n", v.Client.Version, v.Client.Go, v.Client.Platform)
+		switch {
+		case err != nil:
+			fmt.Fprintf(a.stdout, "Daemon:   %s\n", strings.Join(errorLines(err), " "))
+			return nil // the client's version was asked for as well, and is there
+		case info.Engine == nil:
+			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   does not answer; \"octobot doctor\" tells more\n", info.Version, info.Instance)
+		default:
+			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   %s %s (API %s, %s/%s)\n", info.Version, info.Instance,
+				info.Engine.Name, info.Engine.Version, dash(info.Engine.APIVersion), info.Engine.OS, info.Engine.Arch)
+		}
+		return nil
+	}
+	return cmd
+}

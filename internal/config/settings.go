@@ -1,0 +1,170 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+)
+
+// Setting is one thing that an installation can be told.
+type Setting struct {
+	Key     string // in the YAML file: "log.level"
+	Flag    string // "log-level"; the variable's name follows from it
+	Usage   string // what it does, for the flag's help and the documentation
+	Allowed string // which values there are
+	List    bool   // takes several values: the flag repeated, a YAML list, commas in the variable
+	Secret  bool   // never shown
+
+	parse  func(c *Config, values []string) error
+	format func(c *Config) string
+}
+
+// Env is the name of the setting's environment variable.
+func (s Setting) Env() string {
+	return "OCTOBOT_" + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_"))
+}
+
+// Value gives the setting's value in c in the form in which it would be set; of a
+// secret only whether there is one.
+func (s Setting) Value(c Config) string {
+	v := s.format(&c)
+	if s.Secret && v != "" {
+		return "(hidden)"
+	}
+	return v
+}
+
+const (
+	allowedPath     = "an absolute path"
+	allowedLimit    = "0 (none), or a duration of at least 1s such as 30m or 12h"
+	allowedDuration = "a duration from 1s to 24h such as 30s"
+	maxDuration     = 10 * 365 * 24 * time.Hour
+)
+
+// Settings returns every setting, in the order of the documentation.
+func Settings() []Setting {
+	return []Setting{
+		text("data_dir", "data-dir", "directory of the socket, the database and the lock", allowedPath,
+			func(c *Config) *string { return &c.DataDir }, absolute),
+		choice("runtime", "runtime", "where sessions run", func(c *Config) *string { return &c.Runtime }, "docker", "mock"),
+		text("docker.host", "docker-host", "the engine's address; empty to look in DOCKER_HOST, the docker CLI's context and the well-known sockets",
+			"empty, or a URL such as unix:///run/docker.sock or tcp://host:2376", func(c *Config) *string { return &c.Docker.Host }, engineURL),
+		text("docker.publish_address", "docker-publish-address", "host address of published ports; empty for 127.0.0.1",
+			"empty, or an IP address", func(c *Config) *string { return &c.Docker.PublishAddress }, ipAddress),
+		text("docker.network", "docker-network", "network that sessions join; empty for one of the instance's own, without traffic between sessions",
+			"empty, or a network's name", func(c *Config) *string { return &c.Docker.Network }, word),
+		size("docker.log_max_size", "docker-log-max-size", "size of a container's log before it is rotated; 0 for 10m", 64<<10,
+			func(c *Config) *int64 { return &c.Docker.LogMaxSize }),
+		count("docker.log_max_files", "docker-log-max-files", "rotated log files kept for a container; 0 for 3", 0, 1000,
+			func(c *Config) *int { return &c.Docker.LogMaxFiles }),
+		text("defaults.image", "default-image", "image of sessions that name none", "an image reference such as debian:12",
+			func(c *Config) *string { return &c.Defaults.Image }, image),
+		cores("defaults.cpus", "default-cpus", "CPU cores of a session; 0 for no limit", func(c *Config) *float64 { return &c.Defaults.CPUs }),
+		size("defaults.memory", "default-memory", "memory of a session; 0 for no limit", 6<<20,
+			func(c *Config) *int64 { return &c.Defaults.Memory }),
+		count("defaults.pids", "default-pids", "processes and threads of a session", 8, 4<<20,
+			func(c *Config) *int64 { return &c.Defaults.PIDs }),
+		text("defaults.runtime", "default-runtime", "OCI runtime of sessions, such as runsc or kata; empty for the engine's",
+			"empty, or the name of an OCI runtime", func(c *Config) *string { return &c.Defaults.Runtime }, word),
+		duration("defaults.idle_timeout", "idle-timeout", "how long a session may be idle", allowedLimit, 0, maxDuration,
+			func(c *Config) *time.Duration { return &c.Defaults.IdleTimeout }),
+		duration("defaults.max_age", "max-age", "how old a session may become", allowedLimit, 0, maxDuration,
+			func(c *Config) *time.Duration { return &c.Defaults.MaxAge }),
+		choice("defaults.on_expire", "on-expire", "what happens to a session past either limit",
+			func(c *Config) *string { return &c.Defaults.OnExpire }, "stop", "close"),
+		list("bind_roots", "bind-root", "host directory below which sessions may mount; without one they may mount none", "absolute paths",
+			func(c *Config) *[]string { return &c.BindRoots }, absolute),
+		secret(text("database_url", "database-url", "PostgreSQL database; empty for SQLite in the data directory",
+			"empty, or postgres://user:password@host/database", func(c *Config) *string { return &c.DatabaseURL }, databaseURL)),
+		text("listen", "listen", "TCP address of the API; empty for none, port 0 for a free one", "empty, or host:port; other hosts than loopback need tls_cert and tls_key",
+			func(c *Config) *string { return &c.Listen }, tcpAddress),
+		text("tls_cert", "tls-cert", "PEM file of the TCP address's certificate", "empty, or an absolute path", func(c *Config) *string { return &c.TLSCert }, optional(absolute)),
+		text("tls_key", "tls-key", "PEM file of its private key", "empty, or an absolute path", func(c *Config) *string { return &c.TLSKey }, optional(absolute)),
+		list("allowed_hosts", "allowed-host", "further host name under which clients and browsers reach the API", "host names without a port, such as octobot.example.com",
+			func(c *Config) *[]string { return &c.AllowedHosts }, hostName),
+		choice("log.level", "log-level", "least severe messages to log", func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error"),
+		choice("log.format", "log-format", "form of log messages", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
+		duration("reconcile.interval", "reconcile-interval", "time between two comparisons of sessions with containers", allowedDuration, time.Second, 24*time.Hour,
+			func(c *Config) *time.Duration { return &c.Reconcile.Interval }),
+		duration("reconcile.grace", "reconcile-grace", "age below which an unknown container is left alone", allowedDuration, time.Second, 24*time.Hour,
+			func(c *Config) *time.Duration { return &c.Reconcile.Grace }),
+		duration("reconcile.retention", "reconcile-retention", "how long closed sessions are remembered", "a duration of at least 1s such as 168h", time.Second, maxDuration,
+			func(c *Config) *time.Duration { return &c.Reconcile.Retention }),
+		count("limits.creates", "max-creates", "sessions created or started at once", 1, 1024, func(c *Config) *int { return &c.Limits.Creates }),
+		duration("limits.call_timeout", "call-timeout", "time for one call to the engine, pulls and commands apart", allowedDuration, time.Second, 24*time.Hour,
+			func(c *Config) *time.Duration { return &c.Limits.CallTimeout }),
+		size("limits.max_body", "max-body", "size of a request's body; 0 for 8m", 1<<10, func(c *Config) *int64 { return &c.Limits.MaxBody }),
+		duration("limits.max_exec_time", "max-exec-time", "how long a command through the API may run", allowedLimit, 0, maxDuration,
+			func(c *Config) *time.Duration { return &c.Limits.MaxExecTime }),
+		duration("limits.shutdown", "shutdown-timeout", "time for an orderly shutdown", allowedDuration, time.Second, 24*time.Hour,
+			func(c *Config) *time.Duration { return &c.Limits.Shutdown }),
+	}
+}
+
+func secret(s Setting) Setting {
+	s.Secret = true
+	return s
+}
+
+// What follows checks single values; what a check refuses, the setting's Allowed explains.
+
+func optional(check func(string) bool) func(string) bool {
+	return func(s string) bool { return s == "" || check(s) }
+}
+
+func absolute(s string) bool { return filepath.IsAbs(s) && !strings.ContainsRune(s, 0) }
+
+// word accepts what the engines accept as a name; they check it in full.
+func word(s string) bool {
+	return len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func image(s string) bool {
+	_, err := reference.ParseNormalizedNamed(s)
+	return err == nil
+}
+
+func ipAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return s == "" || err == nil
+}
+
+func engineURL(s string) bool {
+	if s == "" {
+		return true
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	return ok && rest != "" && slices.Contains([]string{"unix", "tcp", "http", "https", "ssh"}, scheme)
+}
+
+func databaseURL(s string) bool {
+	if s == "" {
+		return true
+	}
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
+
+func tcpAddress(s string) bool {
+	if s == "" {
+		return true
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || strings.ContainsAny(host, " /") {
+		return false
+	}
+	_, err = net.LookupPort("tcp", port)
+	return err == nil && port != ""
+}
+
+func hostName(s string) bool {
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune("/@?#*:", r)
+	})
+}

@@ -1,0 +1,269 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+const (
+	// hangupGrace is how long the process of a closed terminal has after SIGHUP.
+	hangupGrace = time.Second
+	// noDetachKeys is a sequence that nobody types. Without one, engines take ctrl-p ctrl-q out
+	// of the input, and hold back every ctrl-p until the next key; so they do with the first key of
+	// this, which therefore is a rare one.
+	noDetachKeys = "ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@,ctrl-^,ctrl-@"
+)
+
+// Attach connects a terminal.
+func (p *DockerProvider) Attach(ctx context.Context, sessionID string, opts container.AttachOptions) (container.PTY, error) {
+	c, err := p.begin(ctx, "attach", sessionID, opts.Validate)
+	if err != nil {
+		return nil, err
+	}
+	defer c.done()
+	t, err := c.attach(opts)
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	if !p.register(t) {
+		_ = t.Close() // what matters is that the provider is closed
+		return nil, c.fail(container.ErrClosed)
+	}
+	return t, nil
+}
+
+func (c *call) attach(opts container.AttachOptions) (*pty, error) {
+	if len(opts.Cmd) == 0 {
+		found, err := c.inspect()
+		if err != nil {
+			return nil, err
+		}
+		state := found.Container.State
+		if state == nil || status(state.Status) != container.StatusRunning || state.Paused {
+			return nil, container.Errorf("", "", container.ErrContainerStopped, "")
+		}
+		if found.Container.Config.Tty {
+			return c.attachMain(found.Container.ID, opts)
+		}
+	}
+	env := slices.Clip(opts.Env)
+	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
+		env = append(env, "TERM=xterm-256color")
+	}
+	r := &process{
+		call: c,
+		opts: client.ExecCreateOptions{
+			User: opts.User, Env: env, WorkingDir: opts.WorkingDir, DetachKeys: noDetachKeys,
+			TTY: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+		},
+		rows: opts.Rows, cols: opts.Cols,
+	}
+	r.tagged()
+	if err := r.startOnTerminal(opts.Cmd); err != nil {
+		return nil, errors.Join(err, r.killErr)
+	}
+	p := c.p
+	return newPTY(p, r.conn, ptyOf{
+		resize: func(ctx context.Context, height, width uint) error {
+			_, err := p.client.ExecResize(ctx, r.execID, client.ExecResizeOptions{Height: height, Width: width})
+			return err
+		},
+		state:  func(ctx context.Context) (execState, error) { return p.inspectExec(ctx, r.execID) },
+		hangUp: func(ctx context.Context) error { return p.hangUp(ctx, r) },
+	}), nil
+}
+
+// attachMain connects to the container's main process, which has a terminal.
+func (c *call) attachMain(id string, opts container.AttachOptions) (*pty, error) {
+	p := c.p
+	resize := func(ctx context.Context, height, width uint) error {
+		_, err := p.client.ContainerResize(ctx, id, client.ContainerResizeOptions{Height: height, Width: width})
+		return err
+	}
+	if opts.Rows != 0 && opts.Cols != 0 {
+		if err := resize(c.ctx, opts.Rows, opts.Cols); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := p.hijack(c.ctx, "/containers/"+id+"/attach", url.Values{
+		"stream": {"1"}, "stdin": {"1"}, "stdout": {"1"}, "stderr": {"1"}, "detachKeys": {noDetachKeys},
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newPTY(p, conn, ptyOf{
+		resize: resize,
+		state: func(ctx context.Context) (execState, error) {
+			info, err := p.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+			if err != nil || info.Container.State == nil {
+				return execState{}, err
+			}
+			state := info.Container.State
+			return execState{Running: status(state.Status) == container.StatusRunning, ExitCode: &state.ExitCode}, nil
+		},
+		hangUp: func(context.Context) error { return nil },
+	}), nil
+}
+
+// ptyOf is what differs between a process of Attach's own and the main one.
+type ptyOf struct {
+	resize func(ctx context.Context, height, width uint) error
+	state  func(context.Context) (execState, error)
+	hangUp func(context.Context) error
+}
+
+// pty is a connected terminal.
+type pty struct {
+	p    *DockerProvider
+	conn *stream
+	of   ptyOf
+
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	closing sync.Once
+
+	sizing sync.Mutex // orders resizes: the latest wins
+	sized  uint64     // guarded by count
+	count  sync.Mutex
+}
+
+func newPTY(p *DockerProvider, conn *stream, of ptyOf) *pty {
+	t := &pty{p: p, conn: conn, of: of}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t
+}
+
+// register makes Close of the provider close t.
+func (p *DockerProvider) register(t *pty) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.ptys[t] = struct{}{}
+	return true
+}
+
+// Read gives what the process writes; io.EOF when it has ended or after Close.
+func (t *pty) Read(b []byte) (int, error) {
+	n, err := t.conn.Read(b)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, t.broken("read", err)
+}
+
+// Write gives the process its input.
+func (t *pty) Write(b []byte) (int, error) {
+	n, err := t.conn.Write(b)
+	if err != nil {
+		return n, t.broken("write", err)
+	}
+	return n, nil
+}
+
+func (t *pty) broken(op string, err error) error {
+	if t.life.Err() != nil {
+		return io.ErrClosedPipe
+	}
+	return container.Errorf("terminal "+op, "", container.ErrUnavailable, "%v", err)
+}
+
+// Resize sets the terminal's size.
+func (t *pty) Resize(height, width uint) error {
+	t.count.Lock()
+	t.sized++
+	mine := t.sized
+	t.count.Unlock()
+
+	t.sizing.Lock()
+	defer t.sizing.Unlock()
+	t.count.Lock()
+	superseded := mine != t.sized
+	t.count.Unlock()
+	if superseded || t.life.Err() != nil {
+		return nil
+	}
+	err := t.of.resize(t.life, height, width)
+	if err == nil || t.life.Err() != nil {
+		return nil
+	}
+	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running || stateErr != nil && answered(stateErr) {
+		return nil
+	}
+	return container.Errorf("terminal resize", "", classify(err), "%s", engineText(err))
+}
+
+// ExitCode waits for the process to end.
+func (t *pty) ExitCode(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.life, cancel)()
+	started := time.Now()
+	for wait := 2 * time.Millisecond; ; wait = min(max(2*wait, time.Since(started)/10), time.Second) {
+		if t.life.Err() != nil {
+			return 0, container.Errorf("terminal exit code", "", container.ErrClosed, "the terminal was closed")
+		}
+		state, err := t.of.state(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return 0, container.Errorf("terminal exit code", "", classify(err), "%s", engineText(err))
+		case err == nil && !state.Running && (state.ExitCode == nil || *state.ExitCode < 0):
+			return 0, container.Errorf("terminal exit code", "", container.ErrUnavailable, "the engine told none")
+		case err == nil && !state.Running:
+			return *state.ExitCode, nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			if t.life.Err() == nil {
+				return 0, ctx.Err()
+			}
+		}
+	}
+}
+
+// Close disconnects, and hangs up the process of a terminal that Attach made.
+func (t *pty) Close() (err error) {
+	t.closing.Do(func() {
+		t.end()
+		t.conn.Close()
+		ctx, cancel := settle(context.Background())
+		defer cancel()
+		if hangupErr := t.of.hangUp(ctx); hangupErr != nil {
+			err = container.Errorf("terminal close", "", container.ErrUnavailable, "its processes may still run: %s", engineText(hangupErr))
+		}
+		t.p.mu.Lock()
+		delete(t.p.ptys, t)
+		t.p.mu.Unlock()
+	})
+	return err
+}
+
+// hangUp does what the end of a terminal does: SIGHUP to the processes of its
+// session. The first of them, which is what the terminal was for, is killed where that does not end it; what
+// has arranged to survive a hangup, as nohup does, survives.
+func (p *DockerProvider) hangUp(ctx context.Context, r *process) error {
+	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || err != nil && answered(err) {
+		return nil
+	}
+	if err := p.signalTree(ctx, r, hangUp); err != nil {
+		return err
+	}
+	grace, cancel := context.WithTimeout(ctx, hangupGrace)
+	defer cancel()
+	if p.awaitEnd(grace, r) == nil {
+		return nil
+	}
+	return p.killTree(ctx, r)
+}

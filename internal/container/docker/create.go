@@ -1,0 +1,293 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+const (
+	// createTimeout bounds one create call to the engine, whose answer is awaited
+	// even after the caller has gone: without it nobody would know what to undo.
+	createTimeout = 2 * time.Minute
+	// undoWait is how long a cancelled Create waits for its undoing before it leaves
+	// that to the background.
+	undoWait = 5 * time.Second
+	// undoFor is how long an engine that went away during a create is asked for what it made.
+	undoFor = 30 * time.Second
+)
+
+// labelCreate tells the containers of one create request from those of another, so that
+// one whose answer was lost is undone, and nothing else. Its values sort by time, finer than the whole seconds
+// of the engines' listings.
+const labelCreate = container.LabelPrefix + ".create"
+
+const (
+	defaultPIDs     = 4096
+	defaultLogSize  = 10 << 20
+	defaultLogFiles = 3
+)
+
+// capabilities are what root has in a container; see the package's documentation.
+var capabilities = []string{
+	"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE",
+	"SETFCAP", "SETGID", "SETUID", "SYS_CHROOT",
+}
+
+// Create makes the session's container. The hot path is one call to the engine: what may be
+// missing (image, network, init) is looked after when the engine says so.
+func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts container.Options) (*container.Container, error) {
+	c, err := p.begin(ctx, "create", sessionID, opts.Validate)
+	if err != nil {
+		return nil, err
+	}
+	defer c.done()
+	spec, err := p.spec(sessionID, opts)
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	ours := spec.HostConfig.NetworkMode == dockercontainer.NetworkMode(p.network.name)
+	if ours {
+		if err := p.ensureNetwork(c.ctx, false); err != nil {
+			return nil, c.fail(err)
+		}
+	}
+	id, err := c.create(spec)
+	// Each remedy is tried once.
+	for pulled, joined := false, false; err != nil; {
+		switch {
+		case !pulled && cerrdefs.IsNotFound(err) && says(err, saysNoImage):
+			pulled, err = true, c.pull(opts)
+		case !joined && ours && noNetwork(err):
+			joined, err = true, p.ensureNetwork(c.ctx, true)
+		case spec.HostConfig.Init != nil && says(err, saysNoInit):
+			p.noInit.Store(true)
+			spec.HostConfig.Init, err = nil, nil
+		default:
+			return nil, c.fail(err)
+		}
+		if err == nil {
+			id, err = c.create(spec)
+		}
+	}
+	p.sessions.put(sessionID, id)
+	return &container.Container{
+		ID:        id,
+		SessionID: sessionID,
+		Status:    container.StatusCreated,
+		Labels:    spec.Config.Labels,
+		CreatedAt: time.Now(),
+		Image:     opts.Image,
+		Detailed:  true,
+		Tty:       opts.Tty,
+	}, nil
+}
+
+// create asks the engine for the container. The request does not end with the caller:
+// an engine that has been asked may create although nobody listens any more. Where the caller goes, what
+// was made is removed, in the background if it takes longer than undoWait.
+func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
+	type answer struct {
+		id  string
+		err error
+	}
+	spec = attempt(spec)
+	answers := make(chan answer)
+	undone := make(chan struct{})
+	c.p.under.Go(func() {
+		defer close(undone)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), createTimeout)
+		defer cancel()
+		res, err := c.p.client.ContainerCreate(ctx, spec)
+		select {
+		case answers <- answer{res.ID, err}:
+			if err != nil {
+				c.p.undoCreate("", err, spec)
+			}
+		case <-c.ctx.Done():
+			c.p.undoCreate(res.ID, err, spec)
+		}
+	})
+	select {
+	case a := <-answers:
+		return a.id, a.err
+	case <-c.ctx.Done():
+	}
+	select {
+	case <-undone:
+	case <-time.After(undoWait):
+	}
+	return "", c.ctx.Err()
+}
+
+// attempt marks what one request makes.
+func attempt(spec client.ContainerCreateOptions) client.ContainerCreateOptions {
+	marked := *spec.Config
+	marked.Labels = maps.Clone(spec.Config.Labels)
+	marked.Labels[labelCreate] = fmt.Sprintf("%016x-%s", time.Now().UnixNano(), rand.Text())
+	spec.Config = &marked
+	return spec
+}
+
+// undoCreate removes what a create made that its caller does not get, until the
+// engine has answered.
+func (p *DockerProvider) undoCreate(id string, createErr error, spec client.ContainerCreateOptions) {
+	if createErr != nil && (classify(createErr) != container.ErrUnavailable || says(createErr, saysNoInit)) {
+		return // the engine has said why it made nothing
+	}
+	deadline := time.Now().Add(undoFor)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+		done := p.removeMade(ctx, id, spec)
+		cancel()
+		if done || time.Now().After(deadline) {
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-p.life.Done():
+			// Close waits for this call: one last attempt was made.
+			return
+		}
+	}
+}
+
+// removeMade removes the container of that ID, or of that create call where the ID is not
+// known, and tells whether there is none any more.
+func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.ContainerCreateOptions) bool {
+	if id == "" {
+		found, err := p.client.ContainerInspect(ctx, spec.Name, client.ContainerInspectOptions{})
+		if err != nil {
+			return gone(err)
+		}
+		if found.Container.Config == nil || found.Container.Config.Labels[labelCreate] != spec.Config.Labels[labelCreate] {
+			return true
+		}
+		id = found.Container.ID
+	}
+	_, err := p.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	return err == nil || gone(err)
+}
+
+// spec turns options into what the engine is asked for.
+func (p *DockerProvider) spec(sessionID string, opts container.Options) (client.ContainerCreateOptions, error) {
+	labels := container.Labels(p.instance, sessionID, opts)
+	exposed, bindings, err := p.ports(opts)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
+	binds := make([]string, len(opts.Binds))
+	for i, s := range opts.Binds {
+		b, err := container.ParseBind(s)
+		if err != nil {
+			return client.ContainerCreateOptions{}, err
+		}
+		binds[i] = b.String()
+	}
+	host := &dockercontainer.HostConfig{
+		Binds:          binds,
+		NetworkMode:    dockercontainer.NetworkMode(p.networkMode(opts)),
+		PortBindings:   bindings,
+		CapDrop:        []string{"ALL"},
+		CapAdd:         capabilities,
+		SecurityOpt:    []string{"no-new-privileges"},
+		ReadonlyRootfs: opts.ReadOnly,
+		Tmpfs:          opts.Tmpfs,
+		Runtime:        cmp.Or(opts.Runtime, p.cfg.Defaults.Runtime),
+		LogConfig:      p.logConfig(),
+		Resources:      p.resources(opts.Resources),
+	}
+	if !p.noInit.Load() {
+		host.Init = new(true)
+	}
+	return client.ContainerCreateOptions{
+		Name: container.Name(sessionID),
+		Config: &dockercontainer.Config{
+			Image:        opts.Image,
+			Cmd:          opts.Cmd,
+			Env:          opts.Env,
+			Labels:       labels,
+			ExposedPorts: exposed,
+			Tty:          opts.Tty,
+			OpenStdin:    true,
+			WorkingDir:   opts.WorkingDir,
+			User:         opts.User,
+		},
+		HostConfig: host,
+		Platform:   platform(opts.Platform),
+	}, nil
+}
+
+func (p *DockerProvider) ports(opts container.Options) (network.PortSet, network.PortMap, error) {
+	wanted, err := opts.Ports()
+	if err != nil {
+		return nil, nil, err
+	}
+	exposed, bindings := make(network.PortSet), make(network.PortMap)
+	for name, hostPort := range wanted {
+		port, err := network.ParsePort(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %v", container.ErrInvalidArgument, err)
+		}
+		binding := network.PortBinding{HostIP: p.publish}
+		if hostPort != 0 {
+			binding.HostPort = strconv.Itoa(hostPort)
+		}
+		exposed[port] = struct{}{}
+		bindings[port] = []network.PortBinding{binding}
+	}
+	return exposed, bindings, nil
+}
+
+func (p *DockerProvider) networkMode(opts container.Options) string {
+	return cmp.Or(opts.NetworkMode, p.cfg.Docker.Network, p.network.name)
+}
+
+// logConfig caps the log. Podman has no driver "local", and its own is what it takes for the default.
+func (p *DockerProvider) logConfig() dockercontainer.LogConfig {
+	size := cmp.Or(p.cfg.Docker.LogMaxSize, defaultLogSize)
+	if p.podman() {
+		return dockercontainer.LogConfig{Type: "k8s-file", Config: map[string]string{"max-size": strconv.FormatInt(size, 10)}}
+	}
+	return dockercontainer.LogConfig{Type: "local", Config: map[string]string{
+		"max-size": strconv.FormatInt(size, 10),
+		"max-file": strconv.Itoa(cmp.Or(p.cfg.Docker.LogMaxFiles, defaultLogFiles)),
+	}}
+}
+
+func (p *DockerProvider) resources(want container.Resources) dockercontainer.Resources {
+	memory := cmp.Or(want.Memory, p.cfg.Defaults.Memory)
+	return dockercontainer.Resources{
+		NanoCPUs:   int64(cmp.Or(want.CPUs, p.cfg.Defaults.CPUs) * 1e9),
+		Memory:     memory,
+		MemorySwap: memory, // of both together: no swap on top
+		PidsLimit:  new(cmp.Or(want.PIDs, p.cfg.Defaults.PIDs, defaultPIDs)),
+	}
+}
+
+func platform(s string) *ocispec.Platform {
+	if s == "" {
+		return nil
+	}
+	parts := append(strings.Split(s, "/"), "", "")
+	return &ocispec.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+}
+
+// publishAddress reads the configured address of published ports.
+func publishAddress(s string) (netip.Addr, error) {
+	return netip.ParseAddr(cmp.Or(s, "127.0.0.1"))
+}

@@ -1,0 +1,333 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+const (
+	// The engine keeps a command's connection open as long as anything holds its output, a
+	// background child too. So while the connection is open, the engine is asked whether the command
+	// has ended, after a tenth of the time it has run for; most commands are over before the first time.
+	firstLook = 150 * time.Millisecond
+	lastLook  = 5 * time.Second
+	// drainQuiet is how long the output must be silent after the command's end to be
+	// taken as complete. While a child goes on writing it never is: drainMost bounds the time that is waited
+	// for more, and drainBytes, above what pipe and sockets hold, how much more is taken.
+	drainQuiet = 500 * time.Millisecond
+	drainMost  = time.Second
+	drainBytes = 4 << 20
+	// stopNotice is how long a stop of the container may come after the end of a command that it killed.
+	stopNotice = 2 * time.Second
+)
+
+// Exec runs cmd and collects its output. It costs three calls to the engine: create, start
+// and inspect.
+func (p *DockerProvider) Exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions) (*container.ExecResult, error) {
+	most := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
+	stdout, stderr := &capped{most: most}, &capped{most: most}
+	code, err := p.exec(ctx, sessionID, cmd, opts, stdout, stderr)
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	return &container.ExecResult{
+		ExitCode:        code,
+		Stdout:          string(stdout.kept),
+		Stderr:          string(stderr.kept),
+		StdoutTruncated: stdout.cut,
+		StderrTruncated: stderr.cut,
+	}, err
+}
+
+// ExecStream runs cmd and passes its output on.
+func (p *DockerProvider) ExecStream(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error) {
+	return p.exec(ctx, sessionID, cmd, opts, orDiscard(stdout), orDiscard(stderr))
+}
+
+func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error) {
+	c, err := p.begin(ctx, "exec", sessionID, func() error { return opts.Validate(cmd) })
+	if err != nil {
+		return 0, err
+	}
+	defer c.done()
+	stdin := opts.Stdin
+	if stdin == nil && opts.Tty {
+		stdin = strings.NewReader("") // a terminal's end of input has to be typed
+	}
+	run := &process{
+		call: c,
+		opts: client.ExecCreateOptions{
+			User: opts.User, TTY: opts.Tty, Env: opts.Env, WorkingDir: opts.WorkingDir, Cmd: cmd,
+			AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true,
+		},
+		rows: opts.Rows, cols: opts.Cols,
+	}
+	if !opts.Tty {
+		run.rows, run.cols = 0, 0
+	}
+	err = run.start()
+	code := 0
+	if err == nil {
+		code, err = run.wait(stdin, stdout, stderr)
+	}
+	return code, run.failure(err)
+}
+
+// process is a command that runs in a container.
+type process struct {
+	*call
+	opts       client.ExecCreateOptions
+	rows, cols uint
+
+	containerID string
+	execID      string
+	tag         string
+	conn        *stream
+	killed      bool
+	killErr     error
+}
+
+// wait copies the process's input and output until it has ended, and gives its exit code. When
+// ctx ends, or a writer fails, the process and its children are killed.
+func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+	defer r.conn.Close()
+	if stdin != nil {
+		// Not waited for: its Read may block for as long as it likes, see ExecOptions.Stdin.
+		go r.feed(stdin)
+	}
+	out := &drain{conn: r.conn}
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { r.watch(ended, out) })
+	refusal := &refusalFilter{}
+	copyErr := copyOutput(r.opts.TTY, out, refusal.of(stdout), refusal.of(stderr))
+	close(ended)
+	watch.Wait()
+
+	if r.ctx.Err() != nil {
+		copyErr = r.ctx.Err()
+	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.ended.Load() || r.resetAtEnd(copyErr)) {
+		copyErr = nil // drain may cut a frame of a child that goes on writing
+	}
+	if copyErr != nil {
+		r.kill()
+		return 0, copyErr
+	}
+	code, err := r.exitCode(refusal)
+	if err == nil {
+		err = refusal.flush()
+	}
+	return code, err
+}
+
+// resetAtEnd recognises Podman's end of a process that has not read all its input: with input
+// left, the kernel makes a reset of the closing.
+func (r *process) resetAtEnd(err error) bool {
+	return r.p.podman() && r.opts.AttachStdin && errors.Is(err, syscall.ECONNRESET)
+}
+
+// feed is the process's stdin. Errors are not told: a process that does not read its input is no failure.
+func (r *process) feed(stdin io.Reader) {
+	last := &lastByte{r: stdin}
+	if _, err := io.Copy(r.conn, last); err != nil {
+		return
+	}
+	if r.opts.TTY {
+		// A terminal's end of input is a character, and counts at the start of a line only.
+		eof := []byte{4}
+		if last.b != '\n' && last.b != 0 {
+			eof = []byte{4, 4}
+		}
+		_, _ = r.conn.Write(eof)
+		return
+	}
+	_ = r.conn.closeWrite()
+}
+
+// watch ends the copying of output: when the process has ended although the connection
+// stays open, and when ctx ends, after killing it.
+func (r *process) watch(ended <-chan struct{}, out *drain) {
+	started := time.Now()
+	look := time.NewTimer(firstLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-r.ctx.Done():
+			r.kill()
+			r.conn.Close()
+			return
+		case <-look.C:
+		}
+		if state, err := r.p.inspectExec(r.ctx, r.execID); err == nil && !state.Running {
+			out.end()
+			return
+		}
+		look.Reset(min(max(time.Since(started)/10, firstLook), lastLook))
+	}
+}
+
+// exitCode asks for the exit code of a process whose output has ended. A process may close its
+// output and run on.
+func (r *process) exitCode(refusal *refusalFilter) (int, error) {
+	started := time.Now()
+	for wait := time.Millisecond; ; wait = min(max(2*wait, time.Since(started)/10), lastLook) {
+		state, err := r.p.inspectExec(r.ctx, r.execID)
+		if err != nil {
+			return 0, r.stoppedOr(err)
+		}
+		if !state.Running {
+			return r.judge(state, refusal)
+		}
+		select {
+		case <-time.After(wait):
+		case <-r.ctx.Done():
+			r.kill()
+			return 0, r.ctx.Err()
+		}
+	}
+}
+
+// judge tells a result from a command that was never started: engines say that on the
+// command's own output, and with the exit codes of a shell.
+func (r *process) judge(state execState, refusal *refusalFilter) (int, error) {
+	if state.ExitCode == nil || *state.ExitCode < 0 {
+		return 0, r.stoppedOr(container.Errorf("", "", container.ErrUnavailable, "the engine told no exit code"))
+	}
+	code := *state.ExitCode
+	if code != 0 && refusal.held() {
+		return 0, container.Errorf("", "", container.ErrExecFailed, "%s", refusal.reason())
+	}
+	if code == 137 && r.stopping() { // killed with the container, not by somebody
+		return 0, container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
+	}
+	return code, nil
+}
+
+// stoppedOr is ErrContainerStopped where the container does not run any more, else err.
+func (r *process) stoppedOr(err error) error {
+	state, inspectErr := r.state(r.containerID)
+	if inspectErr == nil && status(state.Status) != container.StatusRunning {
+		return container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
+	}
+	return err
+}
+
+// stopping waits a little for the container to have stopped: the engine hears of the death of a
+// container's commands before it hears of the container's own.
+func (r *process) stopping() bool {
+	ctx, cancel := context.WithTimeout(r.ctx, stopNotice)
+	defer cancel()
+	wait := r.p.client.ContainerWait(ctx, r.containerID, client.ContainerWaitOptions{})
+	select {
+	case <-wait.Result:
+		return true
+	case err := <-wait.Error:
+		return gone(err)
+	}
+}
+
+// failure makes err the call's: a writer's error stays as it was, and the trouble that
+// killing had goes beside it.
+func (r *process) failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	told := r.fail(err)
+	if failure, ok := errors.AsType[*writeError](err); ok {
+		told = failure.err
+	}
+	if r.killErr == nil {
+		return told
+	}
+	return errors.Join(told, r.failed(cmp.Or(r.caller.Err(), classify(err)), "the command may still run: "+engineText(r.killErr)))
+}
+
+// execState is what the engine says of an exec. The exit code is null until it is known.
+type execState struct {
+	Running  bool
+	ExitCode *int
+}
+
+func (p *DockerProvider) inspectExec(ctx context.Context, id string) (execState, error) {
+	var state execState
+	_, err := p.get(ctx, p.url("/exec/"+id+"/json", nil), &state)
+	return state, err
+}
+
+// create makes the exec, not yet started, in the session's container.
+func (r *process) create() error {
+	return r.withContainer(func(id string) error {
+		res, err := r.p.client.ExecCreate(r.ctx, id, r.opts)
+		if err != nil {
+			return err
+		}
+		r.containerID, r.execID = id, res.ID
+		return nil
+	})
+}
+
+// attach starts the exec and takes its connection. Where that fails, it may have been started all the same.
+func (r *process) attach(size *[2]uint) error {
+	conn, err := r.p.hijack(r.ctx, "/exec/"+r.execID+"/start", nil, dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
+	if err == nil {
+		r.conn = conn
+		return nil
+	}
+	if !answered(err) {
+		r.kill()
+	}
+	return err
+}
+
+// drain reads a process's output, and stops reading when the process has ended and
+// what it wrote has come.
+type drain struct {
+	conn   *stream
+	ended  atomic.Bool
+	waited time.Duration // in Read, since the end
+	got    int           // bytes, since the end
+}
+
+func (d *drain) end() {
+	d.ended.Store(true)
+	_ = d.conn.SetReadDeadline(time.Now().Add(drainQuiet)) // for a Read under way
+}
+
+// Read counts only the time that it waits itself: with a slow writer nothing is lost of what the process wrote.
+func (d *drain) Read(b []byte) (int, error) {
+	started := time.Now()
+	ended := d.ended.Load()
+	if ended {
+		if d.waited >= drainMost || d.got >= drainBytes {
+			return 0, io.EOF
+		}
+		_ = d.conn.SetReadDeadline(started.Add(drainQuiet))
+	}
+	n, err := d.conn.Read(b)
+	if ended {
+		d.waited += time.Since(started)
+		d.got += n
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && d.ended.Load() {
+		err = io.EOF
+		if n > 0 {
+			err = nil
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,199 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// Get inspects the session's container.
+func (p *DockerProvider) Get(ctx context.Context, sessionID string) (*container.Container, error) {
+	c, err := p.begin(ctx, "get", sessionID, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer c.done()
+	found, err := c.inspect()
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	return fromInspect(sessionID, found.Container), nil
+}
+
+// List asks for the containers with this instance's labels.
+func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, error) {
+	c, err := p.beginAll(ctx, "list")
+	if err != nil {
+		return nil, err
+	}
+	defer c.done()
+	res, err := p.client.ContainerList(c.ctx, client.ContainerListOptions{All: true, Filters: p.ownLabels()})
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	slices.SortFunc(res.Items, func(a, b dockercontainer.Summary) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]), cmp.Compare(a.ID, b.ID))
+	})
+
+	list := make([]*container.Container, 0, len(res.Items))
+	ids := make(map[string]string, len(res.Items))
+	for _, item := range res.Items {
+		session := item.Labels[container.LabelSession]
+		// A container that carries our labels under another name was not made by this package.
+		if !slices.Contains(item.Names, "/"+container.Name(session)) || !p.owns(session, item.Labels) {
+			continue
+		}
+		ids[session] = item.ID
+		list = append(list, fromSummary(session, item))
+	}
+	p.sessions.keep(ids)
+	return list, nil
+}
+
+func (p *DockerProvider) ownLabels() client.Filters {
+	return make(client.Filters).Add("label", container.LabelOctobot+"=true", container.LabelInstance+"="+p.instance)
+}
+
+func fromSummary(session string, item dockercontainer.Summary) *container.Container {
+	out := &container.Container{
+		ID:        item.ID,
+		SessionID: session,
+		Status:    status(item.State),
+		Paused:    item.State == dockercontainer.StatePaused,
+		Labels:    visible(item.Labels),
+		CreatedAt: time.Unix(item.Created, 0),
+		Image:     familiar(item.Image),
+	}
+	if out.Status == container.StatusRunning {
+		for _, port := range item.Ports {
+			if port.PublicPort != 0 {
+				out.Ports = append(out.Ports, container.Port{
+					Container: strconv.Itoa(int(port.PrivatePort)) + "/" + port.Type,
+					HostIP:    hostIP(port.IP),
+					HostPort:  int(port.PublicPort),
+				})
+			}
+		}
+		publish(out)
+	}
+	return out
+}
+
+func fromInspect(session string, info dockercontainer.InspectResponse) *container.Container {
+	out := &container.Container{
+		ID:        info.ID,
+		SessionID: session,
+		CreatedAt: parseTime(info.Created),
+		Detailed:  true,
+	}
+	if conf := info.Config; conf != nil {
+		out.Labels, out.Image, out.Tty = visible(conf.Labels), familiar(conf.Image), conf.Tty
+	}
+	if state := info.State; state != nil {
+		out.Status = status(state.Status)
+		out.Paused = state.Paused
+		out.StartedAt, out.FinishedAt = parseTime(state.StartedAt), parseTime(state.FinishedAt)
+		out.ExitCode, out.OOMKilled, out.Reason = state.ExitCode, state.OOMKilled, state.Error
+	}
+	if out.Status == container.StatusRunning && info.NetworkSettings != nil {
+		for port, bindings := range info.NetworkSettings.Ports {
+			for _, b := range bindings {
+				if n, err := strconv.Atoi(b.HostPort); err == nil && n != 0 {
+					out.Ports = append(out.Ports, container.Port{Container: port.String(), HostIP: hostIP(b.HostIP), HostPort: n})
+				}
+			}
+		}
+		publish(out)
+	}
+	return out
+}
+
+// familiar is an image's reference as people write it; Podman gives the whole.
+func familiar(image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image // an ID
+	}
+	return reference.FamiliarString(named)
+}
+
+// status maps the engine's states, Docker's and Podman's, to ours.
+func status(state dockercontainer.ContainerState) string {
+	switch state {
+	case dockercontainer.StateCreated, "configured", "initialized":
+		return container.StatusCreated
+	case dockercontainer.StateRunning, dockercontainer.StatePaused, dockercontainer.StateRestarting, "stopping":
+		return container.StatusRunning
+	}
+	return container.StatusStopped // exited, stopped, dead, removing
+}
+
+// publish orders the ports and derives the address from them.
+func publish(c *container.Container) {
+	slices.SortFunc(c.Ports, func(a, b container.Port) int {
+		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a.Container, b.Container), cmp.Compare(a.HostIP, b.HostIP))
+	})
+	for _, port := range c.Ports {
+		if port.Container == container.SessionPort {
+			c.Address = "http://" + net.JoinHostPort(reachable(port.HostIP), strconv.Itoa(port.HostPort))
+			return
+		}
+	}
+}
+
+func portNumber(p container.Port) int {
+	number, _, _ := strings.Cut(p.Container, "/")
+	n, _ := strconv.Atoi(number) // the engine's own number
+	return n
+}
+
+// hostIP gives the address; Podman leaves out the one that means all of them.
+func hostIP(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "0.0.0.0"
+	}
+	return ip.String()
+}
+
+// reachable is an address at which the engine's host reaches what listens on ip.
+func reachable(ip string) string {
+	switch ip {
+	case "0.0.0.0":
+		return "127.0.0.1"
+	case "::":
+		return "::1"
+	}
+	return ip
+}
+
+// visible are the labels without the one that is the provider's own.
+func visible(labels map[string]string) map[string]string {
+	out := make(map[string]string, len(labels))
+	for k, v := range labels {
+		if k != labelCreate {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// parseTime reads an engine's time; its "0001-01-01T00:00:00Z", Podman's empty text and a Unix epoch
+// stand for never.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1970 {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,134 @@
+package docker
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+)
+
+// tagName is the variable in a command's environment by which it and its children
+// are found again.
+const tagName = "OCTOBOT_EXEC"
+
+//go:embed kill.sh
+var killScript string
+
+const (
+	killAll = "kill"
+	hangUp  = "hup"
+)
+
+// errNoShell is about an image, so it is the same after every attempt.
+var errNoShell = errors.New("the image has no /bin/sh, without which the processes in it can't be found")
+
+// kill kills the process and its children, once, although the caller has gone, and keeps the trouble that had.
+func (r *process) kill() {
+	if r.killed {
+		return
+	}
+	r.killed = true
+	ctx, cancel := settle(r.ctx)
+	defer cancel()
+	r.killErr = r.p.killTree(ctx, r)
+}
+
+// killTree kills the process and its children, and returns when the engine says that it has ended.
+func (p *DockerProvider) killTree(ctx context.Context, r *process) error {
+	var signalErr error
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		if signalErr = p.signalTree(ctx, r, killAll); signalErr == nil || errors.Is(signalErr, errNoShell) {
+			break
+		}
+		// The container may be at its limit of processes, or on its way out.
+		if !p.running(ctx, r.containerID) {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return signalErr
+		}
+	}
+	if signalErr != nil {
+		return signalErr
+	}
+	return p.awaitEnd(ctx, r)
+}
+
+// awaitEnd returns when the engine says that the process has ended, or does not know it any more.
+func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+		state, err := p.inspectExec(ctx, r.execID)
+		if err != nil && answered(err) || err == nil && !state.Running {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// signalTree runs the script in the container, as the user that the process runs as and with no more
+// rights: the shell there is the session's own and not to be trusted.
+func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string) error {
+	made, err := p.client.ExecCreate(ctx, r.containerID, client.ExecCreateOptions{
+		User:         r.opts.User,
+		AttachStdout: true,
+		AttachStderr: true,
+		WorkingDir:   "/",
+		Cmd:          []string{"/bin/sh", "-c", killScript, "sh", r.tag, mode},
+	})
+	if err != nil {
+		if !p.running(ctx, r.containerID) {
+			return nil
+		}
+		return err
+	}
+	conn, err := p.hijack(ctx, "/exec/"+made.ID+"/start", nil, dockercontainer.ExecStartRequest{})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	said := &capped{most: 1 << 10}
+	if err := copyOutput(false, conn, said, io.Discard); err != nil {
+		return err
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+		state, err := p.inspectExec(ctx, made.ID)
+		switch {
+		case err != nil:
+			return err
+		case state.Running || state.ExitCode == nil:
+		case *state.ExitCode == 0:
+			return nil
+		case *state.ExitCode == 126 || *state.ExitCode == 127:
+			return errNoShell
+		default:
+			return fmt.Errorf("the shell that looks for the processes ended with %d: %s", *state.ExitCode, said.kept)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// running is false only where the engine said so.
+func (p *DockerProvider) running(ctx context.Context, id string) bool {
+	info, err := p.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return !gone(err)
+	}
+	return info.Container.State != nil && info.Container.State.Running
+}

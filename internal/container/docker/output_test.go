@@ -1,0 +1,123 @@
+package docker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func frame(stream byte, content string) string {
+	header := [8]byte{0: stream}
+	binary.BigEndian.PutUint32(header[4:], uint32(len(content)))
+	return string(header[:]) + content
+}
+
+func TestCopyOutput(t *testing.T) {
+	big := strings.Repeat("x", 100<<10)
+	tests := map[string]struct {
+		tty    bool
+		in     string
+		stdout string
+		stderr string
+		fails  bool
+	}{
+		"nothing":         {},
+		"two streams":     {in: frame(1, "out") + frame(2, "err") + frame(1, "more"), stdout: "outmore", stderr: "err"},
+		"stream 0":        {in: frame(0, "out"), stdout: "out"},
+		"empty frame":     {in: frame(1, "") + frame(1, "a"), stdout: "a"},
+		"large frame":     {in: frame(2, big), stderr: big},
+		"terminal":        {tty: true, in: frame(1, "raw"), stdout: frame(1, "raw")},
+		"cut header":      {in: frame(1, "out")[:5], fails: true},
+		"cut frame":       {in: frame(1, "out")[:9], stdout: "o", fails: true},
+		"unknown stream":  {in: frame(7, "?"), fails: true},
+		"no frame at all": {in: "HTTP/1.1 200 OK", fails: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
+				var stdout, stderr bytes.Buffer
+				err := copyOutput(tt.tty, r, &stdout, &stderr)
+				if (err != nil) != tt.fails || stdout.String() != tt.stdout || stderr.String() != tt.stderr {
+					t.Errorf("got %.20q, %.20q, %v", stdout.String(), stderr.String(), err)
+				}
+			}
+		})
+	}
+}
+
+func TestCopyOutputWriterFails(t *testing.T) {
+	broken := errors.New("broken")
+	r, w := io.Pipe()
+	r.CloseWithError(broken)
+	defer w.Close()
+	err := copyOutput(false, strings.NewReader(frame(1, "out")), w, io.Discard)
+	if _, ok := errors.AsType[*writeError](err); !ok || !errors.Is(err, broken) {
+		t.Errorf("error %v; want the writer's, marked as such", err)
+	}
+}
+
+func TestCapped(t *testing.T) {
+	for _, tt := range []struct {
+		most   int64
+		writes []string
+		kept   string
+		cut    bool
+	}{
+		{3, nil, "", false},
+		{3, []string{"ab", "c"}, "abc", false},
+		{3, []string{"ab", "cd", "e"}, "abc", true},
+		{3, []string{"abcd"}, "abc", true},
+		{3, []string{"abc", ""}, "abc", false},
+	} {
+		w := &capped{most: tt.most}
+		for _, s := range tt.writes {
+			if n, err := io.WriteString(w, s); n != len(s) || err != nil {
+				t.Errorf("%q: wrote %d, %v", tt.writes, n, err)
+			}
+		}
+		if string(w.kept) != tt.kept || w.cut != tt.cut {
+			t.Errorf("%q: kept %q, cut %v", tt.writes, w.kept, w.cut)
+		}
+	}
+}
+
+func TestRefusalFilter(t *testing.T) {
+	const docker = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: unknown\r\n"
+	const podman = "Error: runc: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found\n"
+	for name, tt := range map[string]struct {
+		writes []string
+		held   bool
+		passed string // before flush
+	}{
+		"nothing":         {},
+		"docker":          {[]string{docker}, true, ""},
+		"podman":          {[]string{podman, "Error: read unixpacket\n"}, true, ""},
+		"a command's own": {[]string{"hello\n", docker}, false, "hello\n" + docker},
+		"an error of its": {[]string{"Error: no such thing\n"}, false, ""},
+		"much more":       {[]string{docker, strings.Repeat("x", maxRefusal)}, false, docker + strings.Repeat("x", maxRefusal)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			f := &refusalFilter{}
+			w := f.of(&out)
+			for _, s := range tt.writes {
+				if _, err := io.WriteString(w, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if f.held() != tt.held || out.String() != tt.passed {
+				t.Errorf("held %v, passed on %.60q", f.held(), out.String())
+			}
+			if tt.held && !strings.Contains(f.reason(), "executable file not found") {
+				t.Errorf("reason %q", f.reason())
+			}
+			if err := f.flush(); err != nil || out.String() != strings.Join(tt.writes, "") {
+				t.Errorf("after flush: %.60q, %v", out.String(), err)
+			}
+		})
+	}
+}

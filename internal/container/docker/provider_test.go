@@ -1,0 +1,124 @@
+package docker_test
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"go.uber.org/goleak"
+
+	"github.com/octobot-run/octobot/internal/config"
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/containertest"
+	"github.com/octobot-run/octobot/internal/container/docker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var image = cmp.Or(os.Getenv("OCTOBOT_TEST_IMAGE"), "octobot-test:busybox")
+
+// engineVariables name the real engines that tests run against.
+var engineVariables = map[string]string{
+	"docker": "OCTOBOT_TEST_DOCKER_HOST",
+	"podman": "OCTOBOT_TEST_PODMAN_HOST",
+}
+
+func engineHost(t *testing.T, name string) string {
+	t.Helper()
+	host := os.Getenv(engineVariables[name])
+	if host == "" {
+		t.Skipf("%s is not set: it names the %s engine to test against, as in unix:///var/run/docker.sock", engineVariables[name], name)
+	}
+	return host
+}
+
+func open(t *testing.T, cfg config.Config) *docker.DockerProvider {
+	t.Helper()
+	p, err := docker.NewDockerProvider(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return p
+}
+
+// engineClient speaks to the engine past the provider.
+func engineClient(t *testing.T, host string) *client.Client {
+	t.Helper()
+	cli, err := client.New(client.WithHost(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cli.Close() })
+	return cli
+}
+
+func TestDocker(t *testing.T) { conformance(t, "docker", nil) }
+
+func TestPodman(t *testing.T) {
+	conformance(t, "podman", map[string]string{
+		"exit/out of memory":        "Podman 4.3 learns of an OOM kill from cgroup v2 alone: on v1 its state says false",
+		"attach/last resize wins":   "Podman 4.3 answers a resize before conmon has read it from its FIFO: a command right behind it may see the size before",
+		"exec/Tty size":             "Podman 4.3 under load closes the attach socket of a TTY exec while it is being sized: read unixpacket …/attach: connection reset by peer",
+		"files/modes and owners":    "Podman 4.3 gives what its Docker API unpacks to the container's user",
+		"logs/since and timestamps": "Podman 4.3 takes since in whole seconds",
+	})
+}
+
+func conformance(t *testing.T, engine string, excused map[string]string) {
+	host := engineHost(t, engine)
+	cli := engineClient(t, host)
+	containertest.Run(t, containertest.Harness{
+		Image: image,
+		New: func(t *testing.T, instance string) container.Runtime {
+			// One network for all: each case is an instance of its own, and an engine has address space for some thirty networks.
+			return open(t, config.Config{Instance: instance, Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}})
+		},
+		Dead: func(t *testing.T) container.Runtime {
+			return open(t, config.Config{Docker: config.Docker{Host: "unix://" + filepath.Join(t.TempDir(), "nobody.sock")}})
+		},
+		Foreign: func(t *testing.T, name string, labels map[string]string) {
+			made, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+				Name:   name,
+				Config: &dockercontainer.Config{Image: image, Cmd: []string{"sleep", "3600"}, Labels: labels},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if _, err := cli.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+					t.Error(err)
+				}
+			})
+		},
+		Count: func(t *testing.T, labels map[string]string) int {
+			filters := make(client.Filters)
+			for k, v := range labels {
+				filters.Add("label", k+"="+v)
+			}
+			// Not t.Context: it is asked while tests end, too.
+			list, err := cli.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: filters})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list.Items)
+		},
+		Excused: excused,
+	})
+}
+
+// sharedNetwork is the engine's default bridge.
+func sharedNetwork(engine string) string {
+	if engine == "podman" {
+		return "podman"
+	}
+	return "bridge"
+}

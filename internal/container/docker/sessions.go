@@ -1,0 +1,98 @@
+package docker
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// sessionIDs remembers which container is a session's: verified once to be this
+// instance's. An engine never gives an ID twice, so an entry can become useless, never
+// wrong: the engine then has no such container, and the session is looked up again.
+type sessionIDs struct {
+	mu sync.Mutex
+	id map[string]string
+}
+
+func (s *sessionIDs) get(session string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id[session]
+}
+
+func (s *sessionIDs) put(session, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.id == nil {
+		s.id = make(map[string]string)
+	}
+	s.id[session] = id
+}
+
+func (s *sessionIDs) drop(session, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.id[session] == id {
+		delete(s.id, session)
+	}
+}
+
+// keep forgets all but what a listing has; an entry newer than the listing is merely looked up again.
+func (s *sessionIDs) keep(listed map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id = maps.Clone(listed)
+}
+
+// withContainer calls fn with the ID of the session's container. Where the engine has
+// no container of a remembered ID, the session is looked up once more.
+func (c *call) withContainer(fn func(id string) error) error {
+	if id := c.p.sessions.get(c.session); id != "" {
+		err := fn(id)
+		if !gone(err) {
+			return err
+		}
+		c.p.sessions.drop(c.session, id)
+	}
+	found, err := c.inspect()
+	if err != nil {
+		return err
+	}
+	return fn(found.Container.ID)
+}
+
+// inspect asks for the session's container by its name, and checks that it is ours.
+func (c *call) inspect() (client.ContainerInspectResult, error) {
+	found, err := c.p.inspect(c.ctx, c.session)
+	if err == nil {
+		c.p.sessions.put(c.session, found.Container.ID)
+	}
+	return found, err
+}
+
+func (p *DockerProvider) inspect(ctx context.Context, session string) (client.ContainerInspectResult, error) {
+	found, err := p.client.ContainerInspect(ctx, container.Name(session), client.ContainerInspectOptions{})
+	if err != nil {
+		return found, err
+	}
+	if found.Container.Config == nil || !p.owns(session, found.Container.Config.Labels) {
+		return found, container.Errorf("", "", container.ErrContainerNotFound, "")
+	}
+	return found, nil
+}
+
+func (p *DockerProvider) owns(session string, labels map[string]string) bool {
+	return labels[container.LabelOctobot] == "true" &&
+		labels[container.LabelInstance] == p.instance &&
+		labels[container.LabelSession] == session
+}
+
+// gone: the engine answered that there is no such container.
+func gone(err error) bool {
+	return err != nil && cerrdefs.IsNotFound(err) && says(err, saysNoContainer)
+}

@@ -1,0 +1,164 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+//go:embed tty.sh
+var ttyScript string
+
+// start starts the process. A terminal whose size is given has it before
+// the command's first instruction.
+func (r *process) start() error {
+	r.tagged()
+	sized := r.rows != 0 && r.cols != 0
+	if sized && !r.p.known.Load().consoleSize {
+		return r.startOnTerminal(r.opts.Cmd)
+	}
+	if err := r.create(); err != nil {
+		return err
+	}
+	if sized {
+		return r.attach(&[2]uint{r.rows, r.cols})
+	}
+	return r.attach(nil)
+}
+
+// tagged gives the process the tag by which it is found again.
+func (r *process) tagged() {
+	r.tag = rand.Text()
+	r.opts.Env = append(slices.Clip(r.opts.Env), tagName+"="+r.tag)
+}
+
+// startOnTerminal starts cmd, or the user's shell where it is empty, through tty.sh, so that its terminal
+// has its size and it is known to have been found. An image without a shell gets cmd as it is:
+// it may see the engine's default size for a moment.
+func (r *process) startOnTerminal(cmd []string) error {
+	marker := "\x1e" + rand.Text() + "\x1e"
+	r.opts.Cmd = append([]string{"/bin/sh", "-c", ttyScript, "sh", marker}, cmd...)
+	if err := r.create(); err != nil {
+		return err
+	}
+	if err := r.attach(nil); err != nil {
+		return err
+	}
+	said, err := r.handshake([]byte(marker))
+	if err == nil {
+		return nil
+	}
+	r.conn.Close()
+	if r.ctx.Err() != nil || !errors.Is(err, io.EOF) {
+		r.kill()
+		return err
+	}
+	refusal := &refusalFilter{}
+	_, _ = refusal.of(io.Discard).Write(said)
+	switch {
+	case !refusal.held() && len(cmd) > 0:
+		return container.Errorf("", "", container.ErrExecFailed, "%s: no such command", cmd[0])
+	case !refusal.held() || len(cmd) == 0:
+		return r.stoppedOr(container.Errorf("", "", container.ErrExecFailed, "the image has no shell"))
+	}
+	r.opts.Cmd = cmd
+	return r.startBare()
+}
+
+// handshake lets tty.sh go on when the size is set, and reads up to its marker. io.EOF, with
+// what was said until then, means that it did not come to that.
+func (r *process) handshake(marker []byte) ([]byte, error) {
+	stop := context.AfterFunc(r.ctx, func() { r.conn.Close() })
+	defer stop()
+	if r.rows != 0 && r.cols != 0 {
+		if err := r.resize(r.ctx); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := r.conn.Write([]byte{'\n'}); err != nil {
+		return nil, err
+	}
+	var said []byte
+	for len(said) < 64<<10 {
+		b, err := r.conn.r.ReadByte()
+		if err != nil {
+			return said, err
+		}
+		if said = append(said, b); bytes.HasSuffix(said, marker) {
+			return nil, nil
+		}
+	}
+	return nil, bufio.ErrBufferFull
+}
+
+// startBare starts the command itself.
+func (r *process) startBare() error {
+	if err := r.create(); err != nil {
+		return err
+	}
+	if err := r.attach(nil); err != nil {
+		return err
+	}
+	for wait := time.Millisecond; ; wait *= 2 {
+		state, err := r.p.inspectExec(r.ctx, r.execID)
+		if err != nil {
+			return err
+		}
+		if state.Running {
+			break
+		}
+		if state.ExitCode != nil && (*state.ExitCode == 126 || *state.ExitCode == 127) {
+			said, _ := r.conn.r.Peek(r.conn.r.Buffered())
+			r.conn.Close()
+			return container.Errorf("", "", container.ErrExecFailed, "%s: %s", r.opts.Cmd[0], said)
+		}
+		if state.ExitCode != nil {
+			return nil // over already
+		}
+		select {
+		case <-time.After(wait):
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	}
+	if r.rows == 0 || r.cols == 0 {
+		return nil
+	}
+	return r.resize(r.ctx)
+}
+
+// resize sets the terminal's size. Engines refuse it for the moment between their
+// answer to the start and the process.
+func (r *process) resize(ctx context.Context) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		_, err := r.p.client.ExecResize(ctx, r.execID, client.ExecResizeOptions{Height: r.rows, Width: r.cols})
+		if err == nil || !answered(err) {
+			return err
+		}
+		state, inspectErr := r.p.inspectExec(ctx, r.execID)
+		if inspectErr != nil {
+			return inspectErr
+		}
+		if !state.Running && state.ExitCode != nil && *state.ExitCode != 0 {
+			return nil // it has ended, which its reader finds out
+		}
+		if wait > 50*time.Millisecond && state.Running {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs/pkg/errhttp"
+	"github.com/moby/moby/client"
+)
+
+// The SDK hides some of what the engine says: the exit code that is null because it is
+// unknown, the reason why a connection was not upgraded, the headers of a ping. The
+// requests of this file go past it, through its dialer.
+
+const maxAnswer = 1 << 20 // bytes of an answer that is read into memory
+
+type dialer = func(context.Context) (net.Conn, error)
+
+func rawClient(dial dialer) *http.Client {
+	return &http.Client{
+		CheckRedirect: client.CheckRedirect,
+		Transport: &http.Transport{
+			// Dial has done TLS where the engine wants it.
+			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+			MaxIdleConns:        idleConns,
+			MaxIdleConnsPerHost: idleConns,
+			IdleConnTimeout:     90 * time.Second,
+			DisableCompression:  true,
+		},
+	}
+}
+
+// answerError is an engine's answer that is an error.
+type answerError struct {
+	code int
+	text string
+}
+
+func (e *answerError) Error() string { return e.text }
+
+// Is makes the predicates of containerd/errdefs work.
+func (e *answerError) Is(target error) bool { return errors.Is(errhttp.ToNative(e.code), target) }
+
+// url gives the address of an API path that starts with a slash.
+func (p *DockerProvider) url(path string, query url.Values) string {
+	base := ""
+	if u, err := client.ParseHostURL(p.client.DaemonHost()); err == nil {
+		base = u.Path
+	}
+	u := url.URL{Scheme: "http", Host: client.DummyHost, Path: base + "/v" + p.client.ClientVersion() + path, RawQuery: query.Encode()}
+	return u.String()
+}
+
+// get decodes the answer to a GET into out.
+func (p *DockerProvider) get(ctx context.Context, url string, out any) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.raw.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, readError(resp)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil || out == nil {
+		return resp.Header, err
+	}
+	return resp.Header, json.Unmarshal(body, out)
+}
+
+func readError(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what can be read of it has to do
+	var said struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &said) != nil || said.Message == "" {
+		said.Message = strings.TrimSpace(string(body))
+	}
+	if said.Message == "" {
+		said.Message = resp.Status
+	}
+	return &answerError{code: resp.StatusCode, text: said.Message}
+}
+
+// stream is a connection that the engine has handed over to a process.
+type stream struct {
+	net.Conn
+	r *bufio.Reader // has what came with the answer's headers
+}
+
+func (s *stream) Read(b []byte) (int, error) { return s.r.Read(b) }
+
+// closeWrite tells the process that its input has ended.
+func (s *stream) closeWrite() error {
+	if half, ok := s.Conn.(client.CloseWriter); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// hijack posts body, if it is not nil, and takes the connection over. ctx bounds the handshake alone; the caller
+// closes the stream.
+func (p *DockerProvider) hijack(ctx context.Context, path string, query url.Values, body any) (_ *stream, err error) {
+	var encoded []byte
+	if body != nil {
+		if encoded, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url(path, query), bytes.NewReader(encoded))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "tcp")
+
+	conn, err := p.client.Dialer()(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the engine: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer func() {
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	if keep, ok := conn.(*net.TCPConn); ok {
+		// A quiet terminal must not be dropped by what is between us and a remote engine.
+		_ = keep.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 4})
+	}
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReaderSize(conn, 32<<10)
+	resp, err := http.ReadResponse(r, req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		err := readError(resp)
+		resp.Body.Close()
+		return nil, err
+	}
+	return &stream{Conn: conn, r: r}, nil
+}
+
+// pingURL is without a version: it is what tells the version.
+func (p *DockerProvider) pingURL() string {
+	return strings.Replace(p.url("/_ping", nil), "/v"+p.client.ClientVersion()+"/", "/", 1)
+}

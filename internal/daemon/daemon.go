@@ -1,0 +1,177 @@
+// Package daemon puts an installation of Octobot together, from the store to the
+// listeners, runs it, and takes it apart again in the reverse order.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/octobot-run/octobot/internal/config"
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/docker"
+	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/httpapi"
+	"github.com/octobot-run/octobot/internal/session"
+	"github.com/octobot-run/octobot/internal/store/postgres"
+	"github.com/octobot-run/octobot/internal/store/sqlite"
+)
+
+// Options are what a daemon is given beside its configuration.
+type Options struct {
+	Version string
+	Log     io.Writer
+	// Ready is called once, when the daemon takes connections; nil: nobody is told. Whether the engine
+	// answers by then, /readyz tells.
+	Ready func(Addresses)
+}
+
+// Addresses are where a daemon serves.
+type Addresses struct {
+	Socket string // path of the Unix socket
+	URL    string // of the TCP listener, "http://127.0.0.1:7080"; empty where there is none
+}
+
+// String gives them for people.
+func (a Addresses) String() string {
+	return strings.TrimSuffix("unix://"+a.Socket+" and "+a.URL, " and ")
+}
+
+// Run runs a daemon until ctx ends, and then shuts it down in good order, within the time
+// that cfg gives for that: it stops accepting, lets requests end, ends streams and
+// terminals, stops the reconciler, and closes the runtime and the store. Containers are
+// not touched. The error joins what went wrong on the way; ctx's end is none.
+//
+// The data directory is locked meanwhile: a second daemon on it fails at once.
+func Run(ctx context.Context, cfg config.Config, opts Options) error {
+	d := &daemon{cfg: cfg, log: newLogger(cfg, opts.Log)}
+	if err := d.open(ctx, opts); err != nil {
+		return errors.Join(err, d.close())
+	}
+	return d.run(ctx, opts.Ready)
+}
+
+// daemon is what has been put together so far.
+type daemon struct {
+	cfg     config.Config
+	log     *slog.Logger
+	closers []func() error // in the order of opening
+
+	service   *session.ContainerService
+	api       *httpapi.API
+	listeners []listener
+}
+
+func (d *daemon) open(ctx context.Context, opts Options) error {
+	dir, err := openDataDir(d.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	d.onClose(dir.Close)
+	tracer, err := startTracing(ctx, opts.Version)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, d.cfg)
+	if err != nil {
+		return err
+	}
+	d.onClose(store.Close)
+	if d.cfg.Instance, err = store.Instance(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	rt, err := d.openRuntime()
+	if err != nil {
+		return err
+	}
+
+	metrics := newMetrics(opts.Version)
+	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, d.log, metrics))
+	metrics.watch(d.service.StatusCounts)
+	api := httpapi.Config{
+		Version: opts.Version, Instance: d.cfg.Instance, Capabilities: container.CapabilitiesOf(rt),
+		MaxBody: d.cfg.Limits.MaxBody, MaxExecTime: d.cfg.Limits.MaxExecTime, AllowedHosts: d.cfg.AllowedHosts,
+		Logger: d.log, Metrics: metrics.handler(), Register: metrics.registry,
+	}
+	if tracer != nil {
+		api.Tracer = tracer
+		d.onClose(func() error { return endTracing(tracer) })
+	}
+	d.api = httpapi.New(d.service, api)
+	return d.listen(ctx)
+}
+
+func (d *daemon) onClose(f func() error) { d.closers = append(d.closers, f) }
+
+// close closes what was opened, last first.
+func (d *daemon) close() error {
+	var errs []error
+	for _, f := range slices.Backward(d.closers) {
+		errs = append(errs, f())
+	}
+	d.closers = nil
+	return errors.Join(errs...)
+}
+
+func openStore(ctx context.Context, cfg config.Config) (session.Store, error) {
+	if cfg.DatabaseURL != "" {
+		return postgres.Open(ctx, cfg.DatabaseURL)
+	}
+	return sqlite.Open(ctx, cfg.Database())
+}
+
+func (d *daemon) openRuntime() (container.Runtime, error) {
+	if d.cfg.Runtime == "mock" {
+		engine := mock.NewEngine() // in this process, so that it ends with the daemon
+		d.onClose(func() error { engine.Close(); return nil })
+		rt := engine.Provider(d.cfg.Instance)
+		d.onClose(rt.Close)
+		return rt, nil
+	}
+	rt, err := docker.NewDockerProvider(&d.cfg)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w; \"octobot doctor\" tells where was looked", err)
+	}
+	d.onClose(rt.Close)
+	return rt, nil
+}
+
+func serviceConfig(cfg config.Config, log *slog.Logger, observer session.Observer) session.Config {
+	return session.Config{
+		DefaultImage: cfg.Defaults.Image, CPUs: cfg.Defaults.CPUs, Memory: cfg.Defaults.Memory, PIDs: cfg.Defaults.PIDs,
+		Runtime: cfg.Defaults.Runtime, IdleTimeout: cfg.Defaults.IdleTimeout, MaxAge: cfg.Defaults.MaxAge,
+		OnExpire: session.Expiry(cfg.Defaults.OnExpire), BindRoots: cfg.BindRoots,
+		ReconcileInterval: cfg.Reconcile.Interval, Grace: cfg.Reconcile.Grace, Retention: cfg.Reconcile.Retention,
+		Creates: cfg.Limits.Creates, CallTimeout: cfg.Limits.CallTimeout,
+		Logger: log, Observer: observer,
+	}
+}
+
+func newLogger(cfg config.Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo // an unset one; the configuration was checked
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// bounded waits for f, but no longer than ctx: what hangs in a shutdown must not keep
+// the process from ending.
+func bounded(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("shutdown: not all was closed in time: %w", context.Cause(ctx))
+	}
+}

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/config"
+	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/docker"
+)
+
+// Grade says how good a finding is.
+type Grade string
+
+const (
+	Good    Grade = "ok"
+	Notice  Grade = "warning" // works, with limits
+	Problem Grade = "problem" // does not work
+)
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	What  string `json:"what"` // "engine"
+	Grade Grade  `json:"grade"`
+	Seen  string `json:"seen"`         // what there is
+	Do    string `json:"do,omitempty"` // what to do about it
+}
+
+// lowSpace is where the data directory's disk is too full to go on for long, in bytes.
+const lowSpace = 256 << 20
+
+// Diagnose looks at what a daemon with this configuration needs, without one and without
+// changing anything: the data directory and the engine.
+func Diagnose(ctx context.Context, cfg config.Config) []Finding {
+	findings := []Finding{diagnoseDataDir(cfg.DataDir)}
+	if cfg.Runtime == "mock" {
+		return append(findings, Finding{"engine", Notice, "mock: nothing runs for real", "choose another with --runtime docker"})
+	}
+	return append(findings, diagnoseEngine(ctx, cfg)...)
+}
+
+func diagnoseDataDir(path string) Finding {
+	f := Finding{What: "data directory", Grade: Problem}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Finding{f.What, Good, path + ": not there yet; \"octobot serve\" makes it", ""}
+	case err != nil:
+		f.Seen, f.Do = err.Error(), "name another with --data-dir"
+		return f
+	case !info.IsDir():
+		f.Seen, f.Do = path+" is not a directory", "name another with --data-dir"
+		return f
+	case info.Mode().Perm()&0o022 != 0:
+		f.Seen, f.Do = fmt.Sprintf("%s: others can write to it (mode %04o)", path, info.Mode().Perm()), "chmod 700 "+path
+		return f
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(path, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < lowSpace {
+		f.Grade, f.Seen, f.Do = Notice, fmt.Sprintf("%s: only %d MiB of its disk are free", path, disk.Bavail*uint64(disk.Bsize)>>20), "make room"
+		return f
+	}
+	return Finding{f.What, Good, path, ""}
+}
+
+func diagnoseEngine(ctx context.Context, cfg config.Config) []Finding {
+	engine, err := docker.Discover(cfg.Docker.Host)
+	findings := make([]Finding, 0, len(engine.Looked)+4)
+	for _, c := range engine.Looked {
+		if c.Problem != "" {
+			seen := strings.TrimSpace(c.Source + " " + c.Host)
+			findings = append(findings, Finding{"engine candidate", Good, seen + ": passed over, " + c.Problem, ""})
+		}
+	}
+	const start = "install Docker or start it, or name an engine with --docker-host or DOCKER_HOST"
+	if err != nil {
+		return append(findings, Finding{"engine", Problem, err.Error(), start})
+	}
+	where := fmt.Sprintf("%s (%s)", engine.Host, engine.Source)
+	info, err := probe(ctx, cfg)
+	if err != nil {
+		do := start
+		if strings.Contains(err.Error(), "permission denied") {
+			do = "let this user open the engine's socket, or run the daemon as a user who can"
+		}
+		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), do})
+	}
+	findings = append(findings, Finding{"engine", Good, fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch), ""},
+		diagnoseCgroups(info))
+	for _, w := range info.Warnings {
+		findings = append(findings, Finding{"engine", Notice, w, ""})
+	}
+	if rt := cfg.Defaults.Runtime; rt != "" && !slices.Contains(info.Runtimes, rt) {
+		findings = append(findings, Finding{"OCI runtime", Problem, fmt.Sprintf("the engine has no %q; it has %s", rt, strings.Join(info.Runtimes, ", ")),
+			"install it, or change --default-runtime"})
+	}
+	return findings
+}
+
+func probe(ctx context.Context, cfg config.Config) (container.EngineInfo, error) {
+	p, err := docker.NewDockerProvider(&cfg)
+	if err != nil {
+		return container.EngineInfo{}, err
+	}
+	defer func() { _ = p.Close() }() // nothing is under way
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return p.Probe(ctx)
+}
+
+func diagnoseCgroups(info container.EngineInfo) Finding {
+	switch {
+	case info.CgroupV2:
+		return Finding{"cgroups", Good, "version 2", ""}
+	case info.Rootless:
+		return Finding{"cgroups", Notice, "version 1, and the engine has no root: limits on CPU, memory and processes are not enforced", "boot with systemd.unified_cgroup_hierarchy=1"}
+	}
+	return Finding{"cgroups", Good, "version 1", ""}
+}
