@@ -38,8 +38,8 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz.sh
 
 .PHONY: bench
-bench: ## measure, on a private engine (Linux, root)
-	@scripts/bench.sh
+bench: build ## measure, on a private engine (Linux, root); ARGS go to bench
+	@scripts/bench.sh $(ARGS)
 
 .PHONY: generate
 generate: ## write the generated files anew

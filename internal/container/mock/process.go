@@ -42,6 +42,7 @@ type Process struct {
 
 	// Guarded by run.mu.
 	idle       bool // it only waits: no goroutine runs for it
+	doomed     bool // a signal ends it, if it has not yet
 	timer      *time.Timer
 	traps      map[signal]trap
 	background bool
@@ -97,7 +98,8 @@ type run struct {
 
 // spec says what a process is to be.
 type spec struct {
-	job            *job // nil for one of its own
+	parent         *Process // nil for the engine
+	job            *job     // nil for one of its own
 	args, env      []string
 	dir, user      string
 	stdin          io.Reader // nil for the terminal, or nothing without one
@@ -303,7 +305,7 @@ func (r *run) spawn(s spec) (*Process, error) {
 func (r *run) launch(s spec, command Command) (*Process, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || s.job != nil && s.job.killed {
+	if r.closed || s.job != nil && s.job.killed || s.parent != nil && s.parent.doomed {
 		return nil, refuse(container.ErrContainerStopped, "")
 	}
 	if limit := r.box.opts.Resources.PIDs; limit > 0 && int64(len(r.processes)) >= limit {

@@ -196,12 +196,14 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 		return refused(err)
 	}
 	if !apart && slices.Contains([]string{"echo", "true", "false", ":", "pwd", "kill"}, words[0]) {
+		in.p.run.mu.Lock() // a signal may be coming in
 		p := *in.p
+		in.p.run.mu.Unlock()
 		p.Args, p.Env, p.Stdin, p.Stdout, p.Stderr = words, env, s.stdin, s.stdout, s.stderr
 		return func() int { return command(in.ctx, &p) }
 	}
 	child, err := in.p.run.launch(spec{
-		job: in.p.job, args: words, env: env, dir: in.p.Dir, user: in.p.User,
+		parent: in.p, job: in.p.job, args: words, env: env, dir: in.p.Dir, user: in.p.User,
 		stdin: in.stdin(s.stdin), stdout: s.stdout, stderr: s.stderr, terminal: in.p.Terminal,
 		traps: in.p.inherited(), background: background,
 	}, command)

@@ -44,18 +44,23 @@ const (
 // signal delivers a signal.
 func (p *Process) signal(s signal) {
 	p.run.mu.Lock()
-	ignored := s != sigKill && (p.traps[s] != 0 || s == sigInt && p.background)
-	idle := p.idle
-	p.idle = idle && ignored
+	act := p.receive(s)
 	p.run.mu.Unlock()
-	if ignored {
-		return
+	act()
+}
+
+// receive decides what a signal does to the process, which the caller does when it has let go of
+// mu. From here on a process that it ends starts no other.
+func (p *Process) receive(s signal) (act func()) {
+	if s != sigKill && (p.traps[s] != 0 || s == sigInt && p.background) {
+		return func() {}
 	}
-	if idle {
-		p.finish(s.exitCode())
-		return
+	p.doomed = true
+	if p.idle {
+		p.idle = false
+		return func() { p.finish(s.exitCode()) }
 	}
-	p.cancel(s)
+	return func() { p.cancel(s) }
 }
 
 // inherited are the traps of a child.
@@ -90,14 +95,16 @@ func (r *run) signalJob(j *job, s signal) []*Process {
 	r.mu.Lock()
 	j.killed = j.killed || s == sigKill
 	var processes []*Process
+	var acts []func()
 	for _, p := range r.processes {
 		if p.job == j {
 			processes = append(processes, p)
+			acts = append(acts, p.receive(s))
 		}
 	}
 	r.mu.Unlock()
-	for _, p := range processes {
-		p.signal(s)
+	for _, act := range acts {
+		act()
 	}
 	return processes
 }
