@@ -6,7 +6,7 @@ source scripts/packages.sh
 source scripts/state.sh
 
 if runs "$daemon_pid" octobot; then
-	if bin/octobot inspect demo >/dev/null 2>&1; then
+	if bin/octobot ls --status running -q | grep -qx demo; then
 		say "stopping the session \"demo\""
 		bin/octobot stop demo >/dev/null || say "it could not be stopped; going on"
 	fi

@@ -1,7 +1,9 @@
 # Sourced by the other scripts: installs what they need of the distribution.
 # shellcheck shell=bash
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() {
+	if [[ -t 2 ]]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi
+}
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # need_packages WHY PACKAGE... installs the packages that are missing, where that

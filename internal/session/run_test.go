@@ -294,7 +294,7 @@ func TestRunPassesWhileBulkWritesHang(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		lists := k.engine.Calls("list")
 		time.Sleep(time.Minute)
-		if n := k.engine.Calls("list") - lists; n != 60 {
+		if n := k.engine.Calls("list") - lists; n < 50 { // one that waited would make two or three
 			t.Errorf("%d passes in a minute", n)
 		}
 	}, func(c *session.Config) { c.ReconcileInterval = time.Second })
