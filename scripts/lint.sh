@@ -9,6 +9,9 @@ say "gofmt"
 unformatted=$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0r gofmt -l)
 [[ -z $unformatted ]] || die "not formatted: $unformatted"
 
+say "go mod tidy"
+go mod tidy -diff
+
 say "go vet"
 go vet ./...
 

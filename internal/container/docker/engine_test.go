@@ -242,7 +242,8 @@ func TestCallsPerOperation(t *testing.T) {
 		if err := do(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if asked := r.take(); !slices.Equal(asked, want) {
+		// A command that is not over at the first look is looked at again; how often is the machine's business.
+		if asked := slices.Compact(r.take()); !slices.Equal(asked, want) {
 			t.Errorf("%s asked %q; want %q", what, asked, want)
 		}
 	}
