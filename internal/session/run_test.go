@@ -299,3 +299,28 @@ func TestRunPassesWhileBulkWritesHang(t *testing.T) {
 		}
 	}, func(c *session.Config) { c.ReconcileInterval = time.Second })
 }
+
+// TestHealth checks that what is wrong is told within a second, and that many who ask cost one look.
+func TestHealth(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		if h := k.Health(t.Context()); h.Store != nil || h.Engine != nil || h.Info.Name == "" {
+			t.Errorf("all is well, and it says %+v", h)
+		}
+		k.engine.SetDown(true)
+		time.Sleep(time.Second)
+		probes := k.engine.Calls("probe")
+		for range 100 {
+			if h := k.Health(t.Context()); h.Store != nil || session.CodeOf(h.Engine) != session.CodeEngineUnavailable {
+				t.Fatalf("the engine is down, and it says %+v", h)
+			}
+		}
+		if n := k.engine.Calls("probe") - probes; n > 1 {
+			t.Errorf("%d probes for 100 questions", n)
+		}
+		k.engine.SetDown(false)
+		time.Sleep(time.Second)
+		if h := k.Health(t.Context()); h.Store != nil || h.Engine != nil {
+			t.Errorf("all is well again, and it says %+v", h)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
+}

@@ -70,6 +70,12 @@ type ContainerService struct {
 	tokens   tokenCache
 	hints    chan struct{} // wakes Run for a pass; coalesces
 
+	examining chan struct{} // holds an element while Health looks
+	health    struct {      // guarded by examining
+		Health
+		at time.Time
+	}
+
 	passing chan struct{} // holds an element while a pass is under way
 	memory  memory        // of the last pass; guarded by passing
 
@@ -98,6 +104,8 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 		creates: make(chan struct{}, cfg.Creates),
 		hints:   make(chan struct{}, 1),
 		passing: make(chan struct{}, 1),
+
+		examining: make(chan struct{}, 1),
 	}
 }
 
@@ -144,8 +152,29 @@ type Health struct {
 	Info   container.EngineInfo
 }
 
-// Health asks the store and the engine, at the same time. It answers within two seconds.
+// healthAge is how old an answer of Health may be. Anybody may ask the API whether it is ready, and each look costs
+// the store a write.
+const healthAge = time.Second
+
+// Health asks the store and the engine, at the same time, unless that was done within the last second. It
+// answers within two seconds.
 func (s *ContainerService) Health(ctx context.Context) Health {
+	select {
+	case s.examining <- struct{}{}:
+		defer func() { <-s.examining }()
+	case <-ctx.Done():
+		err := fault(ctx, "health", "", ctx.Err())
+		return Health{Store: err, Engine: err}
+	}
+	if s.health.at.IsZero() || time.Since(s.health.at) >= healthAge {
+		// For all who wait, so not the first one's to cancel.
+		s.health.Health = s.examine(context.WithoutCancel(ctx))
+		s.health.at = time.Now()
+	}
+	return s.health.Health
+}
+
+func (s *ContainerService) examine(ctx context.Context) Health {
 	var h Health
 	var wg sync.WaitGroup
 	wg.Go(func() {
