@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	cerrdefs "github.com/containerd/errdefs"
+	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/config"
@@ -141,6 +143,47 @@ func TestOwnNetwork(t *testing.T) {
 		}
 		removeNetworks(t, cli, instance)
 		start(t, p, a, idle())
+	})
+}
+
+// TestAnonymousVolumes removes a container of an image that declares a volume: the volume goes with it.
+func TestAnonymousVolumes(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
+		const withVolume = "octobot-test:volume"
+		base, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+			Config: &dockercontainer.Config{Image: image, Cmd: []string{"true"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_, err := cli.ContainerRemove(context.Background(), base.ID, client.ContainerRemoveOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		_, err = cli.ContainerCommit(t.Context(), base.ID, client.ContainerCommitOptions{
+			Reference: withVolume, Changes: []string{"VOLUME /data"}, Config: &dockercontainer.Config{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := idle()
+		opts.Image = withVolume
+		id := instance + "-a"
+		start(t, p, id, opts)
+		info, err := cli.ContainerInspect(t.Context(), container.Name(id), client.ContainerInspectOptions{})
+		if err != nil || len(info.Container.Mounts) != 1 {
+			t.Fatalf("mounts %+v, %v; want the image's volume", info.Container.Mounts, err)
+		}
+		volume := info.Container.Mounts[0].Name
+		if _, err := cli.VolumeInspect(t.Context(), volume, client.VolumeInspectOptions{}); err != nil {
+			t.Fatalf("volume %q: %v", volume, err)
+		}
+		if err := p.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cli.VolumeInspect(t.Context(), volume, client.VolumeInspectOptions{}); !cerrdefs.IsNotFound(err) {
+			t.Errorf("volume %q after the removal: %v", volume, err)
+		}
 	})
 }
 
