@@ -13,14 +13,19 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// Start starts the container.
-func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
-	c, err := p.begin(ctx, "start", sessionID, nil)
+// onContainer does one operation on the session's container from its beginning to its end.
+func (p *DockerProvider) onContainer(ctx context.Context, op, sessionID string, do func(c *call, id string) error) error {
+	c, err := p.begin(ctx, op, sessionID, nil)
 	if err != nil {
 		return err
 	}
 	defer c.done()
-	return c.fail(c.withContainer(c.start))
+	return c.fail(c.withContainer(func(id string) error { return do(c, id) }))
+}
+
+// Start starts the container.
+func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
+	return p.onContainer(ctx, "start", sessionID, (*call).start)
 }
 
 func (c *call) start(id string) error {
@@ -49,12 +54,7 @@ func (c *call) start(id string) error {
 
 // Stop stops the container.
 func (p *DockerProvider) Stop(ctx context.Context, sessionID string, timeout time.Duration) error {
-	c, err := p.begin(ctx, "stop", sessionID, nil)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	return c.fail(c.withContainer(func(id string) error { return c.stop(id, wholeSeconds(timeout)) }))
+	return p.onContainer(ctx, "stop", sessionID, func(c *call, id string) error { return c.stop(id, wholeSeconds(timeout)) })
 }
 
 func (c *call) stop(id string, seconds int) error {
@@ -118,12 +118,7 @@ func wholeSeconds(timeout time.Duration) int {
 
 // Remove removes the container, running or not, with its anonymous volumes.
 func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
-	c, err := p.begin(ctx, "remove", sessionID, nil)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	return c.fail(c.withContainer(c.remove))
+	return p.onContainer(ctx, "remove", sessionID, (*call).remove)
 }
 
 func (c *call) remove(id string) error {
@@ -156,28 +151,18 @@ func (c *call) waitGone(id string) error {
 
 // Pause freezes the container's processes.
 func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
-	c, err := p.begin(ctx, "pause", sessionID, nil)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	return c.fail(c.withContainer(func(id string) error {
+	return p.onContainer(ctx, "pause", sessionID, func(c *call, id string) error {
 		_, err := p.client.ContainerPause(c.ctx, id, client.ContainerPauseOptions{})
 		return c.settled(id, true, err)
-	}))
+	})
 }
 
 // Unpause lets them go on.
 func (p *DockerProvider) Unpause(ctx context.Context, sessionID string) error {
-	c, err := p.begin(ctx, "unpause", sessionID, nil)
-	if err != nil {
-		return err
-	}
-	defer c.done()
-	return c.fail(c.withContainer(func(id string) error {
+	return p.onContainer(ctx, "unpause", sessionID, func(c *call, id string) error {
 		_, err := p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{})
 		return c.settled(id, false, err)
-	}))
+	})
 }
 
 // settled judges a pause or unpause that the engine refused by the state that was to
