@@ -29,6 +29,14 @@ image: ## build the default session image
 test: ## run every test, on private engines of its own (Linux, root)
 	@scripts/test.sh
 
+.PHONY: check
+check: build lint ## what to run while working: build, lint, and the tests that need no engine
+	go test -race ./...
+
+.PHONY: soak
+soak: ## run every test COUNT times (10) and kill the daemon KILLS times (500)
+	@scripts/soak.sh
+
 .PHONY: lint
 lint: ## check format, vet, staticcheck, vulnerabilities, layout rules
 	@scripts/lint.sh

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# make test: every test, on real engines and a real PostgreSQL of its own, with the race
-# detector. Packages that need no engine run twice, shuffled. Arguments go to go test.
+# test.sh [GO-TEST-ARGUMENT...] [-- PACKAGE...]
+#
+# make test: every test, shuffled, on real engines and a real PostgreSQL of its own, with the race
+# detector. See gotest.sh for what becomes of a test that fails. With arguments, what they say:
+#
+#	scripts/test.sh -run 'TestPodman/exit' -count=40 -- ./internal/container/docker
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
@@ -20,10 +24,23 @@ OCTOBOT_TEST_POSTGRES_BIN=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/pos
 export OCTOBOT_TEST_POSTGRES_BIN
 export OCTOBOT_TEST_REQUIRED=1
 
+arguments=()
+while (($#)) && [[ $1 != -- ]]; do
+	arguments+=("$1")
+	shift
+done
+if (($#)); then
+	packages=("${@:2}")
+else
+	# First those that take longest: the ones whose tests name an engine.
+	mapfile -t packages < <(grep -rlE 'OCTOBOT_TEST_(DOCKER|PODMAN)_HOST' --include='*_test.go' . |
+		xargs -rn 1 dirname | sort -u)
+	mapfile -tO "${#packages[@]}" packages < <(comm -13 <(printf '%s\n' "${packages[@]}") \
+		<(go list -f '{{.Dir}}' ./... | sed "s|^$PWD|.|" | sort))
+fi
+
 # The engines' namespaces have no way out, so all modules are fetched before.
 go mod download
-mkdir -p .cache
-go build -o .cache/testreport ./scripts/testreport
-
-scripts/with-engines.sh docker podman -- scripts/run-tests.sh "$@" |
-	.cache/testreport -skips scripts/allowed-skips.txt
+go -C tools mod download
+scripts/with-engines.sh docker podman -- \
+	scripts/gotest.sh -shuffle=on -count=1 -timeout=20m "${arguments[@]}" -- "${packages[@]}"

@@ -1,8 +1,10 @@
 package systemtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -14,6 +16,11 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
+)
+
+var (
+	kills = flag.Int("kills", 20, "how often TestKillDaemon kills the daemon")
+	seed  = flag.Uint64("seed", 0, "of TestKillDaemon's chance, to repeat a run; 0 for a new one")
 )
 
 // outcome is what one user knows of one session: the last change that was
@@ -104,12 +111,8 @@ func (u *user) change(ctx context.Context, d *daemon, id string) error {
 // doubled, every answer that was given holds, and nothing of another instance was touched.
 func TestKillDaemon(t *testing.T) {
 	host, engine := sharedEngine(t)
-	kills := 100
-	if testing.Short() {
-		kills = 10
-	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := cmp.Or(*seed, uint64(time.Now().UnixNano()))
+	t.Logf("to repeat it: -kills=%d -seed=%d", *kills, seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 
 	other := newDaemon(t, host)
@@ -131,7 +134,7 @@ func TestKillDaemon(t *testing.T) {
 	for i := range users {
 		users[i] = &user{name: fmt.Sprintf("u%d-%d", i, seed%1e6), rand: rand.New(rand.NewPCG(seed, uint64(i+1))), knows: map[string]outcome{}}
 	}
-	for range kills {
+	for range *kills {
 		var wg sync.WaitGroup
 		errs := make([]error, len(users))
 		for i, u := range users {
@@ -165,7 +168,7 @@ func TestKillDaemon(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d kills; %d sessions recorded, %d containers in the end", kills, len(sessions), len(engines))
+	t.Logf("%d kills; %d sessions recorded, %d containers in the end", *kills, len(sessions), len(engines))
 	if after := inspectAll(t, engine, bystanders); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the other instance's containers changed: %v, then %v", before, after)
 	}

@@ -1,13 +1,14 @@
-// Command testreport reads what go test -json writes and prints what a person
-// wants of it: go test's own line for each package, and all output of the tests that failed.
-// It fails where a test failed, and where one skipped that the list of allowed skips does not
-// name.
+// Command testreport judges a run of gotestsum by the file of events that it wrote. It names
+// the tests that failed and passed when they ran again, which is no failure. It fails where a test
+// skipped that the list of allowed skips does not name, and where something failed that running
+// tests again can't clear: a package outside its tests, such as a goroutine that TestMain found
+// left over, or a test that never ended. (Data races, panics and broken builds gotestsum itself
+// does not run again.)
 //
-//	go test -json ./... | go run ./scripts/testreport -skips scripts/allowed-skips.txt
+//	testreport -skips scripts/allowed-skips.txt events.json
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"io"
@@ -17,7 +18,11 @@ import (
 func main() {
 	list := flag.String("skips", "", "file that names the tests which may skip")
 	flag.Parse()
-	ok, err := run(*list, os.Stdin, os.Stdout)
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: testreport [-skips FILE] EVENTS")
+		os.Exit(2)
+	}
+	ok, err := run(*list, flag.Arg(0), os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -26,7 +31,7 @@ func main() {
 	}
 }
 
-func run(list string, in io.Reader, out io.Writer) (ok bool, err error) {
+func run(list, events string, out io.Writer) (ok bool, err error) {
 	allowed := skips{}
 	if list != "" {
 		f, err := os.Open(list)
@@ -38,18 +43,14 @@ func run(list string, in io.Reader, out io.Writer) (ok bool, err error) {
 			return false, fmt.Errorf("%s: %w", list, err)
 		}
 	}
-	r := newReport(allowed, out)
-	lines := bufio.NewReader(in)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if len(line) > 0 {
-			r.line(line)
-		}
-		if err == io.EOF {
-			return r.end(), nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("read events: %w", err)
-		}
+	f, err := os.Open(events)
+	if err != nil {
+		return false, err
 	}
+	defer f.Close()
+	r := newReport(allowed)
+	if err := r.read(f); err != nil {
+		return false, fmt.Errorf("%s: %w", events, err)
+	}
+	return r.print(out), nil
 }

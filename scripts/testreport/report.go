@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,14 +12,16 @@ import (
 
 // event is one line of go test -json; see go doc test2json.
 type event struct {
-	Action  string
-	Package string
-	Test    string
-	Output  string
+	Action      string
+	Package     string
+	Test        string
+	FailedBuild string
 }
 
-// test identifies a test or, with an empty name, a package's own output.
+// test identifies a test or, with an empty name, a package itself.
 type test struct{ pkg, name string }
+
+func (t test) String() string { return strings.TrimSpace(t.pkg + " " + t.name) }
 
 // skips are the tests that may skip, each with the reason.
 type skips map[test]string
@@ -43,115 +46,110 @@ func readSkips(r io.Reader) (skips, error) {
 	}
 }
 
+// report is what the events so far came to. A package's events come once for each of its runs,
+// the first of which runs all of its tests and a later one a single test again.
 type report struct {
-	out     io.Writer
 	allowed skips
 
-	running map[test]*strings.Builder // output of tests that have not ended
-	failed  map[string]string         // output of tests that failed, by package
-	bad     []string                  // what went wrong, a line each
+	running    map[test]bool   // tests of the runs under way
+	pkgFailed  map[string]bool // packages of which a test failed in the run under way
+	everFailed map[test]bool
+	lastPassed map[test]bool
+	bad        []string // what no repetition clears, a line each
 }
 
-func newReport(allowed skips, out io.Writer) *report {
-	return &report{out: out, allowed: allowed, running: map[test]*strings.Builder{}, failed: map[string]string{}}
-}
-
-// line takes one line. What is not an event, such as the go command's own
-// complaints, is passed on.
-func (r *report) line(line []byte) {
-	var e event
-	if json.Unmarshal(line, &e) != nil || e.Action == "" {
-		r.out.Write(line)
-		return
-	}
-	switch t := (test{e.Package, e.Test}); {
-	case e.Action == "build-output":
-		io.WriteString(r.out, e.Output)
-	case e.Action == "build-fail":
-		r.bad = append(r.bad, "a build failed")
-	case t.name == "":
-		r.pkg(e)
-	case e.Action == "run":
-		r.running[t] = &strings.Builder{}
-	case e.Action == "output":
-		if b, ok := r.running[t]; ok {
-			b.WriteString(e.Output)
-		}
-	case e.Action == "fail":
-		r.fail(t)
-	case e.Action == "skip":
-		if _, ok := r.allowed[t]; !ok {
-			r.bad = append(r.bad, fmt.Sprintf("%s %s skipped, and is not on the list of tests that may", t.pkg, t.name))
-			if b, ok := r.running[t]; ok {
-				io.WriteString(r.out, b.String())
-			}
-		}
-		delete(r.running, t)
-	case e.Action == "pass":
-		delete(r.running, t)
+func newReport(allowed skips) *report {
+	return &report{
+		allowed: allowed, running: map[test]bool{}, pkgFailed: map[string]bool{},
+		everFailed: map[test]bool{}, lastPassed: map[test]bool{},
 	}
 }
 
-// pkg takes an event of a package: go test's verdict on it, and output of no test's.
-func (r *report) pkg(e event) {
-	self := test{pkg: e.Package}
+func (r *report) read(events io.Reader) error {
+	for lines := json.NewDecoder(events); ; {
+		var e event
+		err := lines.Decode(&e)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e.Test == "" {
+			r.packageEvent(e)
+		} else {
+			r.testEvent(e)
+		}
+	}
+}
+
+func (r *report) testEvent(e event) {
+	t := test{e.Package, e.Test}
 	switch e.Action {
-	case "output":
-		if isVerdict(e.Output) {
-			r.flush(e)
-			return
+	case "run":
+		r.running[t] = true
+	case "skip":
+		delete(r.running, t)
+		if _, ok := r.allowed[t]; !ok {
+			r.bad = append(r.bad, t.String()+" skipped, and is not on the list of tests that may")
 		}
-		if r.running[self] == nil {
-			r.running[self] = &strings.Builder{}
-		}
-		r.running[self].WriteString(e.Output)
 	case "fail":
-		r.bad = append(r.bad, e.Package+" failed")
-	}
-	if e.Action != "output" && e.Action != "start" {
-		delete(r.running, self)
+		delete(r.running, t)
+		r.pkgFailed[t.pkg], r.everFailed[t], r.lastPassed[t] = true, true, false
+	case "pass":
+		delete(r.running, t)
+		r.lastPassed[t] = true
 	}
 }
 
-// isVerdict finds the line that go test ends a package with.
-func isVerdict(line string) bool {
-	return strings.HasPrefix(line, "ok  \t") || strings.HasPrefix(line, "FAIL\t") || strings.HasPrefix(line, "?   \t")
-}
-
-// flush prints a package's verdict; before it, where that is a failure, the output of
-// every test that failed or never ended, and of the package itself.
-func (r *report) flush(e event) {
-	if strings.HasPrefix(e.Output, "FAIL") {
-		var unfinished []test
+func (r *report) packageEvent(e event) {
+	switch e.Action {
+	case "start":
+		delete(r.pkgFailed, e.Package)
+	case "fail":
+		var unended []string
 		for t := range r.running {
-			if t.pkg == e.Package && t.name != "" {
-				unfinished = append(unfinished, t)
+			if t.pkg == e.Package {
+				unended = append(unended, t.String()+" did not end")
+				delete(r.running, t)
 			}
 		}
-		slices.SortFunc(unfinished, func(a, b test) int { return strings.Compare(a.name, b.name) })
-		for _, t := range unfinished {
-			r.fail(t)
+		slices.Sort(unended)
+		r.bad = append(r.bad, unended...)
+		switch {
+		case e.FailedBuild != "":
+			r.bad = append(r.bad, e.Package+" does not build")
+		case !r.pkgFailed[e.Package] && len(unended) == 0:
+			r.bad = append(r.bad, e.Package+" failed outside its tests")
 		}
-		io.WriteString(r.out, r.failed[e.Package])
-		if b := r.running[test{pkg: e.Package}]; b != nil {
-			io.WriteString(r.out, b.String())
-		}
-	}
-	io.WriteString(r.out, e.Output)
-}
-
-func (r *report) fail(t test) {
-	if b, ok := r.running[t]; ok {
-		r.failed[t.pkg] += b.String()
-		delete(r.running, t)
 	}
 }
 
-// end says what went wrong, if anything, and tells whether nothing did. Where all is well
-// it prints nothing: go test's lines are the last.
-func (r *report) end() bool {
+// print says what went wrong and which tests were flaky, a line each, and tells whether the
+// run may pass as far as gotestsum finds the same.
+func (r *report) print(out io.Writer) bool {
 	for _, line := range slices.Compact(r.bad) {
-		fmt.Fprintln(r.out, "testreport:", line)
+		fmt.Fprintln(out, "testreport:", line)
+	}
+	for _, t := range r.flakyTests() {
+		fmt.Fprintln(out, "flaky:", t)
 	}
 	return len(r.bad) == 0
+}
+
+// flakyTests are those that failed and then passed, without the parents of others: a
+// test fails with its subtests.
+func (r *report) flakyTests() []test {
+	var flaky []test
+	for t := range r.everFailed {
+		hasFailedChild := false
+		for other := range r.everFailed {
+			hasFailedChild = hasFailedChild || other.pkg == t.pkg && strings.HasPrefix(other.name, t.name+"/")
+		}
+		if r.lastPassed[t] && !hasFailedChild {
+			flaky = append(flaky, t)
+		}
+	}
+	slices.SortFunc(flaky, func(a, b test) int { return strings.Compare(a.String(), b.String()) })
+	return flaky
 }
