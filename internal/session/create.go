@@ -44,7 +44,7 @@ func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v Vie
 	if id == "" {
 		id = newID()
 	}
-	unlock, err := s.locks.lock(ctx, id)
+	unlock, err := s.locks.Lock(ctx, id)
 	if err != nil {
 		return View{}, err
 	}

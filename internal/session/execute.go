@@ -11,7 +11,7 @@ import (
 // what became of it, or why it was left.
 func (s *ContainerService) perform(ctx context.Context, p planned, l limits) (Fate, error) {
 	fate := p.Fate
-	unlock, ok := s.locks.tryLock(p.SessionID)
+	unlock, ok := s.locks.TryLock(p.SessionID)
 	if !ok {
 		fate.Action, fate.Reason = ActionSkip, "it is being worked on"
 		return fate, nil

@@ -101,7 +101,7 @@ func (s *ContainerService) take(ctx context.Context, id string) (sess Session, u
 	if err := container.ValidateSessionID(id); err != nil {
 		return Session{}, nil, err
 	}
-	unlock, err = s.locks.lock(ctx, id)
+	unlock, err = s.locks.Lock(ctx, id)
 	if err != nil {
 		return Session{}, nil, err
 	}

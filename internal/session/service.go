@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/keylock"
 )
 
 // Config says how a [ContainerService] works. Zero durations and counts mean
@@ -63,7 +64,7 @@ type ContainerService struct {
 	cfg   Config
 	log   *slog.Logger
 
-	locks    keyLock
+	locks    keylock.Locks
 	creates  chan struct{} // one element for each create or start under way
 	activity activity
 	hub      hub

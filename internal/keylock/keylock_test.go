@@ -1,4 +1,4 @@
-package session
+package keylock
 
 import (
 	"context"
@@ -8,27 +8,27 @@ import (
 	"testing"
 )
 
-func TestKeyLock(t *testing.T) {
-	var l keyLock
-	unlock, err := l.lock(t.Context(), "a")
+func TestLock(t *testing.T) {
+	var l Locks
+	unlock, err := l.Lock(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := l.tryLock("a"); ok {
+	if _, ok := l.TryLock("a"); ok {
 		t.Error("locked twice")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.lock(ctx, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := l.Lock(ctx, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("lock with an ended ctx: %v", err)
 	}
-	other, ok := l.tryLock("b")
+	other, ok := l.TryLock("b")
 	if !ok {
 		t.Fatal("another key is locked as well")
 	}
 	other()
 	unlock()
-	if unlock, ok = l.tryLock("a"); !ok {
+	if unlock, ok = l.TryLock("a"); !ok {
 		t.Fatal("still locked")
 	}
 	unlock()
@@ -37,14 +37,14 @@ func TestKeyLock(t *testing.T) {
 	}
 }
 
-func TestKeyLockExcludes(t *testing.T) {
-	var l keyLock
+func TestExcludes(t *testing.T) {
+	var l Locks
 	counts := make([]int, 4)
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
 			key := i % len(counts)
-			unlock, err := l.lock(t.Context(), fmt.Sprint(key))
+			unlock, err := l.Lock(t.Context(), fmt.Sprint(key))
 			if err != nil {
 				t.Error(err)
 				return

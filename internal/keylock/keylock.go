@@ -1,24 +1,25 @@
-package session
+// Package keylock is a mutual exclusion for each key, whose waiters heed a ctx.
+package keylock
 
 import (
 	"context"
 	"sync"
 )
 
-// keyLock is a mutual exclusion for each key. The zero value is ready. It holds
-// memory only for keys that are locked or waited for.
-type keyLock struct {
+// Locks are a lock for each key. The zero value is ready. It holds memory only for keys that
+// are locked or waited for.
+type Locks struct {
 	mu   sync.Mutex
 	keys map[string]*keyState // guarded by mu
 }
 
 type keyState struct {
 	held chan struct{} // holds an element while locked
-	refs int           // holders and waiters; guarded by keyLock.mu
+	refs int           // holders and waiters; guarded by Locks.mu
 }
 
-// lock waits for the key, or for the end of ctx, whose error it returns then. The caller calls unlock once.
-func (l *keyLock) lock(ctx context.Context, key string) (unlock func(), err error) {
+// Lock waits for the key, or for the end of ctx, whose error it returns then. The caller calls unlock once.
+func (l *Locks) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	k := l.ref(key)
 	select {
 	case k.held <- struct{}{}:
@@ -29,8 +30,8 @@ func (l *keyLock) lock(ctx context.Context, key string) (unlock func(), err erro
 	}
 }
 
-// tryLock locks the key if that needs no waiting.
-func (l *keyLock) tryLock(key string) (unlock func(), ok bool) {
+// TryLock locks the key if that needs no waiting.
+func (l *Locks) TryLock(key string) (unlock func(), ok bool) {
 	k := l.ref(key)
 	select {
 	case k.held <- struct{}{}:
@@ -41,12 +42,12 @@ func (l *keyLock) tryLock(key string) (unlock func(), ok bool) {
 	}
 }
 
-func (l *keyLock) release(key string, k *keyState) {
+func (l *Locks) release(key string, k *keyState) {
 	<-k.held
 	l.unref(key, k)
 }
 
-func (l *keyLock) ref(key string) *keyState {
+func (l *Locks) ref(key string) *keyState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.keys[key]
@@ -61,7 +62,7 @@ func (l *keyLock) ref(key string) *keyState {
 	return k
 }
 
-func (l *keyLock) unref(key string, k *keyState) {
+func (l *Locks) unref(key string, k *keyState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k.refs--; k.refs == 0 {
