@@ -13,6 +13,7 @@ var cancelCases = []testCase{
 	{"deadline before the call", testDeadlineBefore},
 	{"mid-create", testCancelMidCreate},
 	{"stop", testCancelStop},
+	{"stop, then stop", testCancelStopStop},
 }
 
 // testCancelledBefore: a ctx that has ended has no side effect.
@@ -75,9 +76,11 @@ func testCancelMidCreate(f *fixture) {
 	}
 }
 
-// testCancelStop: the caller leaves while the main process ignores the signal.
-func testCancelStop(f *fixture) {
-	id := f.id("s")
+// leaveStop makes a container whose main process ignores the signal, and leaves a stop that
+// would wait for it.
+func (f *fixture) leaveStop() (id string) {
+	f.Helper()
+	id = f.id("s")
 	f.start(id, f.script(stubborn))
 	f.awaitReady(id)
 	ctx, cancel := context.WithTimeout(f.ctx, 300*time.Millisecond)
@@ -86,8 +89,24 @@ func testCancelStop(f *fixture) {
 		err := f.rt.Stop(ctx, id, time.Hour)
 		f.class(err, context.DeadlineExceeded)
 	})
+	return id
+}
+
+func testCancelStop(f *fixture) {
+	id := f.leaveStop()
 	if _, err := f.rt.Get(f.ctx, id); err != nil && !errors.Is(err, container.ErrContainerNotFound) {
 		f.Fatal(err)
 	}
 	f.within("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
+}
+
+// testCancelStopStop: a stop that was left, and may go on in the engine, is not in the way of a quicker one.
+func testCancelStopStop(f *fixture) {
+	id := f.leaveStop()
+	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })
+	c := f.get(id)
+	f.equal("status", c.Status, container.StatusStopped)
+	f.equal("exit code", c.ExitCode, 137)
+	f.must(f.rt.Start(f.ctx, id))
+	f.equal("status", f.get(id).Status, container.StatusRunning)
 }

@@ -24,6 +24,9 @@ var lifecycleCases = []testCase{
 	{"missing image", testMissingImage},
 	{"concurrent creates", testConcurrentCreates},
 	{"concurrent starts and stops", testConcurrentStartStop},
+	{"stop amid a stop", testStopAmidStop},
+	{"start amid a stop", testStartAmidStop},
+	{"remove amid a stop", testRemoveAmidStop},
 	{"restart keeps files", testRestartKeepsFiles},
 	{"container is a copy", testContainerIsCopy},
 	{"another runtime of the instance", testSameInstance},
@@ -275,6 +278,49 @@ func testConcurrentStartStop(f *fixture) {
 	wg.Wait()
 	f.must(f.rt.Start(f.ctx, id))
 	f.equal("output", f.sh(id, "echo up"), "up")
+}
+
+// amidStop calls do while a stop, which gives a main process that ignores the signal that long, is
+// under way or about to be, and returns when both have.
+func (f *fixture) amidStop(timeout time.Duration, do func(id string) error) (id string, stopErr error) {
+	f.Helper()
+	id = f.id("s")
+	f.start(id, f.script(stubborn))
+	f.awaitReady(id)
+	stopped := make(chan error)
+	go func() { stopped <- f.rt.Stop(f.ctx, id, timeout) }()
+	err := do(id)
+	stopErr = <-stopped
+	f.must(err)
+	return id, stopErr
+}
+
+func testStopAmidStop(f *fixture) {
+	f.within("both", func() {
+		id, err := f.amidStop(time.Hour, func(id string) error { return f.rt.Stop(f.ctx, id, 0) })
+		f.must(err)
+		c := f.get(id)
+		f.equal("status", c.Status, container.StatusStopped)
+		f.equal("exit code", c.ExitCode, 137)
+	})
+}
+
+// testStartAmidStop: which of the two comes last is nobody's promise.
+func testStartAmidStop(f *fixture) {
+	id, err := f.amidStop(time.Second, func(id string) error { return f.rt.Start(f.ctx, id) })
+	f.must(err)
+	f.must(f.rt.Start(f.ctx, id))
+	f.equal("output", f.sh(id, "echo up"), "up")
+}
+
+func testRemoveAmidStop(f *fixture) {
+	f.within("both", func() {
+		id, err := f.amidStop(time.Hour, func(id string) error { return f.rt.Remove(f.ctx, id) })
+		if err != nil {
+			f.class(err, container.ErrContainerNotFound, "stop")
+		}
+		f.equal("containers left", f.count(id), 0)
+	})
 }
 
 func testRestartKeepsFiles(f *fixture) {

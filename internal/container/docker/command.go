@@ -1,8 +1,6 @@
 package docker
 
 import (
-	"bytes"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +18,15 @@ import (
 // until the command is seen to run, and later ones cost one look.
 
 const (
-	// commandWait bounds the watching: of a runtime whose processes the engine can't see.
-	commandWait = time.Second
-	maxProven   = 1024
+	// unseenWait bounds the watching where no init is seen: the engine can't see the processes
+	// of the OCI runtime.
+	unseenWait = 3 * time.Second
+	// commandWait bounds it where the init is seen, and nothing else.
+	commandWait = 15 * time.Second
+	// logWait is how long the init's last words may take to be in the log, which with Podman is
+	// written by another process.
+	logWait   = time.Second / 2
+	maxProven = 1024
 )
 
 // proven are commands that have run.
@@ -52,8 +56,8 @@ func (s *proven) add(k provenKey) {
 // checkCommand gives ErrExecFailed for a container, just started, whose init could not execute its command.
 // What can't be found out is no failure: the start has succeeded.
 func (c *call) checkCommand(id string) error {
-	deadline := time.Now().Add(commandWait)
-	for wait := time.Millisecond; ; wait *= 2 {
+	started := time.Now()
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		found, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
 		if err != nil {
 			return nil
@@ -63,37 +67,47 @@ func (c *call) checkCommand(id string) error {
 			return nil
 		}
 		if status(info.State.Status) != container.StatusRunning {
-			return c.initFailure(id, info.State)
+			return c.initFailure(info)
 		}
 		key := provenKey{image: info.Image, path: command(info)}
 		if c.p.proven.has(key) {
 			return nil
 		}
-		if time.Now().After(deadline) || c.commandRuns(id) {
+		runs, seen := c.commandRuns(id)
+		watched := time.Since(started)
+		if runs || !seen && watched > unseenWait {
 			c.p.proven.add(key)
 			return nil
 		}
-		select {
-		case <-time.After(wait):
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		if watched > commandWait {
+			return nil
+		}
+		if err := c.sleep(wait, "the init to execute the command"); err != nil {
+			return err
 		}
 	}
 }
 
-// commandRuns tells whether the container has a process that is not its init, nor the
-// init's child before it becomes the command.
-func (c *call) commandRuns(id string) bool {
+// commandRuns tells whether the container has a process that is neither its init, nor the init's
+// child before it becomes the command, and whether its init was seen. Before the init is there,
+// the only process is the OCI runtime's own, which is about to become it.
+func (c *call) commandRuns(id string) (runs, seen bool) {
 	top, err := c.p.client.ContainerTop(c.ctx, id, client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
 	if err != nil {
-		return false
+		return false, false
 	}
-	return slices.ContainsFunc(top.Processes, func(process []string) bool {
+	for _, process := range top.Processes {
 		// Docker splits a line into columns, Podman does not.
 		fields := strings.Fields(strings.Join(process, " "))
-		// A name in brackets is that of a process which has ended already.
-		return len(fields) > 1 && !isInit(fields[1]) && !strings.HasPrefix(fields[1], "[")
-	})
+		switch {
+		case len(fields) < 2 || strings.HasPrefix(fields[1], "["): // a name in brackets: it has ended already
+		case isInit(fields[1]):
+			seen = true
+		default:
+			runs = true
+		}
+	}
+	return runs && seen, seen
 }
 
 // command is the program that the container runs; Podman puts the init before it.
@@ -110,29 +124,68 @@ func isInit(program string) bool {
 }
 
 // initFailure finds the init's last words.
-func (c *call) initFailure(id string, state *dockercontainer.State) error {
-	if !slices.Contains([]int{1, 126, 127}, state.ExitCode) { // catatonit's, and tini's
+func (c *call) initFailure(info dockercontainer.InspectResponse) error {
+	if !slices.Contains([]int{1, 126, 127}, info.State.ExitCode) { // catatonit's, and tini's
 		return nil
 	}
-	var text []byte
-	// Podman's log is written by another process, which may not have come to it yet.
-	for wait := 10 * time.Millisecond; len(text) == 0 && wait < 200*time.Millisecond; wait *= 2 {
-		logs, err := c.p.client.ContainerLogs(c.ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "3"})
+	started := time.Now()
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		log, err := c.logEnd(info)
 		if err != nil {
 			return nil
 		}
-		text, _ = io.ReadAll(io.LimitReader(logs, 4096)) // what can be read of it has to do
-		logs.Close()
-		if len(text) == 0 {
-			time.Sleep(wait)
+		reason, whole := execFailure(log)
+		if reason != "" {
+			return container.Errorf("", "", container.ErrExecFailed, "exec %s", reason)
+		}
+		if whole || time.Since(started) > logWait {
+			return nil
+		}
+		if err := c.sleep(wait, "the init's last words in the log"); err != nil {
+			return err
 		}
 	}
-	for _, sign := range []string{"[FATAL tini ", "ERROR (catatonit:"} {
-		if i := bytes.Index(text, []byte(sign)); i >= 0 && bytes.Contains(text[i:], []byte("exec")) {
-			line, _, _ := strings.Cut(string(text[i:]), "\n")
-			_, reason, _ := strings.Cut(line, " exec ")
-			return container.Errorf("", "", container.ErrExecFailed, "exec %s", strings.TrimSpace(reason))
-		}
+}
+
+// logEnd is the end of the container's log.
+func (c *call) logEnd(info dockercontainer.InspectResponse) (string, error) {
+	ask := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true}
+	// catatonit writes its line in pieces, of which Podman 4.3 leaves some out when it looks for
+	// the last lines.
+	if !c.p.podman() {
+		ask.Tail = "3"
 	}
-	return nil
+	log, err := c.p.client.ContainerLogs(c.ctx, info.ID, ask)
+	if err != nil {
+		return "", err
+	}
+	defer log.Close()
+	var end logTail
+	_ = copyOutput(info.Config != nil && info.Config.Tty, log, &end, &end) // what can be read of it has to do
+	return string(end), nil
+}
+
+// execFailure is why an init, whose log's end this is, could not execute the command; empty where
+// that is not what it says. Where the log is not whole, there is more to come.
+func execFailure(log string) (reason string, whole bool) {
+	text, whole := strings.CutSuffix(strings.ReplaceAll(log, "\r\n", "\n"), "\n")
+	if !whole {
+		return "", false
+	}
+	line := text[strings.LastIndexByte(text, '\n')+1:]
+	if strings.HasPrefix(line, "[FATAL tini ") || strings.HasPrefix(line, "ERROR (catatonit:") {
+		_, reason, _ = strings.Cut(line, " exec ")
+	}
+	return reason, true
+}
+
+// logTail keeps at least the last 4 KiB of what is written to it, and at most 64.
+type logTail []byte
+
+func (t *logTail) Write(b []byte) (int, error) {
+	*t = append(*t, b...)
+	if len(*t) > 64<<10 {
+		*t = append((*t)[:0], (*t)[len(*t)-4<<10:]...)
+	}
+	return len(b), nil
 }

@@ -22,12 +22,16 @@ func (c *call) fail(err error) error {
 		return &named
 	}
 	class, detail := classify(err), engineText(err)
+	waiting := ""
+	if w, ok := errors.AsType[*waitError](err); ok {
+		waiting = "waiting for " + w.what
+	}
 	switch {
 	case class == container.ErrClosed || c.caller.Err() == nil && c.p.life.Err() != nil:
-		class, detail = container.ErrClosed, ""
+		class, detail = container.ErrClosed, waiting
 	case class == container.ErrInvalidArgument:
 	case c.caller.Err() != nil:
-		class, detail = c.caller.Err(), ""
+		class, detail = c.caller.Err(), waiting
 	}
 	return &container.Error{Op: c.op, SessionID: c.session, Class: class, Detail: detail}
 }

@@ -128,12 +128,15 @@ func familiar(image string) string {
 	return reference.FamiliarString(named)
 }
 
+// stateStopping is Podman's, of a container that a stop waits for.
+const stateStopping dockercontainer.ContainerState = "stopping"
+
 // status maps the engine's states, Docker's and Podman's, to ours.
 func status(state dockercontainer.ContainerState) string {
 	switch state {
 	case dockercontainer.StateCreated, "configured", "initialized":
 		return container.StatusCreated
-	case dockercontainer.StateRunning, dockercontainer.StatePaused, dockercontainer.StateRestarting, "stopping":
+	case dockercontainer.StateRunning, dockercontainer.StatePaused, dockercontainer.StateRestarting, stateStopping:
 		return container.StatusRunning
 	}
 	return container.StatusStopped // exited, stopped, dead, removing

@@ -13,19 +13,30 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// onContainer does one operation on the session's container from its beginning to its end.
-func (p *DockerProvider) onContainer(ctx context.Context, op, sessionID string, do func(c *call, id string) error) error {
+// killTimeout bounds the wait for an engine's answer to a SIGKILL.
+const killTimeout = 5 * time.Second
+
+// onContainer makes one change of the session's container, from its beginning to its end, when take
+// has given it its turn.
+func (p *DockerProvider) onContainer(
+	ctx context.Context, op, sessionID string, take func(*call) (func(), error), do func(c *call, id string) error,
+) error {
 	c, err := p.begin(ctx, op, sessionID, nil)
 	if err != nil {
 		return err
 	}
 	defer c.done()
+	done, err := take(c)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer done()
 	return c.fail(c.withContainer(func(id string) error { return do(c, id) }))
 }
 
 // Start starts the container.
 func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "start", sessionID, (*call).start)
+	return p.onContainer(ctx, "start", sessionID, (*call).takeTurn, (*call).start)
 }
 
 func (c *call) start(id string) error {
@@ -40,37 +51,46 @@ func (c *call) start(id string) error {
 		}
 		err = run()
 	}
-	if err != nil && !gone(err) && answered(err) {
-		if info, inspectErr := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{}); inspectErr == nil &&
-			info.Container.State != nil && status(info.Container.State.Status) == container.StatusRunning {
-			return nil // a paused one, which engines refuse to start
+	for wait := 10 * time.Millisecond; err != nil; wait = min(2*wait, time.Second) {
+		// An engine that could not execute the command may still show the container as it was amid the start.
+		if gone(err) || !answered(err) || says(err, saysNoCommand) {
+			return err
 		}
-	}
-	if err != nil {
-		return err
+		state, inspectErr := c.state(id)
+		switch {
+		case inspectErr != nil:
+			return inspectErr
+		case state.Status != stateStopping && status(state.Status) == container.StatusRunning:
+			return nil // a paused one, which engines refuse to start
+		case !says(err, saysNotRunning):
+			return err
+		}
+		// Somebody else is stopping it, which Podman wants to have ended.
+		if err := c.sleep(wait, "the container to have stopped"); err != nil {
+			return err
+		}
+		err = run()
 	}
 	return c.checkCommand(id)
 }
 
 // Stop stops the container.
 func (p *DockerProvider) Stop(ctx context.Context, sessionID string, timeout time.Duration) error {
-	return p.onContainer(ctx, "stop", sessionID, func(c *call, id string) error { return c.stop(id, wholeSeconds(timeout)) })
+	seconds := wholeSeconds(timeout)
+	take := func(c *call) (func(), error) { return c.takeTurnToEnd(time.Duration(seconds) * time.Second) }
+	return p.onContainer(ctx, "stop", sessionID, take, func(c *call, id string) error { return c.stop(id, seconds) })
 }
 
 func (c *call) stop(id string, seconds int) error {
-	if seconds == 0 {
-		// Engines send the stop signal even then, and a quick process heeds it.
-		_, err := c.p.client.ContainerKill(c.ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
-		if err != nil && (gone(err) || !answered(err)) {
+	if seconds == 0 && !c.p.podman() {
+		// Docker sends the stop signal even then, and a quick process heeds it.
+		if err := c.kill(c.ctx, id); err != nil && (gone(err) || !answered(err)) {
 			return err
 		}
 	}
-	run := func() error {
-		_, err := c.p.client.ContainerStop(c.ctx, id, client.ContainerStopOptions{Timeout: &seconds})
-		return err
-	}
+	started := time.Now()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := run()
+		_, err := c.p.client.ContainerStop(c.ctx, id, client.ContainerStopOptions{Timeout: &seconds})
 		if err == nil || gone(err) || !answered(err) {
 			return err
 		}
@@ -87,13 +107,22 @@ func (c *call) stop(id string, seconds int) error {
 			}
 		case !says(err, saysNotRunning):
 			return err
+		case state.Status == stateStopping && time.Since(started) >= time.Duration(seconds)*time.Second:
+			_ = c.kill(c.ctx, id) // it may have ended by now, which the next look shows
 		}
-		select {
-		case <-time.After(wait):
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		if err := c.sleep(wait, "the container to have stopped"); err != nil {
+			return err
 		}
 	}
+}
+
+// kill sends SIGKILL. Podman answers when it sees that the container has ended, and may miss
+// that where somebody starts it again at once.
+func (c *call) kill(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	_, err := c.p.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"})
+	return err
 }
 
 // state inspects a container that is known to be ours.
@@ -118,7 +147,8 @@ func wholeSeconds(timeout time.Duration) int {
 
 // Remove removes the container, running or not, with its anonymous volumes.
 func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "remove", sessionID, (*call).remove)
+	take := func(c *call) (func(), error) { return c.takeTurnToEnd(0) }
+	return p.onContainer(ctx, "remove", sessionID, take, (*call).remove)
 }
 
 func (c *call) remove(id string) error {
@@ -141,17 +171,15 @@ func (c *call) waitGone(id string) error {
 		if err != nil {
 			return err
 		}
-		select {
-		case <-time.After(wait):
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		if err := c.sleep(wait, "the container's removal, which is under way"); err != nil {
+			return err
 		}
 	}
 }
 
 // Pause freezes the container's processes.
 func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "pause", sessionID, func(c *call, id string) error {
+	return p.onContainer(ctx, "pause", sessionID, (*call).takeTurn, func(c *call, id string) error {
 		_, err := p.client.ContainerPause(c.ctx, id, client.ContainerPauseOptions{})
 		return c.settled(id, true, err)
 	})
@@ -159,7 +187,7 @@ func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
 
 // Unpause lets them go on.
 func (p *DockerProvider) Unpause(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "unpause", sessionID, func(c *call, id string) error {
+	return p.onContainer(ctx, "unpause", sessionID, (*call).takeTurn, func(c *call, id string) error {
 		_, err := p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{})
 		return c.settled(id, false, err)
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -119,5 +120,38 @@ func TestRefusalFilter(t *testing.T) {
 				t.Errorf("after flush: %.60q, %v", out.String(), err)
 			}
 		})
+	}
+}
+
+// TestExecFailure has what Docker's and Podman's inits say, and what Podman's has said while it is still at it.
+func TestExecFailure(t *testing.T) {
+	for log, want := range map[string]struct {
+		reason string
+		whole  bool
+	}{
+		"[FATAL tini (7)] exec nope failed: No such file or directory\n":        {"nope failed: No such file or directory", true},
+		"[FATAL tini (7)] exec nope failed: No such file or directory\r\n":      {"nope failed: No such file or directory", true},
+		"ERROR (catatonit:6): failed to exec pid1: No such file or directory\n": {"pid1: No such file or directory", true},
+		"ERROR (catatonit:6): failed to exec pid1: No such file or directory":   {"", false},
+		"ERROR (catatonit:6): ": {"", false},
+		"":                      {"", false},
+		"before\nERROR (catatonit:6): failed to exec pid1: Permission denied\n":        {"pid1: Permission denied", true},
+		"ERROR (catatonit:6): failed to exec pid1: Permission denied\nafter\n":         {"", true},
+		"ERROR (catatonit:2): failed to register signal fd: Operation not permitted\n": {"", true},
+		"sh: can't open 'script': No such file or directory\n":                         {"", true},
+	} {
+		if reason, whole := execFailure(log); reason != want.reason || whole != want.whole {
+			t.Errorf("%q: reason %q, whole %v", log, reason, whole)
+		}
+	}
+}
+
+func TestLogTail(t *testing.T) {
+	var tail logTail
+	for i := range 10_000 {
+		fmt.Fprintf(&tail, "line %d of many\n", i)
+	}
+	if len(tail) > 64<<10 || !strings.HasSuffix(string(tail), "line 9998 of many\nline 9999 of many\n") {
+		t.Errorf("%d bytes are kept: %q", len(tail), tail[max(0, len(tail)-50):])
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/keylock"
 )
 
 const (
@@ -47,6 +48,7 @@ type DockerProvider struct {
 	noInit  atomic.Bool // the engine has no init binary
 
 	sessions sessionIDs
+	turns    keylock.Locks // of sessions, see takeTurn
 	pulls    pulls
 	network  ownNetwork
 	proven   proven
