@@ -299,7 +299,8 @@ type AttachOptions struct {
 //   - Close hangs up the processes of a PTY that Attach made (SIGHUP, as closing a
 //     terminal's window does); of the main process it only detaches. It unblocks
 //     Read and Write, may be repeated, and always returns nil after the first time.
-//   - Resize sets the size; the latest call wins. After the process has ended: nil.
+//   - Resize sets the size; the latest call wins. An engine may answer a moment before the
+//     size is in force. After the process has ended: nil.
 type PTY interface {
 	io.ReadWriteCloser
 	Resize(height, width uint) error

@@ -161,8 +161,20 @@ func testAttachResize(f *fixture) {
 		f.must(s.Resize(10+i, 100+i))
 	}
 	f.must(s.Resize(50, 132))
-	s.typeIn("stty size\n")
-	s.await("50 132\r\n")
+	// An engine may take a moment. Once the last size is in force, no earlier one comes back.
+	f.poll("the last size", func() bool {
+		n := strings.Count(s.text(), "asked\r\n")
+		s.typeIn("stty size; echo 'ask'ed\n")
+		f.poll("an answer", func() bool { return strings.Count(s.text(), "asked\r\n") > n })
+		return strings.Contains(s.text(), "50 132\r\n")
+	})
+	for range 5 {
+		s.typeIn("stty size\n")
+	}
+	s.typeIn("exit\n")
+	s.end()
+	_, after, _ := strings.Cut(s.text(), "50 132\r\n")
+	f.equal("number of times that the last size is told", strings.Count(after, "50 132\r\n"), 5)
 }
 
 func testAttachResizeEnded(f *fixture) {

@@ -18,6 +18,9 @@ import (
 const (
 	// hangupGrace is how long the process of a closed terminal has after SIGHUP.
 	hangupGrace = time.Second
+	// resizePace is the least time between two sizes for Podman. Its conmon reads them from a FIFO, 200
+	// bytes at a time, and where more have piled up, parts of two get mixed and the last is lost.
+	resizePace = 100 * time.Millisecond
 	// noDetachKeys is a sequence that nobody types. Without one, engines take ctrl-p ctrl-q out
 	// of the input, and hold back every ctrl-p until the next key; so they do with the first key of
 	// this, which therefore is a rare one.
@@ -132,13 +135,24 @@ type pty struct {
 	end     context.CancelFunc
 	closing sync.Once
 
-	sizing sync.Mutex // orders resizes: the latest wins
-	sized  uint64     // guarded by count
-	count  sync.Mutex
+	sizing   sync.Mutex // held while a size is sent: the latest wins
+	sentAt   time.Time  // guarded by sizing
+	pace     time.Duration
+	deferred sync.WaitGroup // the sending of a size that came too soon
+
+	latest  sync.Mutex // guards the rest
+	wanted  size
+	resizes uint64 // how many there were
+	waiting bool   // a size is deferred
 }
+
+type size struct{ height, width uint }
 
 func newPTY(p *DockerProvider, conn *stream, of ptyOf) *pty {
 	t := &pty{p: p, conn: conn, of: of}
+	if p.podman() {
+		t.pace = resizePace
+	}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
 }
@@ -181,20 +195,58 @@ func (t *pty) broken(op string, err error) error {
 
 // Resize sets the terminal's size.
 func (t *pty) Resize(height, width uint) error {
-	t.count.Lock()
-	t.sized++
-	mine := t.sized
-	t.count.Unlock()
+	t.latest.Lock()
+	t.wanted = size{height, width}
+	t.resizes++
+	mine := t.resizes
+	t.latest.Unlock()
 
 	t.sizing.Lock()
 	defer t.sizing.Unlock()
-	t.count.Lock()
-	superseded := mine != t.sized
-	t.count.Unlock()
-	if superseded || t.life.Err() != nil {
+	t.latest.Lock()
+	superseded := mine != t.resizes
+	t.latest.Unlock()
+	if superseded {
 		return nil
 	}
-	err := t.of.resize(t.life, height, width)
+	if early := t.pace - time.Since(t.sentAt); early > 0 {
+		t.resizeIn(early)
+		return nil
+	}
+	return t.sendSize(size{height, width})
+}
+
+// resizeIn sends what is the latest size in a while. What becomes of it nobody is told.
+func (t *pty) resizeIn(while time.Duration) {
+	t.latest.Lock()
+	defer t.latest.Unlock()
+	if t.waiting || t.life.Err() != nil {
+		return
+	}
+	t.waiting = true
+	t.deferred.Go(func() {
+		select {
+		case <-time.After(while):
+		case <-t.life.Done():
+			return
+		}
+		t.sizing.Lock()
+		defer t.sizing.Unlock()
+		t.latest.Lock()
+		t.waiting = false
+		wanted := t.wanted
+		t.latest.Unlock()
+		_ = t.sendSize(wanted)
+	})
+}
+
+// sendSize tells the engine the size. The caller holds sizing.
+func (t *pty) sendSize(to size) error {
+	if t.life.Err() != nil {
+		return nil
+	}
+	err := t.of.resize(t.life, to.height, to.width)
+	t.sentAt = time.Now()
 	if err == nil || t.life.Err() != nil {
 		return nil
 	}
@@ -236,8 +288,11 @@ func (t *pty) ExitCode(ctx context.Context) (int, error) {
 // Close disconnects, and hangs up the process of a terminal that Attach made.
 func (t *pty) Close() (err error) {
 	t.closing.Do(func() {
+		t.latest.Lock() // so that nothing is deferred from here on
 		t.end()
+		t.latest.Unlock()
 		t.conn.Close()
+		t.deferred.Wait()
 		ctx, cancel := settle(context.Background())
 		defer cancel()
 		if hangupErr := t.of.hangUp(ctx); hangupErr != nil {

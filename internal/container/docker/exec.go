@@ -63,17 +63,14 @@ func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []strin
 		return 0, err
 	}
 	defer c.done()
-	stdin := opts.Stdin
-	if stdin == nil && opts.Tty {
-		stdin = strings.NewReader("") // a terminal's end of input has to be typed
-	}
 	run := &process{
 		call: c,
 		opts: client.ExecCreateOptions{
 			User: opts.User, TTY: opts.Tty, Env: opts.Env, WorkingDir: opts.WorkingDir, Cmd: cmd,
-			AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true,
+			AttachStdin: opts.Stdin != nil || opts.Tty, AttachStdout: true, AttachStderr: true,
 		},
 		rows: opts.Rows, cols: opts.Cols,
+		noInput: opts.Stdin == nil && opts.Tty,
 	}
 	if !opts.Tty {
 		run.rows, run.cols = 0, 0
@@ -81,6 +78,10 @@ func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []strin
 	err = run.start()
 	code := 0
 	if err == nil {
+		stdin := opts.Stdin
+		if run.noInput {
+			stdin = strings.NewReader("") // a terminal's end of input has to be typed
+		}
 		code, err = run.wait(stdin, stdout, stderr)
 	}
 	return code, run.failure(err)
@@ -91,6 +92,7 @@ type process struct {
 	*call
 	opts       client.ExecCreateOptions
 	rows, cols uint
+	noInput    bool // the end of the terminal's input is still to be typed, and nothing else
 
 	containerID string
 	execID      string

@@ -66,8 +66,6 @@ func TestDocker(t *testing.T) { conformance(t, "docker", nil) }
 func TestPodman(t *testing.T) {
 	conformance(t, "podman", map[string]string{
 		"exit/out of memory":        "Podman 4.3 learns of an OOM kill from cgroup v2 alone: on v1 its state says false",
-		"attach/last resize wins":   "Podman 4.3 answers a resize before conmon has read it from its FIFO: a command right behind it may see the size before",
-		"exec/Tty size":             "Podman 4.3 under load closes the attach socket of a TTY exec while it is being sized: read unixpacket …/attach: connection reset by peer",
 		"files/modes and owners":    "Podman 4.3 gives what its Docker API unpacks to the container's user",
 		"logs/since and timestamps": "Podman 4.3 takes since in whole seconds",
 	})

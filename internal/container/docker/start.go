@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -24,7 +25,9 @@ var ttyScript string
 func (r *process) start() error {
 	r.tagged()
 	sized := r.rows != 0 && r.cols != 0
-	if sized && !r.p.known.Load().consoleSize {
+	// Podman writes an error of its own into the output where it gets input, the typed end of
+	// the input too, for a command that has ended.
+	if sized && !r.p.known.Load().consoleSize || r.noInput && r.p.podman() {
 		return r.startOnTerminal(r.opts.Cmd)
 	}
 	if err := r.create(); err != nil {
@@ -80,12 +83,19 @@ func (r *process) startOnTerminal(cmd []string) error {
 func (r *process) handshake(marker []byte) ([]byte, error) {
 	stop := context.AfterFunc(r.ctx, func() { r.conn.Close() })
 	defer stop()
+	typed := "\n"
 	if r.rows != 0 && r.cols != 0 {
 		if err := r.resize(r.ctx); err != nil {
 			return nil, err
 		}
+		if r.p.podman() { // which answers before the size is in force
+			typed = fmt.Sprintf("rows %d cols %d\n", r.rows, r.cols)
+		}
 	}
-	if _, err := r.conn.Write([]byte{'\n'}); err != nil {
+	if r.noInput {
+		typed += "\x04"
+	}
+	if _, err := io.WriteString(r.conn, typed); err != nil {
 		return nil, err
 	}
 	var said []byte
@@ -95,6 +105,7 @@ func (r *process) handshake(marker []byte) ([]byte, error) {
 			return said, err
 		}
 		if said = append(said, b); bytes.HasSuffix(said, marker) {
+			r.noInput = false
 			return nil, nil
 		}
 	}
