@@ -44,6 +44,10 @@ type Harness struct {
 	// labels.
 	Count func(t *testing.T, labels map[string]string) int
 
+	// Planned asks the engine itself for the host's ports that it has picked for a container
+	// that does not run, by its name; none where it picks them at the start.
+	Planned func(t *testing.T, name string) []int
+
 	// Excused names cases that a fault of the engine's, not the provider's, makes
 	// fail, and explains the fault: "exec/Tty size": "libpod 4.3 starts with 0 0".
 	Excused map[string]string

@@ -3,6 +3,7 @@ package containertest
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -18,17 +19,24 @@ var portCases = []testCase{
 	{"taken by a container", testPortTaken},
 	{"taken by a program", testPortHeld},
 	{"address after a restart", testPortRestart},
+	{"random, taken meanwhile", testPortRandomTaken},
 	{"in the list", testPortList},
 	{"order", testPortOrder},
 }
 
-// freePort is a port of this host that nobody has at the moment.
+// freePort is a port of this host that nobody has at the moment, and that neither the kernel nor
+// an engine gives to somebody else: theirs are above 32767.
 func (f *fixture) freePort() string {
 	f.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	f.must(err)
-	f.must(l.Close())
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	for {
+		port := strconv.Itoa(20_000 + rand.IntN(10_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			f.must(l.Close())
+			return port
+		}
+		f.must(f.ctx.Err())
+	}
 }
 
 // hostPort is the host's port of a container's port, 0 for none.
@@ -143,6 +151,42 @@ func testPortHeld(f *fixture) {
 	f.refusedPort(f.id("s"), strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	f.must(l.Close())
 	f.must(f.rt.Start(f.ctx, f.id("s")))
+}
+
+// testPortRandomTaken: any port will do, so one that somebody has got since the create is no obstacle.
+func testPortRandomTaken(f *fixture) {
+	if !f.caps.Ports || !f.caps.HoldsPorts {
+		return
+	}
+	id := f.id("s")
+	opts := f.idle()
+	opts.PortBindings = map[string]string{"3000": "", "3001": f.freePort()}
+	opts.Env = []string{"KEPT=1"}
+	opts.Labels = map[string]string{"color": "blue"}
+	opts.ProjectID, opts.Origin = "p1", "here: sqlite"
+	created := f.create(id, opts)
+	taken := map[int]bool{}
+	for _, port := range f.h.Planned(f.T, container.Name(id)) {
+		if strconv.Itoa(port) == opts.PortBindings["3001"] {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		f.must(err)
+		defer l.Close()
+		taken[port] = true
+	}
+	f.must(f.rt.Start(f.ctx, id))
+	c := f.get(id)
+	f.addressed(c)
+	for _, p := range c.Ports {
+		if taken[p.HostPort] {
+			f.Errorf("port %d is somebody else's", p.HostPort)
+		}
+	}
+	f.equal("port", strconv.Itoa(hostPort(c, "3001/tcp")), opts.PortBindings["3001"])
+	f.equal("labels", fmt.Sprint(c.Labels), fmt.Sprint(created.Labels))
+	f.equal("variable", f.sh(id, "echo $KEPT"), "1")
+	f.equal("containers", f.count(id), 1)
 }
 
 // testPortRestart: the engine gives new ports, and the address is right each time.

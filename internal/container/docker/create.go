@@ -66,6 +66,11 @@ func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts cont
 			return nil, c.fail(err)
 		}
 	}
+	if p.podman() {
+		if spec, err = withSpec(spec); err != nil {
+			return nil, c.fail(err)
+		}
+	}
 	id, err := c.create(spec)
 	// Each remedy is tried once.
 	for pulled, joined := false, false; err != nil; {
@@ -89,7 +94,7 @@ func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts cont
 		ID:        id,
 		SessionID: sessionID,
 		Status:    container.StatusCreated,
-		Labels:    spec.Config.Labels,
+		Labels:    visible(spec.Config.Labels),
 		CreatedAt: time.Now(),
 		Image:     opts.Image,
 		Detailed:  true,

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -207,6 +208,41 @@ func TestTwinNetworks(t *testing.T) {
 			t.Errorf("networks %+v, %v; want one", list.Items, err)
 		}
 	})
+}
+
+// TestPickedPortTaken: a container that has run is not made anew for a port that Podman picked, for
+// that would lose its files. The error says what is in the way, and a later start finds them.
+func TestPickedPortTaken(t *testing.T) {
+	host := engineHost(t, "podman")
+	cli := engineClient(t, host)
+	p := open(t, config.Config{Instance: "picked", Docker: config.Docker{Host: host, Network: "podman"}})
+	const id = "picked-a"
+	start(t, p, id, idle())
+	if _, err := p.Exec(t.Context(), id, []string{"touch", "/kept"}, container.ExecOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	ports := plannedPorts(t, cli, container.Name(id))
+	if len(ports) != 1 {
+		t.Fatalf("ports %v; want one", ports)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
+	for err != nil && t.Context().Err() == nil { // its holder ends a moment after the container
+		l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
+	}
+	if err := p.Start(t.Context(), id); !errors.Is(err, container.ErrUnavailable) || !strings.Contains(err.Error(), strconv.Itoa(ports[0])) {
+		t.Errorf("start: %v; want unavailable, and the port", err)
+	}
+	l.Close()
+	if err := p.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	res, err := p.Exec(t.Context(), id, []string{"ls", "/kept"}, container.ExecOptions{})
+	if err != nil || res.ExitCode != 0 {
+		t.Errorf("the file: %+v, %v", res, err)
+	}
 }
 
 func TestNetworkOfAnother(t *testing.T) {

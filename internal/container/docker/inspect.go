@@ -180,11 +180,11 @@ func reachable(ip string) string {
 	return ip
 }
 
-// visible are the labels without the one that is the provider's own.
+// visible are the labels without those that are the provider's own.
 func visible(labels map[string]string) map[string]string {
 	out := make(map[string]string, len(labels))
 	for k, v := range labels {
-		if k != labelCreate {
+		if k != labelCreate && k != labelSpec {
 			out[k] = v
 		}
 	}

@@ -40,6 +40,21 @@ func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
 }
 
 func (c *call) start(id string) error {
+	err := c.run(id)
+	for tries := 0; err != nil && says(err, saysPortTaken) && tries < maxRemakes; tries++ {
+		if id, err = c.remake(id, err); err != nil {
+			return err
+		}
+		err = c.run(id)
+	}
+	if err != nil {
+		return err
+	}
+	return c.checkCommand(id)
+}
+
+// run starts the main process.
+func (c *call) run(id string) error {
 	run := func() error {
 		_, err := c.p.client.ContainerStart(c.ctx, id, client.ContainerStartOptions{})
 		return err
@@ -71,7 +86,7 @@ func (c *call) start(id string) error {
 		}
 		err = run()
 	}
-	return c.checkCommand(id)
+	return nil
 }
 
 // Stop stops the container.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
@@ -109,8 +110,27 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 			}
 			return len(list.Items)
 		},
+		Planned: func(t *testing.T, name string) []int { return plannedPorts(t, cli, name) },
 		Excused: excused,
 	})
+}
+
+// plannedPorts are the host's ports that the engine has written down for a container.
+func plannedPorts(t *testing.T, cli *client.Client, name string) []int {
+	t.Helper()
+	found, err := cli.ContainerInspect(t.Context(), name, client.ContainerInspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports []int
+	for _, bindings := range found.Container.HostConfig.PortBindings {
+		for _, b := range bindings {
+			if port, err := strconv.Atoi(b.HostPort); err == nil && port != 0 {
+				ports = append(ports, port)
+			}
+		}
+	}
+	return ports
 }
 
 // sharedNetwork is the engine's default bridge.

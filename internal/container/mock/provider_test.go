@@ -41,6 +41,7 @@ func conform(t *testing.T, wrap func(container.Runtime) container.Runtime) {
 		Foreign: func(t *testing.T, name string, labels map[string]string) {
 			t.Cleanup(engine.AddForeign(name, labels))
 		},
-		Count: func(_ *testing.T, labels map[string]string) int { return engine.Count(labels) },
+		Planned: func(*testing.T, string) []int { return nil },
+		Count:   func(_ *testing.T, labels map[string]string) int { return engine.Count(labels) },
 	})
 }
