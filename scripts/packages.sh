@@ -39,6 +39,8 @@ apt_get() {
 			rm -f "$log"
 			return 0
 		fi
+		# An installation that was killed keeps every later one from working.
+		dpkg --configure -a >>"$log" 2>&1 </dev/null || true
 		sleep $((attempt * 3))
 	done
 	cat "$log" >&2

@@ -4,10 +4,12 @@
 # Runs COMMAND beside private engines ("docker", "podman") that hold the image
 # octobot-test:busybox, and ends them with it. They and COMMAND live in mount, PID and network
 # namespaces of their own: another engine of this machine, its containers, its bridge and its
-# firewall are never touched, nothing outside is reached, and nothing outlives this script,
-# however it ends. So what COMMAND needs from the network must be there before.
+# firewall are never touched, nothing outside is reached, and no process outlives this script,
+# however it ends. So what COMMAND needs from the network must be there before. Files and
+# cgroups go with the script, or, where it was killed, with the next one that runs.
 #
-# COMMAND finds OCTOBOT_TEST_DOCKER_HOST, OCTOBOT_TEST_PODMAN_HOST and OCTOBOT_TEST_IMAGE.
+# COMMAND finds OCTOBOT_TEST_DOCKER_HOST, OCTOBOT_TEST_PODMAN_HOST, OCTOBOT_TEST_IMAGE, the parent for
+# the cgroups of engines of its own in OCTOBOT_TEST_CGROUP, and a TMPDIR of its own.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/packages.sh
@@ -31,17 +33,22 @@ outside() {
 	done
 	need_packages "the tests' engines" "${packages[@]}"
 
-	local status=0
+	local status=0 lock
 	namespaces=
+	remove_stale
 	dir=$(mktemp -d "${TMPDIR:-/tmp}/octobot-engines.XXXXXX")
+	exec {lock}>"$dir/lock.new"
+	flock "$lock"
+	mv "$dir/lock.new" "$dir/lock"
 	# The tests' own servers run as other users, and pass through here.
 	chmod 711 "$dir"
+	mkdir -m 1777 "$dir/tmp"
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	# In the background, so that bash heeds signals. If this script is killed, so is the rest.
 	OCTOBOT_ENGINES_DIR=$dir setpriv --pdeathsig KILL unshare --mount --propagation private \
-		--net --pid --fork --kill-child --mount-proc "$0" "$@" <&0 &
+		--net --pid --fork --kill-child --mount-proc "$0" "$@" <&0 {lock}>&- &
 	namespaces=$!
 	wait "$namespaces" || status=$?
 	exit "$status"
@@ -53,14 +60,33 @@ cleanup() {
 		pkill -KILL -P "$namespaces" || true
 		wait "$namespaces" || true
 	fi
-	rm -rf --one-file-system "$dir"
-	remove_cgroups
+	remove_dir "$dir"
 }
 
-# remove_cgroups takes away what containers that were killed with their engine leave.
-remove_cgroups() {
-	find /sys/fs/cgroup -depth -type d -path '*/octobot-engines/*' -exec rmdir {} + 2>/dev/null || true
-	find /sys/fs/cgroup -depth -type d -name octobot-engines -exec rmdir {} + 2>/dev/null || true
+# remove_dir takes away a run's directory, and the cgroups of containers that were killed with
+# their engine. An engine makes them anew where it needs them.
+remove_dir() {
+	local container roots=(-path "*/octobot-engines/${1##*.}*")
+	for container in "$1"/podman/graph/*-containers/*/; do
+		roots+=(-o -path "*/libpod_parent/libpod-$(basename "$container")*")
+	done
+	find /sys/fs/cgroup -depth -type d \( "${roots[@]}" \) -exec rmdir {} + 2>/dev/null || true
+	find /sys/fs/cgroup -depth -type d \( -path '*/libpod_parent/conmon' -o -name libpod_parent -o -name octobot-engines \) \
+		-exec rmdir {} + 2>/dev/null || true
+	# The engines of a run that was killed may be about to end.
+	rm -rf --one-file-system "$1" 2>/dev/null || { sleep 1 && rm -rf --one-file-system "$1"; }
+}
+
+# remove_stale does so for runs that were killed, and so hold no lock any more.
+remove_stale() {
+	local stale lock
+	for stale in "${TMPDIR:-/tmp}"/octobot-engines.*/; do
+		stale=${stale%/}
+		[[ -e $stale/lock ]] || continue
+		exec {lock}<"$stale/lock"
+		if flock --nonblock "$lock"; then remove_dir "$stale"; fi
+		exec {lock}<&-
+	done
 }
 
 # inside runs as the first process of the namespaces: when it ends, all ends.
@@ -71,6 +97,10 @@ inside() {
 	# The engines keep state at fixed places too, which must not be another engine's.
 	mount -t tmpfs -o mode=755 tmpfs /run
 	mkdir -p /run/lock
+	# A short path, since sockets lie below it, and one that sessions may mount from.
+	mount --bind "$dir/tmp" /media
+	export TMPDIR=/media
+	export OCTOBOT_TEST_CGROUP=/octobot-engines/${dir##*.}
 
 	while (($#)) && [[ $1 != -- ]]; do
 		"start_$1"
@@ -87,7 +117,7 @@ start_docker() {
 	echo '{}' >"$home/daemon.json"
 	export OCTOBOT_TEST_DOCKER_HOST=unix://$home/docker.sock
 	dockerd --config-file "$home/daemon.json" --data-root "$home/data" --exec-root "$home/exec" --pidfile "$home/pid" \
-		--cgroup-parent /octobot-engines -H "$OCTOBOT_TEST_DOCKER_HOST" >"$home/log" 2>&1 </dev/null &
+		--cgroup-parent "$OCTOBOT_TEST_CGROUP" -H "$OCTOBOT_TEST_DOCKER_HOST" >"$home/log" 2>&1 </dev/null &
 	await docker $! "$home/docker.sock" "$home/log"
 	import_image "$home/docker.sock"
 }

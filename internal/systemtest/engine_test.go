@@ -1,6 +1,7 @@
 package systemtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -104,7 +105,8 @@ func (d *dockerd) start() {
 	}
 	defer log.Close()
 	d.cmd = exec.Command("dockerd", "--data-root", filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"),
-		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--bridge", d.bridge)
+		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--bridge", d.bridge,
+		"--cgroup-parent", cmp.Or(os.Getenv("OCTOBOT_TEST_CGROUP"), "docker"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

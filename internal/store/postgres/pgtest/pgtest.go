@@ -187,8 +187,8 @@ read -r pid 2>/dev/null <data/postmaster.pid && kill -CONT "$pid"
 rm -rf "$PWD"`
 
 func launch(bin string) (s *Server, err error) {
-	// Below /tmp and short, for a socket's path has 107 bytes at most.
-	dir, err := os.MkdirTemp("/tmp", "octobot-pg-")
+	// Short, for a socket's path has 107 bytes at most.
+	dir, err := os.MkdirTemp("", "octobot-pg-")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# For .ci/run: a fresh machine's first command, twice, beside whatever runs here already. Then the
+# machine is as it was, but for packages and the images that its engine keeps. What an earlier run, if
+# it was killed, left here goes with this one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/packages.sh
+
+home=/var/tmp/octobot-ci
+mkdir -p "$home"
+exec {lock}>"$home/lock"
+flock "$lock"
+export OCTOBOT_DATA_DIR=$home/data OCTOBOT_LISTEN=127.0.0.1:0 TMPDIR=$home/tmp
+rm -rf --one-file-system "$TMPDIR"
+mkdir -m 1777 "$TMPDIR"
+
+# remember writes down what a dockerd that "make up" starts will change, unless a run that was
+# killed has done so.
+remember() {
+	[[ ! -e $home/before ]] || return 0
+	rm -rf "$home/before.new"
+	mkdir "$home/before.new"
+	bridges >"$home/before.new/bridges"
+	cat /proc/sys/net/ipv4/ip_forward >"$home/before.new/ip_forward"
+	if command -v iptables-save >/dev/null; then iptables-save >"$home/before.new/iptables"; fi
+	mv "$home/before.new" "$home/before"
+}
+
+bridges() { find /sys/class/net -maxdepth 1 \( -name docker0 -o -name 'br-*' \) -printf '%f\n' | sort; }
+
+# forget undoes what "make up" did. What it can't undo stays for the next run.
+forget() {
+	local ours=no network
+	[[ ! -e $OCTOBOT_DATA_DIR/dockerd.pid ]] || ours=yes
+	network=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' \
+		"$(bin/octobot inspect demo | sed -n 's/.*"container_id": "\(.*\)".*/\1/p')")
+	bin/octobot rm -f demo
+	docker network rm "$network" >/dev/null
+	make --no-print-directory down
+	[[ $ours == no ]] || restore
+	rm -rf --one-file-system "$home"
+}
+
+# restore undoes what dockerd changes and does not change back.
+restore() {
+	local bridge
+	while read -r bridge; do
+		ip link delete "$bridge"
+	done < <(comm -13 "$home/before/bridges" <(bridges))
+	if [[ -e $home/before/iptables ]]; then
+		iptables-restore <"$home/before/iptables"
+	else
+		iptables -P FORWARD ACCEPT
+		for table in filter nat; do
+			iptables -t "$table" -F
+			iptables -t "$table" -X
+		done
+	fi
+	cat "$home/before/ip_forward" >/proc/sys/net/ipv4/ip_forward
+	find /sys/fs/cgroup -maxdepth 2 -type d -name docker -exec rmdir {} + 2>/dev/null || true
+}
+
+remember
+if [[ -e $OCTOBOT_DATA_DIR ]]; then
+	say "an earlier run was killed; going on with what it left"
+	make --no-print-directory down
+fi
+make up
+make up
+forget
