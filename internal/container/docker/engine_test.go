@@ -232,8 +232,8 @@ func TestPickedPortTaken(t *testing.T) {
 	for err != nil && t.Context().Err() == nil { // its holder ends a moment after the container
 		l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
 	}
-	if err := p.Start(t.Context(), id); !errors.Is(err, container.ErrUnavailable) || !strings.Contains(err.Error(), strconv.Itoa(ports[0])) {
-		t.Errorf("start: %v; want unavailable, and the port", err)
+	if err := p.Start(t.Context(), id); !errors.Is(err, container.ErrPortTaken) || !strings.Contains(err.Error(), "Podman picked") {
+		t.Errorf("start: %v; want that the port which Podman picked is taken", err)
 	}
 	l.Close()
 	if err := p.Start(t.Context(), id); err != nil {

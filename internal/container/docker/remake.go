@@ -78,7 +78,7 @@ func (c *call) remake(id string, refusal error) (string, error) {
 		return "", refusal
 	}
 	if status(found.Container.State.Status) != container.StatusCreated {
-		return "", container.Errorf("", "", container.ErrUnavailable,
+		return "", container.Errorf("", "", container.ErrPortTaken,
 			"Podman picked a host port when it made the container, and something else has it now; start it again when it is free: %s", engineText(refusal))
 	}
 	if spec, err = withSpec(spec); err != nil {
