@@ -71,7 +71,7 @@ func (t *Terminal) Read(p []byte) (int, error) {
 				t.frame, err = nil, nil
 			}
 			if n > 0 || err != nil {
-				return n, cut(err)
+				return n, connectionCut(err)
 			}
 			continue
 		}
@@ -80,7 +80,7 @@ func (t *Terminal) Read(p []byte) (int, error) {
 			if t.exited() != nil {
 				return 0, io.EOF
 			}
-			return 0, cut(err)
+			return 0, connectionCut(err)
 		}
 		if kind == websocket.MessageBinary {
 			t.frame = frame
@@ -175,7 +175,7 @@ func readControl(frame io.Reader) (v1.Control, error) {
 	var control v1.Control
 	b, err := io.ReadAll(frame)
 	if err != nil {
-		return control, cut(err)
+		return control, connectionCut(err)
 	}
 	if err := json.Unmarshal(b, &control); err != nil {
 		return control, fmt.Errorf("control frame: %w", err)
@@ -186,9 +186,9 @@ func readControl(frame io.Reader) (v1.Control, error) {
 	return control, nil
 }
 
-// cut says that a connection ended without a word on how the process did. What the
+// connectionCut says that a connection ended without a word on how the process did. What the
 // server gave as a reason is kept.
-func cut(err error) error {
+func connectionCut(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -111,7 +111,7 @@ func receiveOutput(ctx context.Context, conn *websocket.Conn, streams Streams) (
 	for {
 		kind, frame, err := conn.Reader(ctx)
 		if err != nil {
-			return 0, cut(err)
+			return 0, connectionCut(err)
 		}
 		if kind == websocket.MessageText {
 			control, err := readControl(frame)
@@ -124,7 +124,7 @@ func receiveOutput(ctx context.Context, conn *websocket.Conn, streams Streams) (
 			continue
 		}
 		if _, err := io.ReadFull(frame, buf[:1]); err != nil {
-			return 0, cut(err)
+			return 0, connectionCut(err)
 		}
 		var w io.Writer
 		switch buf[0] {

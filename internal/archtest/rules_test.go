@@ -137,7 +137,7 @@ func check(files []source) []string {
 // checkImport says what is wrong with an import of product code, if anything is.
 func checkImport(f source, imported string) (problem, reason string) {
 	for _, c := range confined {
-		if matches(imported, c.prefixes) && !within(f.dir(), c.dirs...) {
+		if matches(imported, c.prefixes) && !isBelow(f.dir(), c.dirs...) {
 			return "imports " + imported, c.reason
 		}
 	}
@@ -145,13 +145,13 @@ func checkImport(f source, imported string) (problem, reason string) {
 	if !ok {
 		return "", ""
 	}
-	if within(ours, suites...) && !within(f.dir(), suites...) {
+	if isBelow(ours, suites...) && !isBelow(f.dir(), suites...) {
 		return "imports " + ours, "product code never depends on test suites"
 	}
 	if ours == "internal/daemon" && f.dir() == "internal/cli" && !slices.Contains([]string{"serve.go", "doctor.go"}, path.Base(f.path)) {
 		return "imports " + ours, "only serve runs a daemon, and doctor looks at what one would find; all other commands talk to one"
 	}
-	if l, ok := layerOf(f.dir()); ok && !within(ours, l.dir) && !permitted(f.dir(), ours, l.may) {
+	if l, ok := layerOf(f.dir()); ok && !isBelow(ours, l.dir) && !permitted(f.dir(), ours, l.may) {
 		return "imports " + ours, l.reason
 	}
 	return "", ""
@@ -160,24 +160,24 @@ func checkImport(f source, imported string) (problem, reason string) {
 // permitted tells whether may allows dir to import ours. Permission for the seam is none for
 // the providers below it, except for those that put the program together.
 func permitted(dir, ours string, may []string) bool {
-	if !within(ours, may...) {
+	if !isBelow(ours, may...) {
 		return false
 	}
-	composes := within(dir, "internal/daemon", "bench")
-	return composes || slices.Contains(may, ours) || !within(ours, seamOnly...)
+	composes := isBelow(dir, "internal/daemon", "bench")
+	return composes || slices.Contains(may, ours) || !isBelow(ours, seamOnly...)
 }
 
 // layerOf finds the layer with the longest directory that dir is in.
 func layerOf(dir string) (found layer, ok bool) {
 	for _, l := range layers {
-		if within(dir, l.dir) && len(l.dir) > len(found.dir) {
+		if isBelow(dir, l.dir) && len(l.dir) > len(found.dir) {
 			found, ok = l, true
 		}
 	}
 	return found, ok
 }
 
-func within(dir string, roots ...string) bool {
+func isBelow(dir string, roots ...string) bool {
 	return slices.ContainsFunc(roots, func(root string) bool {
 		return dir == root || strings.HasPrefix(dir, root+"/")
 	})

@@ -51,7 +51,7 @@ func (a *app) printReport(r v1.ReconcileReport) error {
 	var rows [][]string
 	for _, f := range r.Fates {
 		if r.DryRun || f.Action != "keep" {
-			rows = append(rows, []string{f.Action, dash(f.SessionID), dash(f.ContainerID[:min(12, len(f.ContainerID))]), dash(f.Reason)})
+			rows = append(rows, []string{f.Action, orDash(f.SessionID), orDash(f.ContainerID[:min(12, len(f.ContainerID))]), orDash(f.Reason)})
 		}
 	}
 	if len(rows) > 0 {
@@ -138,7 +138,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if t.ExpiresAt != nil {
 				expires = t.ExpiresAt.Local().Format(time.DateTime)
 			}
-			rows[i] = []string{t.Name, dash(t.Project), ago(t.CreatedAt), expires}
+			rows[i] = []string{t.Name, orDash(t.Project), formatAge(t.CreatedAt), expires}
 		}
 		return table(a.stdout, "NAME,PROJECT,CREATED,EXPIRES", rows)
 	}
@@ -157,7 +157,7 @@ func (a *app) tokenRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return each(cmd.Context(), "token rm", names, func(name string) error {
+		return forEachSession(cmd.Context(), "token rm", names, func(name string) error {
 			if err := c.DeleteToken(cmd.Context(), name); err != nil {
 				return err
 			}

@@ -41,7 +41,7 @@ that attach has opened is hung up. When the process ends, octobot ends with its 
 			fmt.Fprintf(a.stderr, "\noctobot: left %s, which goes on; come back with: octobot attach %s\n", id, id)
 			return nil
 		}
-		return ended("attach "+id, code, err)
+		return commandError("attach "+id, code, err)
 	}
 	return cmd
 }

@@ -17,7 +17,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 
 // completeSessions offers the sessions that are not named yet, with their status.
 func (a *app) completeSessions(cmd *cobra.Command, named []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	sessions, err := a.sessions(cmd.Context(), client.ListOptions{})
+	sessions, err := a.listSessions(cmd.Context(), client.ListOptions{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

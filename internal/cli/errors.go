@@ -114,8 +114,8 @@ func oneLine(s string) string {
 	}, strings.Join(strings.Fields(s), " "))
 }
 
-// each does something with every ID, goes on after an error, and joins the errors.
-func each(ctx context.Context, what string, ids []string, do func(id string) error) error {
+// forEachSession does something with every ID, goes on after an error, and joins the errors.
+func forEachSession(ctx context.Context, what string, ids []string, do func(id string) error) error {
 	var errs []error
 	for _, id := range ids {
 		if ctx.Err() != nil {

@@ -56,7 +56,7 @@ executed, 127 if there is no such command.`,
 		} else {
 			code, err = a.exec(cmd.Context(), id, req, interactive)
 		}
-		return ended("exec "+id, code, err)
+		return commandError("exec "+id, code, err)
 	}
 	return cmd
 }
@@ -86,8 +86,8 @@ func (a *app) exec(ctx context.Context, id string, req v1.ExecRequest, interacti
 	return c.ExecStream(ctx, id, req, streams)
 }
 
-// ended turns the end of a command into octobot's own.
-func ended(what string, code int, err error) error {
+// commandError turns the end of a command into octobot's own.
+func commandError(what string, code int, err error) error {
 	switch {
 	case err == nil && code == 0:
 		return nil

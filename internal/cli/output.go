@@ -64,8 +64,8 @@ func table(w io.Writer, header string, rows [][]string) error {
 	return tw.Flush()
 }
 
-// ago says how long ago t was, roughly; "-" for the zero time.
-func ago(t time.Time) string {
+// formatAge says how long ago t was, roughly; "-" for the zero time.
+func formatAge(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
@@ -97,8 +97,8 @@ func plural(n int64, unit string) string {
 	return fmt.Sprintf("%d %ss", n, unit)
 }
 
-// size gives bytes for people.
-func size(n int64) string {
+// formatSize gives bytes for people.
+func formatSize(n int64) string {
 	switch {
 	case n >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))

@@ -66,7 +66,7 @@ func TestProgressOnTerminal(t *testing.T) {
 }
 
 func TestErrorLinesAreLines(t *testing.T) {
-	err := each(t.Context(), "rm", []string{"a", "b"}, func(string) error { return &exitCode{1, errText("two\nlines\x1b[2J")} })
+	err := forEachSession(t.Context(), "rm", []string{"a", "b"}, func(string) error { return &exitCode{1, errText("two\nlines\x1b[2J")} })
 	want := []string{"rm a: two lines\uFFFD[2J", "rm b: two lines\uFFFD[2J"}
 	if got := errorLines(err); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q, want %q", got, want)

@@ -81,7 +81,7 @@ func (p *progress) line(step v1.Progress) string {
 	}
 	line += fmt.Sprintf(": %d of %s", complete, plural(int64(len(p.layers)), "layer"))
 	if total > 0 {
-		line += fmt.Sprintf(", %s of %s", size(min(current, total)), size(total))
+		line += fmt.Sprintf(", %s of %s", formatSize(min(current, total)), formatSize(total))
 	}
 	return line
 }

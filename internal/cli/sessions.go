@@ -45,7 +45,7 @@ func (a *app) listCommand() *cobra.Command {
 			opts.Statuses = append(opts.Statuses, v1.Status(s))
 			opts.Closed = opts.Closed || v1.Status(s) == v1.StatusClosed
 		}
-		sessions, err := a.sessions(cmd.Context(), opts)
+		sessions, err := a.listSessions(cmd.Context(), opts)
 		if err != nil {
 			return fmt.Errorf("ls: %w", err)
 		}
@@ -69,8 +69,8 @@ func (a *app) listCommand() *cobra.Command {
 	return cmd
 }
 
-// sessions gives all that match; an empty slice, not nil, where none does.
-func (a *app) sessions(ctx context.Context, opts client.ListOptions) ([]v1.Session, error) {
+// listSessions gives all that match; an empty slice, not nil, where none does.
+func (a *app) listSessions(ctx context.Context, opts client.ListOptions) ([]v1.Session, error) {
 	c, err := a.connect()
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 	}
 	rows := make([][]string, len(sessions))
 	for i, s := range sessions {
-		rows[i] = []string{s.ID, dash(s.Project), string(s.Status), s.Image, ago(s.CreatedAt), dash(s.Address)}
+		rows[i] = []string{s.ID, orDash(s.Project), string(s.Status), s.Image, formatAge(s.CreatedAt), orDash(s.Address)}
 		if wide {
 			var ports []string
 			for _, p := range s.Ports {
@@ -102,7 +102,7 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 			if s.StartedAt != nil {
 				started = *s.StartedAt
 			}
-			rows[i] = append(rows[i], dash(strings.Join(ports, ",")), dash(s.ContainerID[:min(12, len(s.ContainerID))]), ago(started), dash(s.Reason))
+			rows[i] = append(rows[i], orDash(strings.Join(ports, ",")), orDash(s.ContainerID[:min(12, len(s.ContainerID))]), formatAge(started), orDash(s.Reason))
 		} else if s.Reason != "" {
 			rows[i][2] += " (" + s.Reason + ")"
 		}
@@ -110,7 +110,7 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 	return table(a.stdout, header, rows)
 }
 
-func dash(s string) string {
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
@@ -136,7 +136,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	}
 	outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		return a.change(cmd.Context(), "inspect", ids, "json", func(c *client.Client, id string) (v1.Session, error) {
+		return a.changeSessions(cmd.Context(), "inspect", ids, "json", func(c *client.Client, id string) (v1.Session, error) {
 			return c.GetSession(cmd.Context(), id)
 		})
 	}
@@ -155,7 +155,7 @@ func (a *app) startCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		return a.change(cmd.Context(), "start", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
+		return a.changeSessions(cmd.Context(), "start", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
 			return c.StartSession(cmd.Context(), id)
 		})
 	}
@@ -182,21 +182,21 @@ func (a *app) stopCommand() *cobra.Command {
 			return usageError(cmd, "--time %d is not between 0 and 86400 seconds", seconds)
 		}
 		timeout := time.Duration(seconds) * time.Second
-		return a.change(cmd.Context(), "stop", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
+		return a.changeSessions(cmd.Context(), "stop", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
 			return c.StopSession(cmd.Context(), id, timeout)
 		})
 	}
 	return cmd
 }
 
-// change does something with each session, and prints what they have become: the IDs, or JSON.
-func (a *app) change(ctx context.Context, what string, ids []string, output string, do func(*client.Client, string) (v1.Session, error)) error {
+// changeSessions does something with each session, and prints what they have become: the IDs, or JSON.
+func (a *app) changeSessions(ctx context.Context, what string, ids []string, output string, do func(*client.Client, string) (v1.Session, error)) error {
 	c, err := a.connect()
 	if err != nil {
 		return err
 	}
 	sessions := []v1.Session{}
-	err = each(ctx, what, ids, func(id string) error {
+	err = forEachSession(ctx, what, ids, func(id string) error {
 		s, err := do(c, id)
 		if err != nil {
 			return err
@@ -232,13 +232,13 @@ func (a *app) removeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return each(ctx, "rm", ids, func(id string) error {
+		return forEachSession(ctx, "rm", ids, func(id string) error {
 			if !force {
 				s, err := c.GetSession(ctx, id)
 				if err != nil {
 					return err
 				}
-				if !idle(s.Status) {
+				if !isIdle(s.Status) {
 					return fmt.Errorf("the session is %s; stop it first, or use -f", s.Status)
 				}
 			}
@@ -252,8 +252,8 @@ func (a *app) removeCommand() *cobra.Command {
 	return cmd
 }
 
-// idle tells whether nothing runs in a session of that status, as far as anybody knows.
-func idle(s v1.Status) bool {
+// isIdle tells whether nothing runs in a session of that status, as far as anybody knows.
+func isIdle(s v1.Status) bool {
 	switch s {
 	case v1.StatusCreated, v1.StatusStopped, v1.StatusFailed, v1.StatusClosing, v1.StatusClosed:
 		return true

@@ -67,7 +67,7 @@ func (a *app) versionCommand() *cobra.Command {
 			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   does not answer; \"octobot doctor\" tells more\n", info.Version, info.Instance)
 		default:
 			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   %s %s (API %s, %s/%s)\n", info.Version, info.Instance,
-				info.Engine.Name, info.Engine.Version, dash(info.Engine.APIVersion), info.Engine.OS, info.Engine.Arch)
+				info.Engine.Name, info.Engine.Version, orDash(info.Engine.APIVersion), info.Engine.OS, info.Engine.Arch)
 		}
 		return nil
 	}

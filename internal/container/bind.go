@@ -29,7 +29,7 @@ func (b Bind) String() string {
 // Exposes tells whether the mount shows the absolute host path p to the container: p
 // itself, something below it, or a directory above it. Symbolic links are not followed.
 func (b Bind) Exposes(p string) bool {
-	return !b.Volume && (within(b.Source, p) || within(p, b.Source))
+	return !b.Volume && (isBelow(b.Source, p) || isBelow(p, b.Source))
 }
 
 // hostPaths give a container power over the host.
@@ -102,14 +102,14 @@ func parseTarget(field, p string) (string, error) {
 	if target == "/dev/shm" {
 		return target, nil
 	}
-	if target == "/" || slices.ContainsFunc(kernelPaths, func(k string) bool { return within(target, k) }) {
+	if target == "/" || slices.ContainsFunc(kernelPaths, func(k string) bool { return isBelow(target, k) }) {
 		return "", invalid(field, "nothing can be mounted on the container's %s", quote(target))
 	}
 	return target, nil
 }
 
-// within tells whether the clean path p is dir or below it.
-func within(p, dir string) bool {
+// isBelow tells whether the clean path p is dir or below it.
+func isBelow(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }
 

@@ -50,7 +50,7 @@ func (a Addresses) String() string {
 func Run(ctx context.Context, cfg config.Config, opts Options) error {
 	d := &daemon{cfg: cfg, log: newLogger(cfg, opts.Log)}
 	if err := d.open(ctx, opts); err != nil {
-		return errors.Join(err, d.close())
+		return errors.Join(err, d.closeAll())
 	}
 	return d.run(ctx, opts.Ready)
 }
@@ -107,8 +107,8 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 
 func (d *daemon) onClose(f func() error) { d.closers = append(d.closers, f) }
 
-// close closes what was opened, last first.
-func (d *daemon) close() error {
+// closeAll closes what was opened, last first.
+func (d *daemon) closeAll() error {
 	var errs []error
 	for _, f := range slices.Backward(d.closers) {
 		errs = append(errs, f())

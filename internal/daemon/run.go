@@ -105,7 +105,7 @@ func (d *daemon) run(ctx context.Context, ready func(Addresses)) error {
 		serving.Wait()
 		end()
 		working.Wait()
-		return errors.Join(reconciled, d.close())
+		return errors.Join(reconciled, d.closeAll())
 	}))
 	return errors.Join(errs...)
 }

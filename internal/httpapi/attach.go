@@ -28,7 +28,7 @@ func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error 
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	if err := a.reach(r.Context(), in.ID); err != nil {
+	if err := a.checkReach(r.Context(), in.ID); err != nil {
 		return err
 	}
 	terminal, err := a.service.Attach(r.Context(), in.ID, container.AttachOptions{
@@ -54,11 +54,11 @@ func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error 
 		}
 		return nil
 	})
-	if err := a.show(s, terminal); err != nil {
-		s.bye(v1.Control{Error: &a.problemOf(s.ctx, causeOf(s.ctx, err)).Problem})
+	if err := a.sendOutput(s, terminal); err != nil {
+		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, causeOf(s.ctx, err)).Problem})
 		return nil
 	}
-	s.bye(a.lastWords(s, terminal))
+	s.closeWith(a.lastWords(s, terminal))
 	return nil
 }
 
@@ -73,9 +73,9 @@ func typeInto(terminal io.Writer, frame io.Reader) error {
 // errGone: one of the ends went away, which is nobody's mistake.
 var errGone = newProblem(v1.CodeCancelled, "the terminal was disconnected")
 
-// show sends what the terminal writes to its viewer, until the process ends: nil. A viewer that does not
+// sendOutput sends what the terminal writes to its viewer, until the process ends: nil. A viewer that does not
 // read for a while is disconnected, so that nobody waits for it for ever.
-func (a *API) show(s *socket, terminal io.Reader) error {
+func (a *API) sendOutput(s *socket, terminal io.Reader) error {
 	buf := make([]byte, terminalChunk)
 	for {
 		n, err := terminal.Read(buf)

@@ -52,9 +52,9 @@ func requireAdmin(ctx context.Context) error {
 		hint("use the server's Unix socket or an admin's token")
 }
 
-// scope returns the project that a request is about, of those that the caller may reach: empty
+// projectScope returns the project that a request is about, of those that the caller may reach: empty
 // for all of them.
-func scope(ctx context.Context, project string) (string, error) {
+func projectScope(ctx context.Context, project string) (string, error) {
 	p := principalOf(ctx)
 	if p.admin || project == p.project {
 		return project, nil
@@ -65,9 +65,9 @@ func scope(ctx context.Context, project string) (string, error) {
 	return "", newProblem(v1.CodeForbidden, "this token reaches the project %q only", p.project)
 }
 
-// reach checks that the caller may know of a session. One of another project does not
+// checkReach checks that the caller may know of a session. One of another project does not
 // exist for it, in the same words.
-func (a *API) reach(ctx context.Context, id string) error {
+func (a *API) checkReach(ctx context.Context, id string) error {
 	if err := container.ValidateSessionID(id); err != nil {
 		return newProblem(v1.CodeInvalidArgument, "%s", err)
 	}

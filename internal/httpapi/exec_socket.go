@@ -14,7 +14,7 @@ func (a *API) execSocket(w *responseWriter, r *http.Request, in *sessionPath) er
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	if err := a.reach(r.Context(), in.ID); err != nil {
+	if err := a.checkReach(r.Context(), in.ID); err != nil {
 		return err
 	}
 	s, err := a.accept(w, r)
@@ -23,10 +23,10 @@ func (a *API) execSocket(w *responseWriter, r *http.Request, in *sessionPath) er
 	}
 	code, err := a.runOn(s, in.ID)
 	if err != nil {
-		s.bye(v1.Control{Error: &a.problemOf(s.ctx, err).Problem})
+		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, err).Problem})
 		return nil
 	}
-	s.bye(v1.Control{Exit: &v1.ExitStatus{Code: code}})
+	s.closeWith(v1.Control{Exit: &v1.ExitStatus{Code: code}})
 	return nil
 }
 

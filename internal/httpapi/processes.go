@@ -77,7 +77,7 @@ func (a *API) exec(w *responseWriter, r *http.Request, in *execInput) error {
 	if err != nil {
 		return err
 	}
-	if err := a.reach(r.Context(), in.ID); err != nil {
+	if err := a.checkReach(r.Context(), in.ID); err != nil {
 		return err
 	}
 	if wantsEvents(r) {
@@ -165,7 +165,7 @@ func (a *API) execEvents(w *responseWriter, r *http.Request, id string, req v1.E
 // finish ends a stream of events, with an error or what last sends. An error is returned
 // where nothing was sent yet.
 func (a *API) finish(ctx context.Context, events *eventWriter, err error, last func() error) error {
-	events.close()
+	events.stopKeepalive()
 	switch {
 	case err == nil:
 		_ = last() // a client that is gone misses it
@@ -186,7 +186,7 @@ type logsInput struct {
 }
 
 func (a *API) logs(w *responseWriter, r *http.Request, in *logsInput) error {
-	if err := a.reach(r.Context(), in.ID); err != nil {
+	if err := a.checkReach(r.Context(), in.ID); err != nil {
 		return err
 	}
 	since, err := parseSince(in.Since, time.Now())

@@ -107,7 +107,7 @@ func stream[I any](a *API, op huma.Operation, handle func(w *responseWriter, r *
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, rw := humago.Unwrap(ctx)
 			w := rw.(*responseWriter)
-			leave, err := a.streams.enter()
+			leave, err := a.streams.open()
 			if err == nil {
 				defer leave()
 				err = handle(w, r, in)

@@ -47,7 +47,7 @@ func (a *API) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 	}()
 
 	var p *problem
-	if caller, p = a.admit(r, trusted); p != nil {
+	if caller, p = a.checkRequest(r, trusted); p != nil {
 		if r.ContentLength != 0 {
 			w.Header().Set("Connection", "close") // rather than read what was not wanted
 		}
@@ -70,8 +70,8 @@ func (a *API) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// admit checks a request before anything of it is used, and says whose it is.
-func (a *API) admit(r *http.Request, trusted bool) (principal, *problem) {
+// checkRequest checks a request before anything of it is used, and says whose it is.
+func (a *API) checkRequest(r *http.Request, trusted bool) (principal, *problem) {
 	if !trusted {
 		if p := a.checkOrigin(r); p != nil {
 			return principal{}, p

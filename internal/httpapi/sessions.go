@@ -47,7 +47,7 @@ func (a *API) sessionRoutes() {
 		OperationID: "get-session", Method: http.MethodGet, Path: "/v1/sessions/{id}", Tags: []string{"Sessions"},
 		Summary: "Get a session",
 	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
-		return a.changed(ctx, in.ID, a.service.Get)
+		return a.changeSession(ctx, in.ID, a.service.Get)
 	})
 	route(a, huma.Operation{
 		OperationID: "delete-session", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: []string{"Sessions"},
@@ -57,7 +57,7 @@ func (a *API) sessionRoutes() {
 		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start", Tags: []string{"Sessions"},
 		Summary: "Start a session", Description: "One that runs stays as it is.",
 	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
-		return a.changed(ctx, in.ID, a.service.Start)
+		return a.changeSession(ctx, in.ID, a.service.Start)
 	})
 	route(a, huma.Operation{
 		OperationID: "stop-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/stop", Tags: []string{"Sessions"},
@@ -79,9 +79,9 @@ func (a *API) sessionRoutes() {
 	}, a.watchEvents)
 }
 
-// changed does what a session is asked for, and answers with the session.
-func (a *API) changed(ctx context.Context, id string, do func(context.Context, string) (session.View, error)) (*sessionBody, error) {
-	if err := a.reach(ctx, id); err != nil {
+// changeSession does what a session is asked for, and answers with the session.
+func (a *API) changeSession(ctx context.Context, id string, do func(context.Context, string) (session.View, error)) (*sessionBody, error) {
+	if err := a.checkReach(ctx, id); err != nil {
 		return nil, err
 	}
 	view, err := do(ctx, id)
@@ -97,7 +97,7 @@ type createInput struct {
 
 func (a *API) createSession(w *responseWriter, r *http.Request, in *createInput) error {
 	ctx := r.Context()
-	project, err := scope(ctx, in.Body.Project)
+	project, err := projectScope(ctx, in.Body.Project)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (a *API) createWithProgress(w *responseWriter, r *http.Request, req session
 	view, err := a.service.Create(ctx, req)
 	close(steps)
 	sender.Wait()
-	events.close()
+	events.stopKeepalive()
 	if err != nil {
 		err = causeOf(ctx, hideOther(r.Context(), err))
 		if !events.opened() {
@@ -172,7 +172,7 @@ type listOutput struct {
 }
 
 func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
-	project, err := scope(ctx, in.Project)
+	project, err := projectScope(ctx, in.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 }
 
 func (a *API) deleteSession(ctx context.Context, in *sessionPath) (*struct{}, error) {
-	if err := a.reach(ctx, in.ID); err != nil {
+	if err := a.checkReach(ctx, in.ID); err != nil {
 		return nil, err
 	}
 	return nil, a.service.Delete(ctx, in.ID)
@@ -214,7 +214,7 @@ func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, err
 			return nil, newProblem(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"", in.Timeout)
 		}
 	}
-	return a.changed(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {
+	return a.changeSession(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {
 		return a.service.Stop(ctx, id, timeout)
 	})
 }
@@ -224,14 +224,14 @@ type eventsInput struct {
 }
 
 func (a *API) watchEvents(w *responseWriter, r *http.Request, in *eventsInput) error {
-	project, err := scope(r.Context(), in.Project)
+	project, err := projectScope(r.Context(), in.Project)
 	if err != nil {
 		return err
 	}
 	subscription := a.service.Subscribe(project)
 	defer subscription.Close()
 	events := newEventWriter(w, a.timing.keepalive)
-	defer events.close()
+	defer events.stopKeepalive()
 	if err := events.open(); err != nil {
 		return nil // the client is gone
 	}

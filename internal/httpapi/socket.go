@@ -141,8 +141,8 @@ func readControl(frame io.Reader, control func(v1.Control) error) error {
 	return control(c)
 }
 
-// bye sends the last control frame, closes the connection and waits for its goroutines.
-func (s *socket) bye(last v1.Control) {
+// closeWith sends the last control frame, closes the connection and waits for its goroutines.
+func (s *socket) closeWith(last v1.Control) {
 	ctx, cancel := context.WithTimeout(s.life, farewell)
 	defer cancel()
 	b, err := json.Marshal(last)

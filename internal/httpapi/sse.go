@@ -46,9 +46,9 @@ func newEventWriter(w *responseWriter, keepalive time.Duration) *eventWriter {
 	return e
 }
 
-// close ends the signs of life. Where a patient client does not read, it waits for it or
+// stopKeepalive ends the signs of life. Where a patient client does not read, it waits for it or
 // for its connection's end.
-func (e *eventWriter) close() {
+func (e *eventWriter) stopKeepalive() {
 	close(e.stop)
 	e.wg.Wait()
 }

@@ -27,8 +27,8 @@ func newStreams() *streams {
 	return s
 }
 
-// enter counts a stream. The caller calls leave when it has ended.
-func (s *streams) enter() (leave func(), err error) {
+// open counts a stream. The caller calls leave when it has ended.
+func (s *streams) open() (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending.Err() != nil {
@@ -39,10 +39,10 @@ func (s *streams) enter() (leave func(), err error) {
 			hint("end some, or try again later")
 	}
 	s.n++
-	return s.leave, nil
+	return s.closed, nil
 }
 
-func (s *streams) leave() {
+func (s *streams) closed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.n--

@@ -36,7 +36,7 @@ func fromView(v session.View) v1.Session {
 	s := v1.Session{
 		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Address: v.Address,
 		Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
-		CreatedAt: v.CreatedAt, StartedAt: optional(v.StartedAt), ActiveAt: optional(v.ActiveAt), ClosedAt: optional(v.ClosedAt),
+		CreatedAt: v.CreatedAt, StartedAt: timeOrNil(v.StartedAt), ActiveAt: timeOrNil(v.ActiveAt), ClosedAt: timeOrNil(v.ClosedAt),
 	}
 	for _, p := range v.Ports {
 		s.Ports = append(s.Ports, v1.Port{Container: p.Container, HostIP: p.HostIP, HostPort: p.HostPort})
@@ -55,7 +55,7 @@ func fromEvent(e session.Event) v1.Event {
 }
 
 func fromToken(t session.Token) v1.Token {
-	return v1.Token{Name: t.Name, Project: t.ProjectID, CreatedAt: t.CreatedAt, ExpiresAt: optional(t.ExpiresAt)}
+	return v1.Token{Name: t.Name, Project: t.ProjectID, CreatedAt: t.CreatedAt, ExpiresAt: timeOrNil(t.ExpiresAt)}
 }
 
 func fromReport(r session.Report, dryRun bool) v1.ReconcileReport {
@@ -83,7 +83,7 @@ func fromCapabilities(c container.Capabilities) v1.Capabilities {
 	}
 }
 
-func optional(t time.Time) *time.Time {
+func timeOrNil(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

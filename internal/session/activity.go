@@ -18,14 +18,14 @@ type use struct {
 	news bool      // at is not written yet
 }
 
-// begin notes that a command or a terminal of the session begins; end is called once for it.
-func (a *activity) begin(id string) { a.note(id, 1) }
+// beginUse notes that a command or a terminal of the session begins; end is called once for it.
+func (a *activity) beginUse(id string) { a.addUse(id, 1) }
 
-func (a *activity) end(id string) { a.note(id, -1) }
+func (a *activity) endUse(id string) { a.addUse(id, -1) }
 
-func (a *activity) touch(id string) { a.note(id, 0) }
+func (a *activity) noteUse(id string) { a.addUse(id, 0) }
 
-func (a *activity) note(id string, open int) {
+func (a *activity) addUse(id string, open int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.use[id]
@@ -40,8 +40,8 @@ func (a *activity) note(id string, open int) {
 	u.at, u.news = now(), true
 }
 
-// last gives when the session was last used as far as is known here; at t where it is in use.
-func (a *activity) last(id string, t time.Time) time.Time {
+// lastUse gives when the session was last used as far as is known here; at t where it is in use.
+func (a *activity) lastUse(id string, t time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.use[id]
@@ -56,7 +56,7 @@ func (a *activity) last(id string, t time.Time) time.Time {
 
 // flush gives what is to be written to write, and keeps it where that fails.
 func (a *activity) flush(t time.Time, write func(map[string]time.Time) error) error {
-	news := a.take(t)
+	news := a.takeUnwritten(t)
 	if len(news) == 0 {
 		return nil
 	}
@@ -73,7 +73,7 @@ func (a *activity) flush(t time.Time, write func(map[string]time.Time) error) er
 	return err
 }
 
-func (a *activity) take(t time.Time) map[string]time.Time {
+func (a *activity) takeUnwritten(t time.Time) map[string]time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	news := make(map[string]time.Time, len(a.use))

@@ -65,7 +65,7 @@ func TestResolveBinds(t *testing.T) {
 			got, err := resolveBinds([]string{linked, filepath.Join(base, "no-such-root")}, []string{tt.bind})
 			code := Code("")
 			if err != nil {
-				code = fault(t.Context(), "create", "", err).Code
+				code = toError(t.Context(), "create", "", err).Code
 			}
 			if code != tt.code {
 				t.Fatalf("got %q (%v), want %q", code, err, tt.code)

@@ -35,9 +35,9 @@ type CreateRequest struct {
 // What can't be accepted is refused before the store or the engine is asked anything.
 func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v View, err error) {
 	id := req.ID
-	defer func(start time.Time) { s.done(ctx, "create", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "create", id, start, &err) }(time.Now())
 
-	spec, err := s.admit(&req)
+	spec, err := s.resolveSpec(&req)
 	if err != nil {
 		return View{}, err
 	}
@@ -49,7 +49,7 @@ func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v Vie
 		return View{}, err
 	}
 	defer unlock()
-	free, err := s.slot(ctx)
+	free, err := s.acquireStartSlot(ctx)
 	if err != nil {
 		return View{}, err
 	}
@@ -63,32 +63,32 @@ func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v Vie
 	if req.Start {
 		sess.Desired = DesiredRunning
 	}
-	sess, err = s.begin(ctx, sess)
+	sess, err = s.recordCreation(ctx, sess)
 	if err != nil {
 		return View{}, err
 	}
-	sess, c, err := s.make(ctx, sess, nil, req.Credentials, req.Progress)
+	sess, c, err := s.provision(ctx, sess, nil, req.Credentials, req.Progress)
 	if err != nil {
-		s.undo(ctx, sess, err)
+		s.undoCreate(ctx, sess, err)
 		return View{}, err
 	}
-	if sess, err = s.settle(ctx, sess); err != nil {
+	if sess, err = s.recordOutcome(ctx, sess); err != nil {
 		return View{}, err
 	}
-	v = s.look(ctx, sess, c)
-	s.tellCreated(sess)
+	v = s.viewAfterChange(ctx, sess, c)
+	s.publishCreated(sess)
 	return v, nil
 }
 
-func (s *ContainerService) tellCreated(sess Session) {
-	s.tell(EventCreated, sess, StatusCreated, "")
+func (s *ContainerService) publishCreated(sess Session) {
+	s.publishChange(EventCreated, sess, StatusCreated, "")
 	if sess.Desired == DesiredRunning {
-		s.tell(EventStarted, sess, StatusRunning, "")
+		s.publishChange(EventStarted, sess, StatusRunning, "")
 	}
 }
 
-// admit validates a request as a whole and gives the spec with all defaults.
-func (s *ContainerService) admit(req *CreateRequest) (Spec, error) {
+// resolveSpec validates a request as a whole and gives the spec with all defaults.
+func (s *ContainerService) resolveSpec(req *CreateRequest) (Spec, error) {
 	spec := req.Spec
 	setDefault(&spec.Image, s.cfg.DefaultImage)
 	setDefault(&spec.CPUs, s.cfg.CPUs)
@@ -125,9 +125,9 @@ func (s *ContainerService) admit(req *CreateRequest) (Spec, error) {
 	return spec, nil
 }
 
-// begin writes the intent to create sess. Where the store's answer is lost, it may have been written, and
+// recordCreation writes the intent to create sess. Where the store's answer is lost, it may have been written, and
 // reconciliation would make a session that the caller was refused; so it is taken back where the store answers.
-func (s *ContainerService) begin(ctx context.Context, sess Session) (Session, error) {
+func (s *ContainerService) recordCreation(ctx context.Context, sess Session) (Session, error) {
 	recorded, err := s.store.create(ctx, sess)
 	if err == nil || errors.Is(err, ErrExists) {
 		return recorded, err
@@ -138,15 +138,15 @@ func (s *ContainerService) begin(ctx context.Context, sess Session) (Session, er
 	defer cancel()
 	found, lookErr := s.store.get(bounded, sess.ID)
 	if lookErr == nil && found.Pending == OperationCreate && found.CreatedAt.Equal(sess.CreatedAt) {
-		s.undo(ctx, found, err)
+		s.undoCreate(ctx, found, err)
 	}
 	return Session{}, err
 }
 
-// make gives the session its container, unless c is it already, and starts it where that is
+// provision gives the session its container, unless c is it already, and starts it where that is
 // desired. It returns the session as it is to be recorded then, and the container where it is
 // known as it is now; after an error, the session as it was.
-func (s *ContainerService) make(ctx context.Context, sess Session, c *container.Container, cred *container.Credentials, progress func(container.PullProgress)) (Session, *container.Container, error) {
+func (s *ContainerService) provision(ctx context.Context, sess Session, c *container.Container, cred *container.Credentials, progress func(container.PullProgress)) (Session, *container.Container, error) {
 	made := sess
 	if c == nil {
 		opts := sess.Options()
@@ -165,26 +165,26 @@ func (s *ContainerService) make(ctx context.Context, sess Session, c *container.
 	if err := s.engineStart(ctx, sess.ID); err != nil {
 		return sess, nil, err
 	}
-	made, c = s.started(ctx, made)
+	made, c = s.withStart(ctx, made)
 	return made, c, nil
 }
 
-// undo ends a session whose creation failed because of cause. The caller's ctx may have ended.
-func (s *ContainerService) undo(ctx context.Context, sess Session, cause error) {
-	f := fault(ctx, "create", sess.ID, cause)
+// undoCreate ends a session whose creation failed because of cause. The caller's ctx may have ended.
+func (s *ContainerService) undoCreate(ctx context.Context, sess Session, cause error) {
+	f := toError(ctx, "create", sess.ID, cause)
 	sess.Failure = &Failure{Code: f.Code, Detail: f.Detail, At: now()}
 	ctx = context.WithoutCancel(ctx)
-	sess, err := s.intend(ctx, sess, OperationClose, DesiredClosed)
+	sess, err := s.recordIntent(ctx, sess, OperationClose, DesiredClosed)
 	if err == nil {
-		_, err = s.close(ctx, sess)
+		_, err = s.closeSession(ctx, sess)
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error", describe(err))
+		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error", errorWithCause(err))
 	}
 }
 
-// slot waits for leave to create or start a container; the caller calls free once.
-func (s *ContainerService) slot(ctx context.Context) (free func(), err error) {
+// acquireStartSlot waits for leave to create or start a container; the caller calls free once.
+func (s *ContainerService) acquireStartSlot(ctx context.Context) (free func(), err error) {
 	timer := time.NewTimer(s.cfg.CallTimeout)
 	defer timer.Stop()
 	select {
@@ -200,8 +200,8 @@ func (s *ContainerService) slot(ctx context.Context) (free func(), err error) {
 // newID makes an ID of 50 random bits: short enough to type, and never taken by chance.
 func newID() string { return strings.ToLower(rand.Text()[:10]) }
 
-// describe gives an error with its cause, which users are not shown, for the log.
-func describe(err error) string {
+// errorWithCause gives an error with its cause, which users are not shown, for the log.
+func errorWithCause(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok && e.cause != nil {
 		return fmt.Sprintf("%v: %v", e, e.cause)
 	}

@@ -97,8 +97,8 @@ func (h *hub) publish(e Event) {
 	}
 }
 
-// tell publishes what became of a session.
-func (s *ContainerService) tell(kind string, sess Session, status Status, reason string) {
+// publishChange publishes what became of a session.
+func (s *ContainerService) publishChange(kind string, sess Session, status Status, reason string) {
 	s.hub.publish(Event{
 		Time: now(), Kind: kind, SessionID: sess.ID, ProjectID: sess.ProjectID, Status: status, Reason: reason,
 	})

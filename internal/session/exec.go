@@ -13,23 +13,23 @@ import (
 // Exec runs a command in a running session and waits for it, as [container.Runtime].Exec does.
 // When ctx ends the command is killed, and what it had written comes back beside the error.
 func (s *ContainerService) Exec(ctx context.Context, id string, cmd []string, opts container.ExecOptions) (result *container.ExecResult, err error) {
-	defer func(start time.Time) { s.done(ctx, "exec", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return nil, err
 	}
-	end, err := s.enter(ctx, id)
+	end, err := s.markInUse(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
 	result, err = s.rt.Exec(ctx, id, cmd, opts)
-	return result, s.noticed(err)
+	return result, s.hintIfChanged(err)
 }
 
 // ExecStream runs a command as Exec does and writes its output as it comes, see
 // [container.StreamExecer]. An engine that can't: unsupported.
 func (s *ContainerService) ExecStream(ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (code int, err error) {
-	defer func(start time.Time) { s.done(ctx, "exec", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return 0, err
 	}
@@ -37,50 +37,50 @@ func (s *ContainerService) ExecStream(ctx context.Context, id string, cmd []stri
 	if !ok {
 		return 0, container.ErrUnsupported
 	}
-	end, err := s.enter(ctx, id)
+	end, err := s.markInUse(ctx, id)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
 	code, err = streams.ExecStream(ctx, id, cmd, opts, stdout, stderr)
-	return code, s.noticed(err)
+	return code, s.hintIfChanged(err)
 }
 
 // Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use
 // until the terminal is closed. It is a [container.ExitCoder].
 func (s *ContainerService) Attach(ctx context.Context, id string, opts container.AttachOptions) (terminal container.PTY, err error) {
-	defer func(start time.Time) { s.done(ctx, "attach", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "attach", id, start, &err) }(time.Now())
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	end, err := s.enter(ctx, id)
+	end, err := s.markInUse(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	pty, err := s.rt.Attach(ctx, id, opts)
 	if err != nil {
 		end()
-		return nil, s.noticed(err)
+		return nil, s.hintIfChanged(err)
 	}
-	return &usedPTY{PTY: pty, used: func() { s.activity.touch(id) }, end: sync.OnceFunc(end)}, nil
+	return &usedPTY{PTY: pty, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end)}, nil
 }
 
 // Logs writes what the session's main process has written, see [container.LogReader]. The
 // session need not run. An engine that can't: unsupported.
 func (s *ContainerService) Logs(ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer) (err error) {
-	defer func(start time.Time) { s.done(ctx, "logs", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "logs", id, start, &err) }(time.Now())
 	logs, ok := container.As[container.LogReader](s.rt)
 	if !ok {
 		return container.ErrUnsupported
 	}
-	if _, err := s.admitted(ctx, id); err != nil {
+	if _, err := s.getUsable(ctx, id); err != nil {
 		return err
 	}
-	return s.noticed(logs.Logs(ctx, id, opts, stdout, stderr))
+	return s.hintIfChanged(logs.Logs(ctx, id, opts, stdout, stderr))
 }
 
-// admitted reads a session that has a container to work with.
-func (s *ContainerService) admitted(ctx context.Context, id string) (Session, error) {
+// getUsable reads a session that has a container to work with.
+func (s *ContainerService) getUsable(ctx context.Context, id string) (Session, error) {
 	if err := container.ValidateSessionID(id); err != nil {
 		return Session{}, err
 	}
@@ -88,22 +88,22 @@ func (s *ContainerService) admitted(ctx context.Context, id string) (Session, er
 	if err != nil {
 		return Session{}, err
 	}
-	return sess, usable(sess)
+	return sess, checkUsable(sess)
 }
 
-// enter marks a session as in use; the caller calls end once.
-func (s *ContainerService) enter(ctx context.Context, id string) (end func(), err error) {
-	if _, err := s.admitted(ctx, id); err != nil {
+// markInUse marks a session as in use; the caller calls end once.
+func (s *ContainerService) markInUse(ctx context.Context, id string) (end func(), err error) {
+	if _, err := s.getUsable(ctx, id); err != nil {
 		return nil, err
 	}
-	s.activity.begin(id)
-	return func() { s.activity.end(id) }, nil
+	s.activity.beginUse(id)
+	return func() { s.activity.endUse(id) }, nil
 }
 
-// noticed has the record looked at where an error shows that the container is not as recorded.
-func (s *ContainerService) noticed(err error) error {
+// hintIfChanged has the record looked at where an error shows that the container is not as recorded.
+func (s *ContainerService) hintIfChanged(err error) error {
 	if errors.Is(err, container.ErrContainerNotFound) || errors.Is(err, container.ErrContainerStopped) {
-		s.hint()
+		s.hintReconcile()
 	}
 	return err
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// perform does one thing that was planned, if it still is to be done. The fate that comes back says
+// performPlanned does one thing that was planned, if it still is to be done. The fate that comes back says
 // what became of it, or why it was left.
-func (s *ContainerService) perform(ctx context.Context, p planned, l limits) (Fate, error) {
+func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limits) (Fate, error) {
 	fate := p.Fate
 	unlock, ok := s.locks.TryLock(p.SessionID)
 	if !ok {
@@ -19,7 +19,7 @@ func (s *ContainerService) perform(ctx context.Context, p planned, l limits) (Fa
 	defer unlock()
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.CallTimeout+container.DefaultStopTimeout)
 	defer cancel()
-	done, err := s.carryOut(ctx, p, l)
+	done, err := s.carryOutIfCurrent(ctx, p, l)
 	switch {
 	case err == nil && !done:
 		fate.Action, fate.Reason = ActionSkip, "it changed meanwhile"
@@ -28,29 +28,29 @@ func (s *ContainerService) perform(ctx context.Context, p planned, l limits) (Fa
 		s.log.InfoContext(ctx, "Reconciled", "session", p.SessionID, "container", p.ContainerID, "action", p.Action, "reason", p.Reason)
 		return fate, nil
 	}
-	f := fault(ctx, "reconcile", p.SessionID, err)
+	f := toError(ctx, "reconcile", p.SessionID, err)
 	fate.Reason += "; but: " + f.Detail
 	s.log.WarnContext(ctx, "Reconciled with trouble", "session", p.SessionID, "container", p.ContainerID,
-		"action", p.Action, "reason", p.Reason, "error", describe(f))
-	if answered(err) {
+		"action", p.Action, "reason", p.Reason, "error", errorWithCause(f))
+	if isRecordedRefusal(err) {
 		return fate, nil
 	}
 	return fate, f
 }
 
-// answered tells whether err is an answer that the session's record holds by now, and not
+// isRecordedRefusal tells whether err is an answer that the session's record holds by now, and not
 // trouble that leaves something to be done.
-func answered(err error) bool {
+func isRecordedRefusal(err error) bool {
 	switch CodeOf(err) {
 	case CodeContainerLost, CodeForbidden, CodePathNotFound, CodeInvalidArgument:
 		return true
 	}
-	return certain(err)
+	return isRefusal(err)
 }
 
-// carryOut reads record and container anew and does what was planned; done is false where that is not
+// carryOutIfCurrent reads record and container anew and does what was planned; done is false where that is not
 // what they ask for any more. The session's lock is held.
-func (s *ContainerService) carryOut(ctx context.Context, p planned, l limits) (done bool, err error) {
+func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l limits) (done bool, err error) {
 	var owner *Session
 	switch sess, err := s.store.get(ctx, p.SessionID); {
 	case err == nil:
@@ -58,7 +58,7 @@ func (s *ContainerService) carryOut(ctx context.Context, p planned, l limits) (d
 	case !errors.Is(err, ErrNotFound):
 		return false, err
 	}
-	c, err := s.inspect(ctx, p.SessionID)
+	c, err := s.inspectContainer(ctx, p.SessionID)
 	if err != nil {
 		return false, err
 	}
@@ -69,14 +69,14 @@ func (s *ContainerService) carryOut(ctx context.Context, p planned, l limits) (d
 		return false, nil
 	}
 	if c != nil {
-		c = pick(*owner, []*container.Container{c})
+		c = pickContainer(*owner, []*container.Container{c})
 	}
 	at := now()
-	action, reason := decide(*owner, c, at, s.activity.last(owner.ID, at))
+	action, reason := decideAction(*owner, c, at, s.activity.lastUse(owner.ID, at))
 	if action != p.Action {
 		return false, nil
 	}
-	return true, s.act(ctx, *owner, c, action, reason)
+	return true, s.carryOutAction(ctx, *owner, c, action, reason)
 }
 
 // removeStray removes a container that no session owns, if that is still so.
@@ -91,15 +91,15 @@ func (s *ContainerService) removeStray(ctx context.Context, p planned, l limits,
 			return false, err
 		}
 	}
-	again := judge(owner, c, w, memory{stray: map[string]bool{c.ID: true}}, l)
+	again := planOne(owner, c, w, memory{stray: map[string]bool{c.ID: true}}, l)
 	if again.Action != ActionRemove || again.unknown != p.unknown {
 		return false, nil
 	}
 	return true, s.engineRemove(ctx, p.SessionID)
 }
 
-// act does what decide said about a session. Its lock is held.
-func (s *ContainerService) act(ctx context.Context, sess Session, c *container.Container, action Action, reason string) error {
+// carryOutAction does what decideAction said about a session. Its lock is held.
+func (s *ContainerService) carryOutAction(ctx context.Context, sess Session, c *container.Container, action Action, reason string) error {
 	var err error
 	switch action {
 	case ActionCreate:
@@ -107,19 +107,19 @@ func (s *ContainerService) act(ctx context.Context, sess Session, c *container.C
 	case ActionStart:
 		err = s.finishStart(ctx, sess)
 	case ActionStop:
-		_, _, err = s.stop(ctx, sess, container.DefaultStopTimeout, "")
+		_, _, err = s.stopContainer(ctx, sess, container.DefaultStopTimeout, "")
 	case ActionClose:
-		_, err = s.close(ctx, sess)
+		_, err = s.closeSession(ctx, sess)
 	case ActionRecord:
-		_, err = s.record(ctx, sess, c, "")
+		_, err = s.recordObserved(ctx, sess, c, "")
 	case ActionFail:
 		code := CodeContainerLost
 		if reason == reasonForeign {
 			code = CodeSessionExists
 		}
-		_, err = s.fail(ctx, sess, code, reason)
+		_, err = s.recordFailure(ctx, sess, code, reason)
 	case ActionExpire:
-		err = s.expire(ctx, sess, c, reason)
+		err = s.expireSession(ctx, sess, c, reason)
 	}
 	return err
 }
@@ -131,28 +131,28 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 	err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds)
 	made := sess
 	if err == nil {
-		made, _, err = s.make(ctx, sess, c, nil, nil)
+		made, _, err = s.provision(ctx, sess, c, nil, nil)
 	}
 	switch {
 	case err == nil:
-		if made, err = s.settle(ctx, made); err == nil {
-			s.tellCreated(made)
+		if made, err = s.recordOutcome(ctx, made); err == nil {
+			s.publishCreated(made)
 		}
 		return err
-	case !answered(err) && (CodeOf(fault(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
+	case !isRecordedRefusal(err) && (CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // its time may be up
-	c, inspectErr := s.inspect(ctx, sess.ID)
+	c, inspectErr := s.inspectContainer(ctx, sess.ID)
 	if inspectErr != nil {
 		return inspectErr
 	}
-	f := fault(ctx, "", sess.ID, err)
-	s.log.WarnContext(ctx, "An interrupted creation could not be finished", "session", sess.ID, "error", describe(f))
-	if c != nil && owns(sess, c) {
-		_, err = s.record(ctx, sess, c, "")
+	f := toError(ctx, "", sess.ID, err)
+	s.log.WarnContext(ctx, "An interrupted creation could not be finished", "session", sess.ID, "error", errorWithCause(f))
+	if c != nil && ownsContainer(sess, c) {
+		_, err = s.recordObserved(ctx, sess, c, "")
 	} else {
-		_, err = s.fail(ctx, sess, f.Code, f.Detail)
+		_, err = s.recordFailure(ctx, sess, f.Code, f.Detail)
 	}
 	return err
 }
@@ -160,32 +160,32 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 func (s *ContainerService) finishStart(ctx context.Context, sess Session) error {
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		sess.Desired = DesiredStopped
-		if _, settleErr := s.settle(ctx, sess); settleErr != nil {
+		if _, settleErr := s.recordOutcome(ctx, sess); settleErr != nil {
 			return settleErr
 		}
 		return err
 	}
-	_, _, err := s.start(ctx, sess)
+	_, _, err := s.startContainer(ctx, sess)
 	return err
 }
 
-// expire ends a session past a limit. Its processes are given the time to end in order, also where it is closed then.
-func (s *ContainerService) expire(ctx context.Context, sess Session, c *container.Container, reason string) error {
+// expireSession ends a session past a limit. Its processes are given the time to end in order, also where it is closed then.
+func (s *ContainerService) expireSession(ctx context.Context, sess Session, c *container.Container, reason string) error {
 	var err error
 	if c != nil && c.Status == container.StatusRunning {
-		if sess, err = s.intend(ctx, sess, OperationStop, DesiredStopped); err != nil {
+		if sess, err = s.recordIntent(ctx, sess, OperationStop, DesiredStopped); err != nil {
 			return err
 		}
-		if sess, _, err = s.stop(ctx, sess, container.DefaultStopTimeout, reason); err != nil {
+		if sess, _, err = s.stopContainer(ctx, sess, container.DefaultStopTimeout, reason); err != nil {
 			return err
 		}
 	}
 	if sess.Spec.OnExpire != ExpiryClose {
 		return nil
 	}
-	if sess, err = s.intend(ctx, sess, OperationClose, DesiredClosed); err != nil {
+	if sess, err = s.recordIntent(ctx, sess, OperationClose, DesiredClosed); err != nil {
 		return err
 	}
-	_, err = s.close(ctx, sess)
+	_, err = s.closeSession(ctx, sess)
 	return err
 }

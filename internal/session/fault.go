@@ -18,9 +18,9 @@ func invalid(format string, args ...any) *Error {
 	return refuse(CodeInvalidArgument, "", format, args...)
 }
 
-// fault turns any error met during op into an [*Error]. ctx is the caller's: it tells a caller's
+// toError turns any error met during op into an [*Error]. ctx is the caller's: it tells a caller's
 // own deadline from a bound of the service.
-func fault(ctx context.Context, op, id string, err error) *Error {
+func toError(ctx context.Context, op, id string, err error) *Error {
 	var e Error
 	if known, ok := errors.AsType[*Error](err); ok {
 		e = *known
@@ -60,17 +60,17 @@ func classify(ctx context.Context, err error) Error {
 			Hint: "octobot reconcile --dry-run says what it is; choose another ID meanwhile",
 		}
 	case container.ErrInvalidArgument:
-		return Error{Code: CodeInvalidArgument, Detail: words(err, class)}
+		return Error{Code: CodeInvalidArgument, Detail: userDetail(err, class)}
 	case container.ErrImageNotFound:
-		return Error{Code: CodeImageNotFound, Detail: words(err, class), Hint: "check the image's name, and the credentials where it is private"}
+		return Error{Code: CodeImageNotFound, Detail: userDetail(err, class), Hint: "check the image's name, and the credentials where it is private"}
 	case container.ErrPortTaken:
-		return Error{Code: CodePortTaken, Detail: words(err, class), Hint: "choose another host port, or none for a random one"}
+		return Error{Code: CodePortTaken, Detail: userDetail(err, class), Hint: "choose another host port, or none for a random one"}
 	case container.ErrExecFailed:
-		return Error{Code: CodeExecFailed, Detail: words(err, class), Hint: "check that the program exists in the image and can be executed"}
+		return Error{Code: CodeExecFailed, Detail: userDetail(err, class), Hint: "check that the program exists in the image and can be executed"}
 	case container.ErrPathNotFound:
-		return Error{Code: CodePathNotFound, Detail: words(err, class)}
+		return Error{Code: CodePathNotFound, Detail: userDetail(err, class)}
 	case container.ErrUnsupported:
-		return Error{Code: CodeUnsupported, Detail: words(err, class)}
+		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
 	case container.ErrUnavailable, container.ErrClosed:
 		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer", Hint: "octobot doctor says what is wrong with it"}
 	case context.Canceled:
@@ -86,17 +86,17 @@ func classify(ctx context.Context, err error) Error {
 
 const lostHint = "its files are gone with it; remove the session (octobot rm) and create it again"
 
-// words gives what a provider says to the user of an error of that class.
-func words(err, class error) string {
+// userDetail gives what a provider says to the user of an error of that class.
+func userDetail(err, class error) string {
 	if e, ok := errors.AsType[*container.Error](err); ok && e.Detail != "" {
 		return class.Error() + ": " + e.Detail
 	}
 	return class.Error()
 }
 
-// certain tells whether the engine answered err as a refusal, so that nothing happened. After every other
+// isRefusal tells whether the engine answered err as a refusal, so that nothing happened. After every other
 // error it may have done what it was asked to, or do it yet.
-func certain(err error) bool {
+func isRefusal(err error) bool {
 	switch container.ClassOf(err) {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
 		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,

@@ -32,7 +32,7 @@ func TestFaultOfEveryClass(t *testing.T) {
 	for _, class := range container.Classes() {
 		t.Run(class.Error(), func(t *testing.T) {
 			cause := container.Errorf("start", "x", class, "dial /run/engine.sock")
-			e := fault(t.Context(), "start", "x", cause)
+			e := toError(t.Context(), "start", "x", cause)
 			if e.Code != want[class] || e.Code == "" {
 				t.Errorf("got %q, want %q", e.Code, want[class])
 			}
@@ -44,11 +44,11 @@ func TestFaultOfEveryClass(t *testing.T) {
 			}
 		})
 	}
-	if e := fault(t.Context(), "get", "x", errors.New("panic at 0xdead")); e.Code != CodeInternal || strings.Contains(e.Error(), "0xdead") {
+	if e := toError(t.Context(), "get", "x", errors.New("panic at 0xdead")); e.Code != CodeInternal || strings.Contains(e.Error(), "0xdead") {
 		t.Errorf("%v", e)
 	}
 	for err, code := range map[error]Code{ErrNotFound: CodeSessionNotFound, ErrExists: CodeSessionExists, ErrConflict: CodeBusy} {
-		if e := fault(t.Context(), "get", "x", err); e.Code != code {
+		if e := toError(t.Context(), "get", "x", err); e.Code != code {
 			t.Errorf("%v: got %q, want %q", err, e.Code, code)
 		}
 	}
@@ -57,14 +57,14 @@ func TestFaultOfEveryClass(t *testing.T) {
 // TestFaultKeepsTheFirstWord checks that an error is not classified twice.
 func TestFaultKeepsTheFirstWord(t *testing.T) {
 	inner := refuse(CodeForbidden, "hint", "detail")
-	outer := fault(t.Context(), "create", "x", inner)
+	outer := toError(t.Context(), "create", "x", inner)
 	if outer.Code != CodeForbidden || outer.Op != "create" || outer.SessionID != "x" || outer.Hint != "hint" {
 		t.Errorf("%+v", outer)
 	}
 	if inner.Op != "" {
 		t.Error("the original was changed")
 	}
-	if again := fault(t.Context(), "reconcile", "y", outer); again.Op != "create" || again.SessionID != "x" {
+	if again := toError(t.Context(), "reconcile", "y", outer); again.Op != "create" || again.SessionID != "x" {
 		t.Errorf("%+v", again)
 	}
 }

@@ -17,32 +17,32 @@ const maxStopTimeout = time.Hour
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
 // reconciliation finishes it.
 func (s *ContainerService) Start(ctx context.Context, id string) (v View, err error) {
-	defer func(start time.Time) { s.done(ctx, "start", id, start, &err) }(time.Now())
-	sess, unlock, err := s.take(ctx, id)
+	defer func(start time.Time) { s.finishOperation(ctx, "start", id, start, &err) }(time.Now())
+	sess, unlock, err := s.lockSession(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	if err := usable(sess); err != nil {
+	if err := checkUsable(sess); err != nil {
 		return View{}, err
 	}
 	// Links may have changed since the session was made, and the engine follows them anew.
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
 	}
-	free, err := s.slot(ctx)
+	free, err := s.acquireStartSlot(ctx)
 	if err != nil {
 		return View{}, err
 	}
 	defer free()
-	if sess, err = s.intend(ctx, sess, OperationStart, DesiredRunning); err != nil {
+	if sess, err = s.recordIntent(ctx, sess, OperationStart, DesiredRunning); err != nil {
 		return View{}, err
 	}
-	sess, c, err := s.start(ctx, sess)
+	sess, c, err := s.startContainer(ctx, sess)
 	if err != nil {
 		return View{}, err
 	}
-	return s.look(ctx, sess, c), nil
+	return s.viewAfterChange(ctx, sess, c), nil
 }
 
 // Stop ends the session's main process: its stop signal, then SIGKILL after
@@ -52,26 +52,26 @@ func (s *ContainerService) Start(ctx context.Context, id string) (v View, err er
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "stopping" and
 // reconciliation finishes it.
 func (s *ContainerService) Stop(ctx context.Context, id string, timeout time.Duration) (v View, err error) {
-	defer func(start time.Time) { s.done(ctx, "stop", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "stop", id, start, &err) }(time.Now())
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
-	sess, unlock, err := s.take(ctx, id)
+	sess, unlock, err := s.lockSession(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	if err := usable(sess); err != nil {
+	if err := checkUsable(sess); err != nil {
 		return View{}, err
 	}
-	if sess, err = s.intend(ctx, sess, OperationStop, DesiredStopped); err != nil {
+	if sess, err = s.recordIntent(ctx, sess, OperationStop, DesiredStopped); err != nil {
 		return View{}, err
 	}
-	sess, c, err := s.stop(ctx, sess, timeout, "")
+	sess, c, err := s.stopContainer(ctx, sess, timeout, "")
 	if err != nil {
 		return View{}, err
 	}
-	return view(sess, c, nil), nil
+	return viewOf(sess, c, nil), nil
 }
 
 // Delete closes the session and removes its container with all its files. It may be
@@ -80,8 +80,8 @@ func (s *ContainerService) Stop(ctx context.Context, id string, timeout time.Dur
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "closing"
 // and reconciliation finishes it.
 func (s *ContainerService) Delete(ctx context.Context, id string) (err error) {
-	defer func(start time.Time) { s.done(ctx, "delete", id, start, &err) }(time.Now())
-	sess, unlock, err := s.take(ctx, id)
+	defer func(start time.Time) { s.finishOperation(ctx, "delete", id, start, &err) }(time.Now())
+	sess, unlock, err := s.lockSession(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -89,15 +89,15 @@ func (s *ContainerService) Delete(ctx context.Context, id string) (err error) {
 	if !sess.ClosedAt.IsZero() {
 		return nil
 	}
-	if sess, err = s.intend(ctx, sess, OperationClose, DesiredClosed); err != nil {
+	if sess, err = s.recordIntent(ctx, sess, OperationClose, DesiredClosed); err != nil {
 		return err
 	}
-	_, err = s.close(ctx, sess)
+	_, err = s.closeSession(ctx, sess)
 	return err
 }
 
-// take locks a session and reads it. The caller calls unlock once, unless there is an error.
-func (s *ContainerService) take(ctx context.Context, id string) (sess Session, unlock func(), err error) {
+// lockSession locks a session and reads it. The caller calls unlock once, unless there is an error.
+func (s *ContainerService) lockSession(ctx context.Context, id string) (sess Session, unlock func(), err error) {
 	if err := container.ValidateSessionID(id); err != nil {
 		return Session{}, nil, err
 	}
@@ -113,8 +113,8 @@ func (s *ContainerService) take(ctx context.Context, id string) (sess Session, u
 	return sess, unlock, nil
 }
 
-// usable refuses a session without a container to work with.
-func usable(sess Session) error {
+// checkUsable refuses a session without a container to work with.
+func checkUsable(sess Session) error {
 	switch {
 	case !sess.ClosedAt.IsZero():
 		return refuse(CodeSessionClosed, "create it again: octobot create", "it is closed")
@@ -130,8 +130,8 @@ func usable(sess Session) error {
 	return nil
 }
 
-// intend records what is about to be done.
-func (s *ContainerService) intend(ctx context.Context, sess Session, op Operation, desired Desired) (Session, error) {
+// recordIntent records what is about to be done.
+func (s *ContainerService) recordIntent(ctx context.Context, sess Session, op Operation, desired Desired) (Session, error) {
 	sess.Pending, sess.PendingSince, sess.Desired = op, now(), desired
 	recorded, err := s.store.update(ctx, sess)
 	if err != nil {
@@ -140,54 +140,54 @@ func (s *ContainerService) intend(ctx context.Context, sess Session, op Operatio
 	return recorded, nil
 }
 
-// settle records what came of it. Where that fails the intent stays, for reconciliation.
-func (s *ContainerService) settle(ctx context.Context, sess Session) (Session, error) {
+// recordOutcome records what came of it. Where that fails the intent stays, for reconciliation.
+func (s *ContainerService) recordOutcome(ctx context.Context, sess Session) (Session, error) {
 	sess.Pending, sess.PendingSince = OperationNone, time.Time{}
-	recorded, err := s.store.settle(ctx, sess)
+	recorded, err := s.store.updateOutcome(ctx, sess)
 	if err != nil {
-		f := fault(ctx, "", "", err)
+		f := toError(ctx, "", "", err)
 		f.Hint = "the engine did it; it will be recorded as soon as the store answers"
 		return sess, f
 	}
 	return recorded, nil
 }
 
-// start carries out the recorded intent to start. After an error that leaves open what
+// startContainer carries out the recorded intent to start. After an error that leaves open what
 // the engine did, the intent stays. The container is nil where the engine did not show it.
-func (s *ContainerService) start(ctx context.Context, sess Session) (Session, *container.Container, error) {
+func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Session, *container.Container, error) {
 	err := s.engineStart(ctx, sess.ID)
 	switch {
 	case err == nil:
 	case errors.Is(err, container.ErrContainerNotFound):
-		sess, err = s.lose(ctx, sess, err)
+		sess, err = s.recordLost(ctx, sess, err)
 		return sess, nil, err
-	case certain(err):
+	case isRefusal(err):
 		sess.Desired = DesiredStopped
-		sess, settleErr := s.settle(ctx, sess)
+		sess, settleErr := s.recordOutcome(ctx, sess)
 		if settleErr != nil {
 			err = settleErr
 		}
 		return sess, nil, err
 	default:
-		return sess, nil, left(ctx, err)
+		return sess, nil, unfinished(ctx, err)
 	}
 	before := sess.StartedAt
-	sess, c := s.started(ctx, sess)
-	if sess, err = s.settle(ctx, sess); err != nil {
+	sess, c := s.withStart(ctx, sess)
+	if sess, err = s.recordOutcome(ctx, sess); err != nil {
 		return sess, nil, err
 	}
 	if !sess.StartedAt.Equal(before) {
-		s.tell(EventStarted, sess, StatusRunning, "")
+		s.publishChange(EventStarted, sess, StatusRunning, "")
 	}
 	return sess, c, nil
 }
 
-// started notes in a session that the engine has started it, or that it ran already, and gives its
+// withStart notes in a session that the engine has started it, or that it ran already, and gives its
 // container, nil where the engine does not show it.
-func (s *ContainerService) started(ctx context.Context, sess Session) (Session, *container.Container) {
+func (s *ContainerService) withStart(ctx context.Context, sess Session) (Session, *container.Container) {
 	bounded, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	c, err := s.inspect(bounded, sess.ID)
+	c, err := s.inspectContainer(bounded, sess.ID)
 	if err != nil || c == nil {
 		c = nil
 	}
@@ -208,8 +208,8 @@ func (s *ContainerService) engineRemove(ctx context.Context, id string) error {
 	return s.rt.Remove(ctx, id)
 }
 
-// stop carries out the recorded intent to stop; reason says why it ended, where that was not asked for.
-func (s *ContainerService) stop(ctx context.Context, sess Session, timeout time.Duration, reason string) (Session, *container.Container, error) {
+// stopContainer carries out the recorded intent to stop; reason says why it ended, where that was not asked for.
+func (s *ContainerService) stopContainer(ctx context.Context, sess Session, timeout time.Duration, reason string) (Session, *container.Container, error) {
 	if timeout < 0 {
 		timeout = container.DefaultStopTimeout
 	}
@@ -222,97 +222,97 @@ func (s *ContainerService) stop(ctx context.Context, sess Session, timeout time.
 	}
 	switch {
 	case errors.Is(err, container.ErrContainerNotFound):
-		sess, err = s.lose(ctx, sess, err)
+		sess, err = s.recordLost(ctx, sess, err)
 		return sess, nil, err
 	case err != nil:
-		return sess, nil, left(ctx, err)
+		return sess, nil, unfinished(ctx, err)
 	case c.Status == container.StatusRunning:
 		// Somebody else started it at once; the intent stays.
-		return sess, nil, left(ctx, refuse(CodeBusy, "try again", "it was started again while it was being stopped"))
+		return sess, nil, unfinished(ctx, refuse(CodeBusy, "try again", "it was started again while it was being stopped"))
 	}
-	sess, err = s.record(ctx, sess, c, reason)
+	sess, err = s.recordObserved(ctx, sess, c, reason)
 	return sess, c, err
 }
 
-// record writes what the engine shows of a session's container, and tells of what is news.
-func (s *ContainerService) record(ctx context.Context, sess Session, c *container.Container, reason string) (Session, error) {
-	seen := observed(sess, c, reason)
+// recordObserved writes what the engine shows of a session's container, and tells of what is news.
+func (s *ContainerService) recordObserved(ctx context.Context, sess Session, c *container.Container, reason string) (Session, error) {
+	seen := withObserved(sess, c, reason)
 	started, ended := !seen.StartedAt.Equal(sess.StartedAt), seen.Exit != nil && seen.Exit != sess.Exit
-	seen, err := s.settle(ctx, seen)
+	seen, err := s.recordOutcome(ctx, seen)
 	switch {
 	case err != nil:
 		return seen, err
 	case started:
-		s.tell(EventStarted, seen, StatusRunning, "")
+		s.publishChange(EventStarted, seen, StatusRunning, "")
 	case ended:
-		s.tell(EventStopped, seen, StatusStopped, seen.Exit.describe())
+		s.publishChange(EventStopped, seen, StatusStopped, seen.Exit.describe())
 	}
 	return seen, nil
 }
 
-// close carries out the recorded intent to close. A container of the same name that was not made for this
+// closeSession carries out the recorded intent to close. A container of the same name that was not made for this
 // session is none of its business, and stays.
-func (s *ContainerService) close(ctx context.Context, sess Session) (Session, error) {
-	c, err := s.inspect(ctx, sess.ID)
+func (s *ContainerService) closeSession(ctx context.Context, sess Session) (Session, error) {
+	c, err := s.inspectContainer(ctx, sess.ID)
 	if err == nil && c != nil && sameOrigin(sess, c) {
 		err = s.engineRemove(ctx, sess.ID)
 	}
 	if err != nil && !errors.Is(err, container.ErrContainerNotFound) {
-		return sess, left(ctx, err)
+		return sess, unfinished(ctx, err)
 	}
 	sess.ClosedAt = now()
-	sess, err = s.settle(ctx, sess)
+	sess, err = s.recordOutcome(ctx, sess)
 	if err == nil {
 		_, reason := recordedStatus(sess)
-		s.tell(EventClosed, sess, StatusClosed, reason)
+		s.publishChange(EventClosed, sess, StatusClosed, reason)
 	}
 	return sess, err
 }
 
-// lose records that the engine has no container of the session any more, and gives the error that says so.
-func (s *ContainerService) lose(ctx context.Context, sess Session, cause error) (Session, error) {
-	lost := fault(ctx, "", sess.ID, cause)
-	sess, err := s.fail(ctx, sess, lost.Code, lost.Detail)
+// recordLost records that the engine has no container of the session any more, and gives the error that says so.
+func (s *ContainerService) recordLost(ctx context.Context, sess Session, cause error) (Session, error) {
+	lost := toError(ctx, "", sess.ID, cause)
+	sess, err := s.recordFailure(ctx, sess, lost.Code, lost.Detail)
 	if err != nil {
 		return sess, err
 	}
 	return sess, lost
 }
 
-// fail records that the session failed.
-func (s *ContainerService) fail(ctx context.Context, sess Session, code Code, detail string) (Session, error) {
+// recordFailure records that the session failed.
+func (s *ContainerService) recordFailure(ctx context.Context, sess Session, code Code, detail string) (Session, error) {
 	sess.Failure = &Failure{Code: code, Detail: detail, At: now()}
 	sess.Desired = DesiredStopped
-	sess, err := s.settle(ctx, sess)
+	sess, err := s.recordOutcome(ctx, sess)
 	if err == nil {
-		s.tell(EventFailed, sess, StatusFailed, detail)
+		s.publishChange(EventFailed, sess, StatusFailed, detail)
 	}
 	return sess, err
 }
 
-// left makes an error say that the change is not given up.
-func left(ctx context.Context, err error) error {
-	f := fault(ctx, "", "", err)
+// unfinished makes an error say that the change is not given up.
+func unfinished(ctx context.Context, err error) error {
+	f := toError(ctx, "", "", err)
 	f.Hint = "nothing is lost: it will be finished as soon as the engine answers"
 	return f
 }
 
-// look gives the view of a session that was just changed. c, where not nil, is its container; else the engine is asked.
-func (s *ContainerService) look(ctx context.Context, sess Session, c *container.Container) View {
+// viewAfterChange gives the view of a session that was just changed. c, where not nil, is its container; else the engine is asked.
+func (s *ContainerService) viewAfterChange(ctx context.Context, sess Session, c *container.Container) View {
 	if c != nil || !engineMatters(sess) {
-		return view(sess, c, nil)
+		return viewOf(sess, c, nil)
 	}
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
-	c, err := s.inspect(ctx, sess.ID)
-	return view(sess, c, err)
+	c, err := s.inspectContainer(ctx, sess.ID)
+	return viewOf(sess, c, err)
 }
 
 // inspectTimeout bounds how long a question about a session waits for the engine.
 const inspectTimeout = 2 * time.Second
 
-// inspect asks the engine for a session's container: nil where it answers that there is none.
-func (s *ContainerService) inspect(ctx context.Context, id string) (*container.Container, error) {
+// inspectContainer asks the engine for a session's container: nil where it answers that there is none.
+func (s *ContainerService) inspectContainer(ctx context.Context, id string) (*container.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	c, err := s.rt.Get(ctx, id)

@@ -70,16 +70,16 @@ type limits struct {
 // wrong with in the pass before, then that of every container that no session owns; refused tells that the removals of unknown containers were too many and
 // are held instead; stray is for the next pass's memory.
 func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map[string]bool) {
-	byID := index(w.containers)
+	byID := bySession(w.containers)
 	fates = make([]planned, 0, len(w.sessions))
 	owners := make(map[string]*Session, len(w.sessions))
 	owned := make(map[string]bool, len(w.containers)) // by the container's ID
 	for i := range w.sessions {
 		s := &w.sessions[i]
 		owners[s.ID] = s
-		c := pick(*s, byID[s.ID])
+		c := pickContainer(*s, byID[s.ID])
 		p := planned{Fate: Fate{SessionID: s.ID}, version: s.Version}
-		p.Action, p.Reason = decide(*s, c, w.at, w.lastUse(s.ID))
+		p.Action, p.Reason = decideAction(*s, c, w.at, w.lastUse(s.ID))
 		if c != nil {
 			p.ContainerID = c.ID
 			owned[c.ID] = true
@@ -99,7 +99,7 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 			continue
 		}
 		s := owners[c.SessionID]
-		p := judge(s, c, w, m, l)
+		p := planOne(s, c, w, m, l)
 		stray[c.ID] = s == nil || !s.ClosedAt.IsZero()
 		if p.Action == ActionRemove && p.unknown {
 			removals++
@@ -128,8 +128,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// index gives the containers by the session that they name.
-func index(containers []*container.Container) map[string][]*container.Container {
+// bySession gives the containers by the session that they name.
+func bySession(containers []*container.Container) map[string][]*container.Container {
 	byID := make(map[string][]*container.Container, len(containers))
 	for _, c := range containers {
 		byID[c.SessionID] = append(byID[c.SessionID], c)
@@ -137,14 +137,14 @@ func index(containers []*container.Container) map[string][]*container.Container 
 	return byID
 }
 
-// pick chooses among the containers that name the session: its own where that is there, else one that
+// pickContainer chooses among the containers that name the session: its own where that is there, else one that
 // keeps it from having its own. A closed session has none, and one that is being closed
 // cares for its own alone.
-func pick(s Session, containers []*container.Container) *container.Container {
+func pickContainer(s Session, containers []*container.Container) *container.Container {
 	if len(containers) == 0 || !s.ClosedAt.IsZero() {
 		return nil
 	}
-	mine := owns
+	mine := ownsContainer
 	if s.Desired == DesiredClosed {
 		mine = sameOrigin
 	}
@@ -157,27 +157,27 @@ func pick(s Session, containers []*container.Container) *container.Container {
 	return containers[0]
 }
 
-// decide gives what is to be done about a session. c is its container, or one of its name, or nil; used is
+// decideAction gives what is to be done about a session. c is its container, or one of its name, or nil; used is
 // when this process last saw it in use.
-func decide(s Session, c *container.Container, at, used time.Time) (Action, string) {
+func decideAction(s Session, c *container.Container, at, used time.Time) (Action, string) {
 	running := c != nil && c.Status == container.StatusRunning
 	switch {
 	case !s.ClosedAt.IsZero():
 		return ActionKeep, "it is closed"
 	case s.Desired == DesiredClosed:
 		return ActionClose, "it was to be closed"
-	case s.Pending == OperationCreate && c != nil && !owns(s, c):
+	case s.Pending == OperationCreate && c != nil && !ownsContainer(s, c):
 		return ActionFail, reasonForeign
 	case s.Pending == OperationCreate:
 		return ActionCreate, "its creation was interrupted"
 	case c == nil && s.Failure != nil && s.Pending == OperationNone:
-		if overage(s, at) && s.Spec.OnExpire == ExpiryClose {
-			return ActionExpire, expiredReason(s)
+		if pastMaxAge(s, at) && s.Spec.OnExpire == ExpiryClose {
+			return ActionExpire, maxAgeReason(s)
 		}
 		return ActionKeep, "it has failed: " + s.Failure.Detail
 	case c == nil:
 		return ActionFail, reasonLost
-	case !owns(s, c):
+	case !ownsContainer(s, c):
 		return ActionHold, reasonForeign
 	case s.Pending == OperationStop && running:
 		return ActionStop, "its stop was interrupted"
@@ -188,7 +188,7 @@ func decide(s Session, c *container.Container, at, used time.Time) (Action, stri
 	case s.Failure != nil:
 		return ActionRecord, "its container is there again"
 	}
-	if reason := expired(s, running, at, used); reason != "" {
+	if reason := expiryReason(s, running, at, used); reason != "" {
 		return ActionExpire, reason
 	}
 	switch {
@@ -202,10 +202,10 @@ func decide(s Session, c *container.Container, at, used time.Time) (Action, stri
 	return ActionKeep, "it is as recorded"
 }
 
-// expired tells which limit a session with a container is past, in words; empty: none.
-func expired(s Session, running bool, at, used time.Time) string {
-	if overage(s, at) && (running || s.Spec.OnExpire == ExpiryClose) {
-		return expiredReason(s)
+// expiryReason tells which limit a session with a container is past, in words; empty: none.
+func expiryReason(s Session, running bool, at, used time.Time) string {
+	if pastMaxAge(s, at) && (running || s.Spec.OnExpire == ExpiryClose) {
+		return maxAgeReason(s)
 	}
 	if used.Before(s.ActiveAt) {
 		used = s.ActiveAt
@@ -216,14 +216,14 @@ func expired(s Session, running bool, at, used time.Time) string {
 	return ""
 }
 
-func overage(s Session, at time.Time) bool {
+func pastMaxAge(s Session, at time.Time) bool {
 	return s.Spec.MaxAge > 0 && at.Sub(s.CreatedAt) >= s.Spec.MaxAge
 }
 
-func expiredReason(s Session) string { return fmt.Sprintf("older than %v", s.Spec.MaxAge) }
+func maxAgeReason(s Session) string { return fmt.Sprintf("older than %v", s.Spec.MaxAge) }
 
-// judge gives the fate of a container that no unclosed session owns. s is the session that it names, or nil.
-func judge(s *Session, c *container.Container, w world, m memory, l limits) planned {
+// planOne gives the fate of a container that no unclosed session owns. s is the session that it names, or nil.
+func planOne(s *Session, c *container.Container, w world, m memory, l limits) planned {
 	p := planned{Fate: Fate{SessionID: c.SessionID, ContainerID: c.ID, Action: ActionHold}}
 	origin := c.Labels[container.LabelOrigin]
 	switch {
@@ -251,8 +251,8 @@ func judge(s *Session, c *container.Container, w world, m memory, l limits) plan
 	return p
 }
 
-// strangers gives the origins that have to be asked about before plan.
-func strangers(containers []*container.Container, sessions []Session) []string {
+// sessionsNotListed gives the origins that have to be asked about before plan.
+func sessionsNotListed(containers []*container.Container, sessions []Session) []string {
 	known := make(map[string]bool, len(sessions))
 	for _, s := range sessions {
 		known[s.Origin] = true

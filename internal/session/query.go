@@ -25,7 +25,7 @@ type Page struct {
 
 // Get returns a session, closed or not. An engine that does not answer makes its status unknown.
 func (s *ContainerService) Get(ctx context.Context, id string) (v View, err error) {
-	defer func(start time.Time) { s.done(ctx, "get", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "get", id, start, &err) }(time.Now())
 	if err := container.ValidateSessionID(id); err != nil {
 		return View{}, err
 	}
@@ -40,7 +40,7 @@ func (s *ContainerService) Get(ctx context.Context, id string) (v View, err erro
 // is missing may have been removed by us since; a removal is recorded before it is done, so
 // only beside an unchanged record it is lost.
 func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, error) {
-	v := s.look(ctx, sess, nil)
+	v := s.viewAfterChange(ctx, sess, nil)
 	if v.Status != StatusFailed || v.Failure != nil {
 		return v, nil
 	}
@@ -49,16 +49,16 @@ func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, e
 	case err != nil:
 		return View{}, err
 	case current.Version != sess.Version:
-		return s.look(ctx, current, nil), nil
+		return s.viewAfterChange(ctx, current, nil), nil
 	}
-	s.hint()
+	s.hintReconcile()
 	return v, nil
 }
 
 // List returns sessions, with one question to the engine however many there are. An
 // engine that does not answer makes their status unknown.
 func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page, err error) {
-	defer func(start time.Time) { s.done(ctx, "list", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "list", "", start, &err) }(time.Now())
 	if req.Limit < 0 {
 		return Page{}, invalid("limit: %d is negative", req.Limit)
 	}
@@ -118,7 +118,7 @@ func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]V
 			views = append(views, v)
 			continue
 		}
-		views = append(views, view(sess, c, engineErr))
+		views = append(views, viewOf(sess, c, engineErr))
 	}
 	return views, nil
 }

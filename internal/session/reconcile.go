@@ -48,12 +48,12 @@ func (s *ContainerService) ReconcilePass(ctx context.Context, opts ReconcileOpti
 	case s.passing <- struct{}{}:
 		defer func() { <-s.passing }()
 	case <-ctx.Done():
-		return Report{}, fault(ctx, "reconcile", "", ctx.Err())
+		return Report{}, toError(ctx, "reconcile", "", ctx.Err())
 	}
 	start := time.Now()
-	report, err = s.pass(ctx, opts)
+	report, err = s.runPass(ctx, opts)
 	if err != nil {
-		err = fault(ctx, "reconcile", "", err)
+		err = toError(ctx, "reconcile", "", err)
 	}
 	if s.cfg.Observer != nil && !opts.DryRun {
 		s.cfg.Observer.Reconciled(report, err, time.Since(start))
@@ -61,17 +61,17 @@ func (s *ContainerService) ReconcilePass(ctx context.Context, opts ReconcileOpti
 	return report, err
 }
 
-// pass is ReconcilePass; s.passing is held.
-func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (Report, error) {
+// runPass is ReconcilePass; s.passing is held.
+func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (Report, error) {
 	before := s.memory
 	if !opts.DryRun {
 		s.memory = memory{} // "in a row" is over, unless this pass gets to its end
 	}
-	w, err := s.survey(ctx)
+	w, err := s.observe(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	s.count(w)
+	s.countStatuses(w)
 	l := limits{grace: s.cfg.Grace, allow: opts.AllowRemovals}
 	fates, refused, stray := plan(w, before, l)
 	report := Report{Sessions: len(w.sessions), Containers: len(w.containers), Refused: refused}
@@ -103,7 +103,7 @@ func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (Rep
 		}
 		return report, nil
 	}
-	troubled, err := s.execute(ctx, work, l, &report)
+	troubled, err := s.executePlan(ctx, work, l, &report)
 	if err != nil && (CodeOf(err) == CodeStoreUnavailable || ctx.Err() != nil) {
 		return report, err
 	}
@@ -116,10 +116,10 @@ func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (Rep
 	return report, err
 }
 
-// survey lists the containers, then reads the sessions; see the package's documentation.
-func (s *ContainerService) survey(ctx context.Context) (world, error) {
+// observe lists the containers, then reads the sessions; see the package's documentation.
+func (s *ContainerService) observe(ctx context.Context) (world, error) {
 	w := world{at: now(), allotted: make(map[string]bool)}
-	w.lastUse = func(id string) time.Time { return s.activity.last(id, w.at) }
+	w.lastUse = func(id string) time.Time { return s.activity.lastUse(id, w.at) }
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	var err error
@@ -129,7 +129,7 @@ func (s *ContainerService) survey(ctx context.Context) (world, error) {
 	if w.sessions, err = s.store.all(ctx); err != nil {
 		return world{}, err
 	}
-	for _, origin := range strangers(w.containers, w.sessions) {
+	for _, origin := range sessionsNotListed(w.containers, w.sessions) {
 		if w.allotted[origin], err = s.store.allotted(ctx, origin); err != nil {
 			return world{}, err
 		}
@@ -137,11 +137,11 @@ func (s *ContainerService) survey(ctx context.Context) (world, error) {
 	return w, nil
 }
 
-func (s *ContainerService) count(w world) {
-	byID := index(w.containers)
+func (s *ContainerService) countStatuses(w world) {
+	byID := bySession(w.containers)
 	counts := make(map[Status]int)
 	for _, sess := range w.sessions {
-		st, _ := status(sess, pick(sess, byID[sess.ID]), nil)
+		st, _ := statusOf(sess, pickContainer(sess, byID[sess.ID]), nil)
 		counts[st]++
 	}
 	s.mu.Lock()
@@ -149,9 +149,9 @@ func (s *ContainerService) count(w world) {
 	s.counts = counts
 }
 
-// execute does the work, several sessions at a time, and completes the report. It gives the sessions that
+// executePlan does the work, several sessions at a time, and completes the report. It gives the sessions that
 // something went wrong with, and the first error. An error of the store ends it.
-func (s *ContainerService) execute(ctx context.Context, work []planned, l limits, report *Report) (troubled map[string]bool, first error) {
+func (s *ContainerService) executePlan(ctx context.Context, work []planned, l limits, report *Report) (troubled map[string]bool, first error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	troubled = make(map[string]bool)
@@ -161,9 +161,9 @@ func (s *ContainerService) execute(ctx context.Context, work []planned, l limits
 	for range min(workers, len(work)) {
 		wg.Go(func() {
 			for p := range queue {
-				fate, err := s.perform(ctx, p, l)
+				fate, err := s.performPlanned(ctx, p, l)
 				mu.Lock()
-				report.add(fate, err)
+				report.addFate(fate, err)
 				if err != nil {
 					troubled[fate.SessionID] = true
 					if first == nil || CodeOf(err) == CodeStoreUnavailable {
@@ -191,7 +191,7 @@ func (s *ContainerService) execute(ctx context.Context, work []planned, l limits
 	return troubled, first
 }
 
-func (r *Report) add(fate Fate, err error) {
+func (r *Report) addFate(fate Fate, err error) {
 	switch {
 	case err != nil:
 		r.Failed++

@@ -16,7 +16,7 @@ type records struct {
 // bulk is how many times as long a call about every session may take. No caller of the API waits for those.
 const bulk = 30
 
-func within[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
+func callStore[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	v, err := call(bounded)
@@ -33,73 +33,73 @@ func within[T any](ctx context.Context, timeout time.Duration, call func(context
 }
 
 func (r records) create(ctx context.Context, s Session) (Session, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.CreateSession(ctx, s) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.CreateSession(ctx, s) })
 }
 
 func (r records) get(ctx context.Context, id string) (Session, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.GetSession(ctx, id) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.GetSession(ctx, id) })
 }
 
 // update begins a change: it is the caller's to give up.
 func (r records) update(ctx context.Context, s Session) (Session, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.UpdateSession(ctx, s) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.UpdateSession(ctx, s) })
 }
 
-// settle writes what came of a change. The engine has acted, so the end of the caller's ctx does not keep
+// updateOutcome writes what came of a change. The engine has acted, so the end of the caller's ctx does not keep
 // it from being written.
-func (r records) settle(ctx context.Context, s Session) (Session, error) {
-	return within(context.WithoutCancel(ctx), r.timeout, func(ctx context.Context) (Session, error) {
+func (r records) updateOutcome(ctx context.Context, s Session) (Session, error) {
+	return callStore(context.WithoutCancel(ctx), r.timeout, func(ctx context.Context) (Session, error) {
 		return r.store.UpdateSession(ctx, s)
 	})
 }
 
 func (r records) list(ctx context.Context, f Filter) ([]Session, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) ([]Session, error) { return r.store.ListSessions(ctx, f) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) ([]Session, error) { return r.store.ListSessions(ctx, f) })
 }
 
 func (r records) all(ctx context.Context) ([]Session, error) {
-	return within(ctx, bulk*r.timeout, r.store.AllSessions)
+	return callStore(ctx, bulk*r.timeout, r.store.AllSessions)
 }
 
 func (r records) allotted(ctx context.Context, origin string) (bool, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) (bool, error) { return r.store.Allotted(ctx, origin) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) (bool, error) { return r.store.Allotted(ctx, origin) })
 }
 
 func (r records) touch(ctx context.Context, active map[string]time.Time) error {
-	_, err := within(ctx, bulk*r.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := callStore(ctx, bulk*r.timeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.store.TouchSessions(ctx, active)
 	})
 	return err
 }
 
 func (r records) prune(ctx context.Context, t time.Time) (int, error) {
-	return within(ctx, bulk*r.timeout, func(ctx context.Context) (int, error) { return r.store.PruneSessions(ctx, t) })
+	return callStore(ctx, bulk*r.timeout, func(ctx context.Context) (int, error) { return r.store.PruneSessions(ctx, t) })
 }
 
 func (r records) ping(ctx context.Context) error {
-	_, err := within(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := callStore(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.store.Ping(ctx)
 	})
 	return err
 }
 
 func (r records) createToken(ctx context.Context, t Token) error {
-	_, err := within(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := callStore(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.store.CreateToken(ctx, t)
 	})
 	return err
 }
 
 func (r records) tokenByHash(ctx context.Context, hash []byte) (Token, error) {
-	return within(ctx, r.timeout, func(ctx context.Context) (Token, error) { return r.store.TokenByHash(ctx, hash) })
+	return callStore(ctx, r.timeout, func(ctx context.Context) (Token, error) { return r.store.TokenByHash(ctx, hash) })
 }
 
 func (r records) listTokens(ctx context.Context) ([]Token, error) {
-	return within(ctx, r.timeout, r.store.ListTokens)
+	return callStore(ctx, r.timeout, r.store.ListTokens)
 }
 
 func (r records) deleteToken(ctx context.Context, name string) error {
-	_, err := within(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
+	_, err := callStore(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.store.DeleteToken(ctx, name)
 	})
 	return err

@@ -24,14 +24,18 @@ const (
 func (s *ContainerService) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if watcher, ok := container.As[container.Watcher](s.rt); ok {
-		wg.Go(func() { s.watch(ctx, watcher) })
+		wg.Go(func() { s.watchEngine(ctx, watcher) })
 	}
 	// Writes about many sessions may take long where the store hangs, and no pass waits for them.
-	wg.Go(func() { s.every(ctx, flushInterval, "The use of sessions could not be recorded yet", s.flush) })
-	wg.Go(func() { s.every(ctx, pruneInterval, "Sessions closed long ago could not be forgotten yet", s.prune) })
+	wg.Go(func() {
+		s.runEvery(ctx, flushInterval, "The use of sessions could not be recorded yet", s.flushActivity)
+	})
+	wg.Go(func() {
+		s.runEvery(ctx, pruneInterval, "Sessions closed long ago could not be forgotten yet", s.pruneClosed)
+	})
 	s.reconcileUntil(ctx)
 	wg.Wait()
-	return s.flush(context.WithoutCancel(ctx))
+	return s.flushActivity(context.WithoutCancel(ctx))
 }
 
 // reconcileUntil makes pass after pass until ctx ends.
@@ -65,8 +69,8 @@ func (s *ContainerService) reconcileUntil(ctx context.Context) {
 	}
 }
 
-// every calls f once an interval until ctx ends.
-func (s *ContainerService) every(ctx context.Context, interval time.Duration, said string, f func(context.Context) error) {
+// runEvery calls f once an interval until ctx ends.
+func (s *ContainerService) runEvery(ctx context.Context, interval time.Duration, said string, f func(context.Context) error) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	trouble := trouble{log: s.log, said: said}
@@ -80,11 +84,11 @@ func (s *ContainerService) every(ctx context.Context, interval time.Duration, sa
 	}
 }
 
-func (s *ContainerService) flush(ctx context.Context) error {
+func (s *ContainerService) flushActivity(ctx context.Context) error {
 	return s.activity.flush(now(), func(active map[string]time.Time) error { return s.store.touch(ctx, active) })
 }
 
-func (s *ContainerService) prune(ctx context.Context) error {
+func (s *ContainerService) pruneClosed(ctx context.Context) error {
 	_, err := s.store.prune(ctx, now().Add(-s.cfg.Retention))
 	return err
 }
@@ -104,7 +108,7 @@ func (t *trouble) note(ctx context.Context, err error) {
 	}
 	now := ""
 	if err != nil {
-		now = describe(err)
+		now = errorWithCause(err)
 	}
 	if now == t.last {
 		return
@@ -118,9 +122,9 @@ func (t *trouble) note(ctx context.Context, err error) {
 	}
 }
 
-// watch turns the engine's events into hints until ctx ends. What happened while there was no stream is
+// watchEngine turns the engine's events into hints until ctx ends. What happened while there was no stream is
 // for a pass to find.
-func (s *ContainerService) watch(ctx context.Context, watcher container.Watcher) {
+func (s *ContainerService) watchEngine(ctx context.Context, watcher container.Watcher) {
 	backoff := minBackoff
 	trouble := trouble{log: s.log, said: "The engine's event stream broke; trying again and again", over: "The engine's event stream is back"}
 	for {
@@ -128,11 +132,11 @@ func (s *ContainerService) watch(ctx context.Context, watcher container.Watcher)
 		events, err := watcher.Watch(ctx)
 		trouble.note(ctx, err)
 		if err == nil {
-			s.hint()
+			s.hintReconcile()
 			for e := range events {
 				switch e.Kind {
 				case container.EventStopped, container.EventOOM, container.EventRemoved:
-					s.hint()
+					s.hintReconcile()
 				}
 			}
 		}

@@ -120,17 +120,17 @@ func setDefault[T comparable](v *T, value T) {
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// done makes *err an [*Error] about op, and tells the observer. It is deferred by
+// finishOperation makes *err an [*Error] about op, and tells the observer. It is deferred by
 // every exported operation.
-func (s *ContainerService) done(ctx context.Context, op, id string, start time.Time, err *error) {
+func (s *ContainerService) finishOperation(ctx context.Context, op, id string, start time.Time, err *error) {
 	if *err != nil {
-		*err = fault(ctx, op, id, *err)
+		*err = toError(ctx, op, id, *err)
 	}
 	switch op {
 	case "create", "start", "stop", "delete":
 		switch CodeOf(*err) {
 		case CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
-			s.hint() // it may have left something to be finished
+			s.hintReconcile() // it may have left something to be finished
 		}
 	}
 	if s.cfg.Observer != nil {
@@ -138,8 +138,8 @@ func (s *ContainerService) done(ctx context.Context, op, id string, start time.T
 	}
 }
 
-// hint asks Run for a reconciliation soon.
-func (s *ContainerService) hint() {
+// hintReconcile asks Run for a reconciliation soon.
+func (s *ContainerService) hintReconcile() {
 	select {
 	case s.hints <- struct{}{}:
 	default:
@@ -164,23 +164,23 @@ func (s *ContainerService) Health(ctx context.Context) Health {
 	case s.examining <- struct{}{}:
 		defer func() { <-s.examining }()
 	case <-ctx.Done():
-		err := fault(ctx, "health", "", ctx.Err())
+		err := toError(ctx, "health", "", ctx.Err())
 		return Health{Store: err, Engine: err}
 	}
 	if s.health.at.IsZero() || time.Since(s.health.at) >= healthAge {
 		// For all who wait, so not the first one's to cancel.
-		s.health.Health = s.examine(context.WithoutCancel(ctx))
+		s.health.Health = s.examineHealth(context.WithoutCancel(ctx))
 		s.health.at = time.Now()
 	}
 	return s.health.Health
 }
 
-func (s *ContainerService) examine(ctx context.Context) Health {
+func (s *ContainerService) examineHealth(ctx context.Context) Health {
 	var h Health
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.store.ping(ctx); err != nil {
-			h.Store = fault(ctx, "health", "", err)
+			h.Store = toError(ctx, "health", "", err)
 		}
 	})
 	wg.Go(func() {
@@ -195,7 +195,7 @@ func (s *ContainerService) examine(ctx context.Context) Health {
 			if errors.Is(err, context.DeadlineExceeded) {
 				err = container.ErrUnavailable
 			}
-			h.Engine = fault(ctx, "health", "", err)
+			h.Engine = toError(ctx, "health", "", err)
 			return
 		}
 		h.Info = info

@@ -7,9 +7,9 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// status computes what users see of a session, and why. c is its container as the engine
+// statusOf computes what users see of a session, and why. c is its container as the engine
 // has it, nil where the engine answered that there is none; err is set where it did not answer.
-func status(s Session, c *container.Container, err error) (Status, string) {
+func statusOf(s Session, c *container.Container, err error) (Status, string) {
 	switch {
 	case !engineMatters(s):
 		return recordedStatus(s)
@@ -17,7 +17,7 @@ func status(s Session, c *container.Container, err error) (Status, string) {
 		return StatusUnknown, "the engine does not answer"
 	case c == nil:
 		return StatusFailed, reasonLost
-	case !owns(s, c):
+	case !ownsContainer(s, c):
 		return StatusUnknown, reasonForeign
 	case c.Status == container.StatusRunning && c.Paused:
 		return StatusRunning, "paused"
@@ -63,8 +63,8 @@ func recordedStatus(s Session) (Status, string) {
 	return StatusStopping, ""
 }
 
-// owns tells whether c is the container that s records, and not one that merely has its name.
-func owns(s Session, c *container.Container) bool {
+// ownsContainer tells whether c is the container that s records, and not one that merely has its name.
+func ownsContainer(s Session, c *container.Container) bool {
 	return sameOrigin(s, c) && (s.ContainerID == "" || s.ContainerID == c.ID)
 }
 
@@ -73,10 +73,10 @@ func sameOrigin(s Session, c *container.Container) bool {
 	return s.Origin != "" && c.Labels[container.LabelOrigin] == s.Origin
 }
 
-// view is a session as seen beside its container; see status.
-func view(s Session, c *container.Container, err error) View {
+// viewOf is a session as seen beside its container; see statusOf.
+func viewOf(s Session, c *container.Container, err error) View {
 	v := View{Session: s}
-	v.Status, v.Reason = status(s, c, err)
+	v.Status, v.Reason = statusOf(s, c, err)
 	if v.Status == StatusRunning {
 		v.Address, v.Ports = c.Address, c.Ports
 	}
@@ -114,10 +114,10 @@ func (e *Exit) describe() string {
 	return fmt.Sprintf("exited with code %d", e.Code)
 }
 
-// observed gives the session as it is to be recorded when c is its container now: nothing is pending any more,
+// withObserved gives the session as it is to be recorded when c is its container now: nothing is pending any more,
 // and what c shows is what is desired, for it came about after that was last asked for. reason is as
 // exitOf takes it.
-func observed(s Session, c *container.Container, reason string) Session {
+func withObserved(s Session, c *container.Container, reason string) Session {
 	s.Pending, s.PendingSince = OperationNone, time.Time{}
 	s.Failure = nil
 	s.ContainerID = c.ID

@@ -21,7 +21,7 @@ const secretPrefix = "octo_"
 // empty, that expires after ttl; 0: never. The secret is returned once and kept nowhere.
 // A name that is taken: token_exists.
 func (s *ContainerService) CreateToken(ctx context.Context, name, projectID string, ttl time.Duration) (t Token, secret string, err error) {
-	defer func(start time.Time) { s.done(ctx, "create token", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "create token", "", start, &err) }(time.Now())
 	if container.ValidateSessionID(name) != nil {
 		return Token{}, "", invalid("name: %.64q is not 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit", name)
 	}
@@ -52,7 +52,7 @@ func (s *ContainerService) CreateToken(ctx context.Context, name, projectID stri
 // Authenticate gives the token of a secret. One that is unknown, deleted or expired: unauthenticated. A
 // deletion through another process bites within a second, one through this service at once.
 func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t Token, err error) {
-	defer func(start time.Time) { s.done(ctx, "authenticate", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "authenticate", "", start, &err) }(time.Now())
 	if len(secret) != len(secretPrefix)+base64.RawURLEncoding.EncodedLen(32) || !strings.HasPrefix(secret, secretPrefix) {
 		return Token{}, errUnauthenticated
 	}
@@ -82,13 +82,13 @@ var errUnauthenticated = refuse(CodeUnauthenticated, "octobot token create makes
 
 // ListTokens returns all tokens by name, expired ones too.
 func (s *ContainerService) ListTokens(ctx context.Context) (tokens []Token, err error) {
-	defer func(start time.Time) { s.done(ctx, "list tokens", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "list tokens", "", start, &err) }(time.Now())
 	return s.store.listTokens(ctx)
 }
 
 // DeleteToken removes a token. One that is not there: token_not_found.
 func (s *ContainerService) DeleteToken(ctx context.Context, name string) (err error) {
-	defer func(start time.Time) { s.done(ctx, "delete token", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, "delete token", "", start, &err) }(time.Now())
 	err = ErrNotFound
 	if container.ValidateSessionID(name) == nil {
 		err = s.store.deleteToken(ctx, name)

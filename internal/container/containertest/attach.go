@@ -273,7 +273,7 @@ func testAttachCloseUnblocks(f *fixture) {
 	s := f.attach(id, command("sleep", "4242"))
 	f.awaitProcess(id, "sleep 4242")
 	f.must(s.Close())
-	f.within("read", func() { <-s.closed })
+	f.mustBePrompt("read", func() { <-s.closed })
 }
 
 func testAttachContext(f *fixture) {

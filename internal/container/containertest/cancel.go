@@ -85,7 +85,7 @@ func (f *fixture) leaveStop() (id string) {
 	f.awaitReady(id)
 	ctx, cancel := context.WithTimeout(f.ctx, 300*time.Millisecond)
 	defer cancel()
-	f.within("stop", func() {
+	f.mustBePrompt("stop", func() {
 		err := f.rt.Stop(ctx, id, time.Hour)
 		f.class(err, context.DeadlineExceeded)
 	})
@@ -97,13 +97,13 @@ func testCancelStop(f *fixture) {
 	if _, err := f.rt.Get(f.ctx, id); err != nil && !errors.Is(err, container.ErrContainerNotFound) {
 		f.Fatal(err)
 	}
-	f.within("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
+	f.mustBePrompt("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
 }
 
 // testCancelStopStop: a stop that was left, and may go on in the engine, is not in the way of a quicker one.
 func testCancelStopStop(f *fixture) {
 	id := f.leaveStop()
-	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })
+	f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })
 	c := f.get(id)
 	f.equal("status", c.Status, container.StatusStopped)
 	f.equal("exit code", c.ExitCode, 137)

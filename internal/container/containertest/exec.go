@@ -71,7 +71,7 @@ func testExecStdin(f *fixture) {
 		f.equal("exit code", res.ExitCode, 0)
 	}
 	// Without one, the command sees the end at once.
-	f.within("cat", func() { f.equal("stdout", f.exec(id, container.ExecOptions{}, "cat").Stdout, "") })
+	f.mustBePrompt("cat", func() { f.equal("stdout", f.exec(id, container.ExecOptions{}, "cat").Stdout, "") })
 }
 
 // testExecStdinUnread: neither an input that never ends nor one that nobody reads holds
@@ -80,10 +80,10 @@ func testExecStdinUnread(f *fixture) {
 	id := f.running()
 	r, w := io.Pipe()
 	defer w.Close()
-	f.within("true", func() {
+	f.mustBePrompt("true", func() {
 		f.equal("exit code", f.exec(id, container.ExecOptions{Stdin: r}, "true").ExitCode, 0)
 	})
-	f.within("true", func() {
+	f.mustBePrompt("true", func() {
 		f.equal("exit code", f.exec(id, container.ExecOptions{Stdin: endless{}}, "true").ExitCode, 0)
 	})
 }
@@ -217,7 +217,7 @@ func (f *fixture) awaitGone(id, args string) {
 
 func testExecBackground(f *fixture) {
 	id := f.running()
-	f.within("exec", func() {
+	f.mustBePrompt("exec", func() {
 		res := f.exec(id, container.ExecOptions{}, "sh", "-c", "sleep 1235 & echo done")
 		f.equal("stdout", res.Stdout, "done\n")
 	})
@@ -266,7 +266,7 @@ func (f *fixture) cancelled(id string, opts container.ExecOptions, script string
 		}
 		return n >= want
 	})
-	f.within("cancel", func() {
+	f.mustBePrompt("cancel", func() {
 		cancel()
 		f.class(<-failed, context.Canceled)
 	})
@@ -277,7 +277,7 @@ func testExecDeadline(f *fixture) {
 	id := f.running()
 	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
 	defer cancel()
-	f.within("exec", func() {
+	f.mustBePrompt("exec", func() {
 		res, err := f.rt.Exec(ctx, id, []string{"sh", "-c", "echo before; echo oops >&2; sleep 3600"}, container.ExecOptions{})
 		f.class(err, context.DeadlineExceeded)
 		if res == nil {

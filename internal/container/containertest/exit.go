@@ -58,7 +58,7 @@ func testExitSignal(f *fixture) {
 
 func testExitStop(f *fixture) {
 	id := f.running()
-	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Hour)) })
+	f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Hour)) })
 	c := f.get(id)
 	f.equal("status", c.Status, container.StatusStopped)
 	f.equal("exit code", c.ExitCode, 143)
@@ -66,7 +66,7 @@ func testExitStop(f *fixture) {
 
 func testExitStopNow(f *fixture) {
 	id := f.running() // which would heed the stop signal
-	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, 0)) })
+	f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, 0)) })
 	c := f.get(id)
 	f.equal("status", c.Status, container.StatusStopped)
 	f.equal("exit code", c.ExitCode, 137)
@@ -77,7 +77,7 @@ func testStopEscalates(f *fixture) {
 	f.start(id, f.script(stubborn))
 	f.awaitReady(id)
 	start := time.Now()
-	f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })
+	f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })
 	if took := time.Since(start); took < 900*time.Millisecond {
 		f.Fatalf("SIGKILL came after %v", took)
 	}

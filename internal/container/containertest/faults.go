@@ -63,7 +63,7 @@ func testCloseUnderWay(f *fixture) {
 		failed <- err
 	}()
 	f.awaitProcess(id, "sleep 4242")
-	f.within("close", func() {
+	f.mustBePrompt("close", func() {
 		closeRuntime(f.T, f.rt)
 		f.class(<-failed, container.ErrClosed)
 	})

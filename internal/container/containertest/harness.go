@@ -288,7 +288,7 @@ func (f *fixture) class(err, want error, about ...any) {
 func (f *fixture) each(calls map[string]func() error, want error) {
 	f.Helper()
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
-		f.within(name, func() { f.class(calls[name](), want, name) })
+		f.mustBePrompt(name, func() { f.class(calls[name](), want, name) })
 	}
 }
 
@@ -319,9 +319,9 @@ func (f *fixture) poll(what string, done func() bool) {
 	}
 }
 
-// within fails where fn takes so long that it must have waited for something it must not
+// mustBePrompt fails where fn takes so long that it must have waited for something it must not
 // wait for.
-func (f *fixture) within(what string, fn func()) {
+func (f *fixture) mustBePrompt(what string, fn func()) {
 	f.Helper()
 	start := time.Now()
 	fn()

@@ -296,7 +296,7 @@ func (f *fixture) amidStop(timeout time.Duration, do func(id string) error) (id 
 }
 
 func testStopAmidStop(f *fixture) {
-	f.within("both", func() {
+	f.mustBePrompt("both", func() {
 		id, err := f.amidStop(time.Hour, func(id string) error { return f.rt.Stop(f.ctx, id, 0) })
 		f.must(err)
 		c := f.get(id)
@@ -314,7 +314,7 @@ func testStartAmidStop(f *fixture) {
 }
 
 func testRemoveAmidStop(f *fixture) {
-	f.within("both", func() {
+	f.mustBePrompt("both", func() {
 		id, err := f.amidStop(time.Hour, func(id string) error { return f.rt.Remove(f.ctx, id) })
 		if err != nil {
 			f.class(err, container.ErrContainerNotFound, "stop")

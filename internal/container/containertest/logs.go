@@ -116,7 +116,7 @@ func testLogsCancel(f *fixture) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	var once sync.Once
-	f.within("logs", func() {
+	f.mustBePrompt("logs", func() {
 		err := l.Logs(ctx, id, container.LogOptions{Tail: -1, Follow: true}, writerFunc(func(b []byte) (int, error) {
 			once.Do(cancel)
 			return len(b), nil
@@ -130,7 +130,7 @@ func testLogsFollowStopped(f *fixture) {
 	if id == "" {
 		return
 	}
-	f.within("logs", func() {
+	f.mustBePrompt("logs", func() {
 		stdout, _ := f.logs(id, container.LogOptions{Tail: -1, Follow: true})
 		f.equal("stdout", stdout, "one\n")
 	})

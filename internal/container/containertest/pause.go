@@ -70,7 +70,7 @@ func testStopPaused(f *fixture) {
 		id := f.id(timeout.String())
 		f.start(id, f.idle())
 		f.must(p.Pause(f.ctx, id))
-		f.within("stop", func() { f.must(f.rt.Stop(f.ctx, id, timeout)) })
+		f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, timeout)) })
 		c := f.get(id)
 		f.equal("status", c.Status, container.StatusStopped)
 		f.equal("paused", c.Paused, false)
@@ -84,7 +84,7 @@ func testRemovePaused(f *fixture) {
 	}
 	id := f.running()
 	f.must(p.Pause(f.ctx, id))
-	f.within("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
+	f.mustBePrompt("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
 	f.equal("containers left", f.count(id), 0)
 }
 

@@ -117,7 +117,7 @@ func testStreamWriterError(f *fixture) {
 		return
 	}
 	id := f.running()
-	f.within("exec", func() {
+	f.mustBePrompt("exec", func() {
 		_, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo x; sleep 4242"}, container.ExecOptions{}, failing{}, nil)
 		if !errors.Is(err, errWriter) {
 			f.Fatalf("error is %v; want the writer's", err)
@@ -136,7 +136,7 @@ func testStreamCancel(f *fixture) {
 	id := f.running()
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	f.within("exec", func() {
+	f.mustBePrompt("exec", func() {
 		_, err := s.ExecStream(ctx, id, []string{"yes"}, container.ExecOptions{}, writerFunc(func(b []byte) (int, error) {
 			cancel()
 			return len(b), nil

@@ -29,18 +29,18 @@ const (
 
 // Attach connects a terminal.
 func (p *DockerProvider) Attach(ctx context.Context, sessionID string, opts container.AttachOptions) (container.PTY, error) {
-	c, err := p.begin(ctx, "attach", sessionID, opts.Validate)
+	c, err := p.beginCall(ctx, "attach", sessionID, opts.Validate)
 	if err != nil {
 		return nil, err
 	}
 	defer c.done()
 	t, err := c.attach(opts)
 	if err != nil {
-		return nil, c.fail(err)
+		return nil, c.toError(err)
 	}
 	if !p.register(t) {
 		_ = t.Close() // what matters is that the provider is closed
-		return nil, c.fail(container.ErrClosed)
+		return nil, c.toError(container.ErrClosed)
 	}
 	return t, nil
 }
@@ -71,7 +71,7 @@ func (c *call) attach(opts container.AttachOptions) (*pty, error) {
 		},
 		rows: opts.Rows, cols: opts.Cols,
 	}
-	r.tagged()
+	r.addTag()
 	if err := r.startOnTerminal(opts.Cmd); err != nil {
 		return nil, errors.Join(err, r.killErr)
 	}
@@ -250,7 +250,7 @@ func (t *pty) sendSize(to size) error {
 	if err == nil || t.life.Err() != nil {
 		return nil
 	}
-	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running || stateErr != nil && answered(stateErr) {
+	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running || stateErr != nil && isEngineAnswer(stateErr) {
 		return nil
 	}
 	return container.Errorf("terminal resize", "", classify(err), "%s", engineText(err))
@@ -293,7 +293,7 @@ func (t *pty) Close() (err error) {
 		t.latest.Unlock()
 		t.conn.Close()
 		t.deferred.Wait()
-		ctx, cancel := settle(context.Background())
+		ctx, cancel := cleanupContext(context.Background())
 		defer cancel()
 		if hangupErr := t.of.hangUp(ctx); hangupErr != nil {
 			err = container.Errorf("terminal close", "", container.ErrUnavailable, "its processes may still run: %s", engineText(hangupErr))
@@ -309,7 +309,7 @@ func (t *pty) Close() (err error) {
 // session. The first of them, which is what the terminal was for, is killed where that does not end it; what
 // has arranged to survive a hangup, as nohup does, survives.
 func (p *DockerProvider) hangUp(ctx context.Context, r *process) error {
-	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || err != nil && answered(err) {
+	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || err != nil && isEngineAnswer(err) {
 		return nil
 	}
 	if err := p.signalTree(ctx, r, hangUp); err != nil {

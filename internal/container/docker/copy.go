@@ -15,7 +15,7 @@ import (
 
 // CopyTo unpacks a tar archive into the container.
 func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r io.Reader) error {
-	c, err := p.begin(ctx, "copy to", sessionID, checkPath(name))
+	c, err := p.beginCall(ctx, "copy to", sessionID, checkPath(name))
 	if err != nil {
 		return err
 	}
@@ -23,11 +23,11 @@ func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r i
 	// A remembered ID that turns out to be gone would have the archive read twice.
 	found, err := c.inspect()
 	if err != nil {
-		return c.fail(err)
+		return c.toError(err)
 	}
 	source := &source{r: r, closed: make(chan struct{})}
 	if err := c.checkDirectory(found.Container.ID, name); err != nil {
-		return c.fail(pathError(err))
+		return c.toError(pathError(err))
 	}
 	_, err = p.client.CopyToContainer(c.ctx, found.Container.ID, client.CopyToContainerOptions{DestinationPath: name, Content: source})
 	// An engine that refuses answers while the request still reads.
@@ -38,12 +38,12 @@ func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r i
 		}
 	case <-time.After(abandonRead):
 	}
-	return c.fail(pathError(err))
+	return c.toError(pathError(err))
 }
 
 // CopyFrom returns a path of the container as a tar archive.
 func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (io.ReadCloser, error) {
-	c, err := p.begin(ctx, "copy from", sessionID, checkPath(name))
+	c, err := p.beginCall(ctx, "copy from", sessionID, checkPath(name))
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (
 		return err
 	})
 	if err != nil {
-		err = c.fail(pathError(err))
+		err = c.toError(pathError(err))
 		c.done()
 		return nil, err
 	}
@@ -79,10 +79,10 @@ func checkPath(p string) func() error {
 
 // pathError: of a container that is there, what else is not found is the path.
 func pathError(err error) error {
-	if err == nil || gone(err) || !answered(err) || says(err, saysNoImage) {
+	if err == nil || isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoImage) {
 		return err
 	}
-	if cerrdefs.IsNotFound(err) || says(err, saysNoPath) {
+	if cerrdefs.IsNotFound(err) || errorSays(err, saysNoPath) {
 		return container.Errorf("", "", container.ErrPathNotFound, "%s", engineText(err))
 	}
 	return err
@@ -133,7 +133,7 @@ type archive struct {
 func (a *archive) Read(b []byte) (int, error) {
 	n, err := a.content.Read(b)
 	if err != nil && err != io.EOF {
-		err = a.c.fail(err)
+		err = a.c.toError(err)
 	}
 	return n, err
 }

@@ -51,39 +51,39 @@ var capabilities = []string{
 // Create makes the session's container. The hot path is one call to the engine: what may be
 // missing (image, network, init) is looked after when the engine says so.
 func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts container.Options) (*container.Container, error) {
-	c, err := p.begin(ctx, "create", sessionID, opts.Validate)
+	c, err := p.beginCall(ctx, "create", sessionID, opts.Validate)
 	if err != nil {
 		return nil, err
 	}
 	defer c.done()
-	spec, err := p.spec(sessionID, opts)
+	spec, err := p.createRequest(sessionID, opts)
 	if err != nil {
-		return nil, c.fail(err)
+		return nil, c.toError(err)
 	}
 	ours := spec.HostConfig.NetworkMode == dockercontainer.NetworkMode(p.network.name)
 	if ours {
 		if err := p.ensureNetwork(c.ctx, false); err != nil {
-			return nil, c.fail(err)
+			return nil, c.toError(err)
 		}
 	}
 	if p.podman() {
 		if spec, err = withSpec(spec); err != nil {
-			return nil, c.fail(err)
+			return nil, c.toError(err)
 		}
 	}
 	id, err := c.create(spec)
 	// Each remedy is tried once.
 	for pulled, joined := false, false; err != nil; {
 		switch {
-		case !pulled && cerrdefs.IsNotFound(err) && says(err, saysNoImage):
+		case !pulled && cerrdefs.IsNotFound(err) && errorSays(err, saysNoImage):
 			pulled, err = true, c.pull(opts)
-		case !joined && ours && noNetwork(err):
+		case !joined && ours && isNoNetwork(err):
 			joined, err = true, p.ensureNetwork(c.ctx, true)
-		case spec.HostConfig.Init != nil && says(err, saysNoInit):
+		case spec.HostConfig.Init != nil && errorSays(err, saysNoInit):
 			p.noInit.Store(true)
 			spec.HostConfig.Init, err = nil, nil
 		default:
-			return nil, c.fail(err)
+			return nil, c.toError(err)
 		}
 		if err == nil {
 			id, err = c.create(spec)
@@ -94,7 +94,7 @@ func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts cont
 		ID:        id,
 		SessionID: sessionID,
 		Status:    container.StatusCreated,
-		Labels:    visible(spec.Config.Labels),
+		Labels:    publicLabels(spec.Config.Labels),
 		CreatedAt: time.Now(),
 		Image:     opts.Image,
 		Detailed:  true,
@@ -110,7 +110,7 @@ func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
 		id  string
 		err error
 	}
-	spec = attempt(spec)
+	spec = markAttempt(spec)
 	answers := make(chan answer)
 	undone := make(chan struct{})
 	c.p.under.Go(func() {
@@ -139,8 +139,8 @@ func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
 	return "", c.ctx.Err()
 }
 
-// attempt marks what one request makes.
-func attempt(spec client.ContainerCreateOptions) client.ContainerCreateOptions {
+// markAttempt marks what one request makes.
+func markAttempt(spec client.ContainerCreateOptions) client.ContainerCreateOptions {
 	marked := *spec.Config
 	marked.Labels = maps.Clone(spec.Config.Labels)
 	marked.Labels[labelCreate] = fmt.Sprintf("%016x-%s", time.Now().UnixNano(), rand.Text())
@@ -151,7 +151,7 @@ func attempt(spec client.ContainerCreateOptions) client.ContainerCreateOptions {
 // undoCreate removes what a create made that its caller does not get, until the
 // engine has answered.
 func (p *DockerProvider) undoCreate(id string, createErr error, spec client.ContainerCreateOptions) {
-	if createErr != nil && (classify(createErr) != container.ErrUnavailable || says(createErr, saysNoInit)) {
+	if createErr != nil && (classify(createErr) != container.ErrUnavailable || errorSays(createErr, saysNoInit)) {
 		return // the engine has said why it made nothing
 	}
 	deadline := time.Now().Add(undoFor)
@@ -177,7 +177,7 @@ func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.
 	if id == "" {
 		found, err := p.client.ContainerInspect(ctx, spec.Name, client.ContainerInspectOptions{})
 		if err != nil {
-			return gone(err)
+			return isNoContainer(err)
 		}
 		if found.Container.Config == nil || found.Container.Config.Labels[labelCreate] != spec.Config.Labels[labelCreate] {
 			return true
@@ -185,11 +185,11 @@ func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.
 		id = found.Container.ID
 	}
 	_, err := p.client.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return err == nil || gone(err)
+	return err == nil || isNoContainer(err)
 }
 
-// spec turns options into what the engine is asked for.
-func (p *DockerProvider) spec(sessionID string, opts container.Options) (client.ContainerCreateOptions, error) {
+// createRequest turns options into what the engine is asked for.
+func (p *DockerProvider) createRequest(sessionID string, opts container.Options) (client.ContainerCreateOptions, error) {
 	labels := container.Labels(p.instance, sessionID, opts)
 	exposed, bindings, err := p.ports(opts)
 	if err != nil {

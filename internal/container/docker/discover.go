@@ -80,7 +80,7 @@ type search struct {
 func (s search) discover(host string) (Engine, error) {
 	var e Engine
 	if host != "" {
-		return e.take("configuration", host, nil)
+		return e.connectTo("configuration", host, nil)
 	}
 	if host := s.getenv(client.EnvOverrideHost); host != "" {
 		var conf *tls.Config
@@ -90,7 +90,7 @@ func (s search) discover(host string) (Engine, error) {
 				return e.refuse(client.EnvOverrideHost, host, err)
 			}
 		}
-		return e.take(client.EnvOverrideHost, host, conf)
+		return e.connectTo(client.EnvOverrideHost, host, conf)
 	}
 	e.pass(client.EnvOverrideHost, "", "not set")
 
@@ -106,7 +106,7 @@ func (s search) discover(host string) (Engine, error) {
 		if err != nil {
 			return e.refuse(source, host, err)
 		}
-		return e.take(source, host, conf)
+		return e.connectTo(source, host, conf)
 	}
 
 	sockets := s.wellKnown()
@@ -115,7 +115,7 @@ func (s search) discover(host string) (Engine, error) {
 			e.pass("well-known socket", "unix://"+socket, problem(err))
 			continue
 		}
-		return e.take("well-known socket", "unix://"+socket, nil)
+		return e.connectTo("well-known socket", "unix://"+socket, nil)
 	}
 	e.Host, e.Source = "unix://"+sockets[0], "well-known socket"
 	return e, nil
@@ -150,7 +150,7 @@ func (e *Engine) pass(source, host, why string) {
 	e.Looked = append(e.Looked, Candidate{Source: source, Host: host, Problem: why})
 }
 
-func (e *Engine) take(source, host string, conf *tls.Config) (Engine, error) {
+func (e *Engine) connectTo(source, host string, conf *tls.Config) (Engine, error) {
 	scheme, rest, _ := strings.Cut(host, "://")
 	switch {
 	case rest == "":

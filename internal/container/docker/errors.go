@@ -10,9 +10,9 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// fail makes err the error of the call: of the caller's ctx or of Close where
+// toError makes err the error of the call: of the caller's ctx or of Close where
 // one of them ended it, else of the class that the engine's words mean.
-func (c *call) fail(err error) error {
+func (c *call) toError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -36,8 +36,8 @@ func (c *call) fail(err error) error {
 	return &container.Error{Op: c.op, SessionID: c.session, Class: class, Detail: detail}
 }
 
-// failed makes an error of a class of the call.
-func (c *call) failed(class error, detail string) error {
+// errorOf makes an error of a class of the call.
+func (c *call) errorOf(class error, detail string) error {
 	return &container.Error{Op: c.op, SessionID: c.session, Class: class, Detail: detail}
 }
 
@@ -60,7 +60,7 @@ var (
 	saysNoInit = []string{"container-init binary not found", "init binary not found"}
 )
 
-func says(err error, words []string) bool {
+func errorSays(err error, words []string) bool {
 	text := strings.ToLower(err.Error())
 	for _, w := range words {
 		if strings.Contains(text, w) {
@@ -70,10 +70,10 @@ func says(err error, words []string) bool {
 	return false
 }
 
-// noNetwork recognises a network that is gone, or whose name stands for two: Docker names it between the words.
-func noNetwork(err error) bool {
+// isNoNetwork recognises a network that is gone, or whose name stands for two: Docker names it between the words.
+func isNoNetwork(err error) bool {
 	text := strings.ToLower(err.Error())
-	return says(err, saysNoNetwork) || strings.Contains(text, "network ") &&
+	return errorSays(err, saysNoNetwork) || strings.Contains(text, "network ") &&
 		(strings.Contains(text, " not found") || strings.Contains(text, " is ambiguous"))
 }
 
@@ -87,21 +87,21 @@ func classify(err error) error {
 	}
 	notFound := cerrdefs.IsNotFound(err)
 	switch {
-	case !answered(err):
+	case !isEngineAnswer(err):
 		return container.ErrUnavailable
-	case notFound && says(err, saysNoContainer):
+	case notFound && errorSays(err, saysNoContainer):
 		return container.ErrContainerNotFound
-	case notFound && says(err, saysNoImage):
+	case notFound && errorSays(err, saysNoImage):
 		return container.ErrImageNotFound
-	case says(err, saysPortTaken):
+	case errorSays(err, saysPortTaken):
 		return container.ErrPortTaken
-	case says(err, saysNoCommand):
+	case errorSays(err, saysNoCommand):
 		return container.ErrExecFailed
-	case says(err, saysExists):
+	case errorSays(err, saysExists):
 		return container.ErrContainerExists
-	case says(err, saysNotRunning):
+	case errorSays(err, saysNotRunning):
 		return container.ErrContainerStopped
-	case cerrdefs.IsInvalidArgument(err), notFound && noNetwork(err):
+	case cerrdefs.IsInvalidArgument(err), notFound && isNoNetwork(err):
 		return container.ErrInvalidArgument
 	case cerrdefs.IsNotImplemented(err):
 		return container.ErrUnsupported
@@ -109,8 +109,8 @@ func classify(err error) error {
 	return container.ErrUnavailable
 }
 
-// answered tells whether err is an answer of the engine, as against none having come.
-func answered(err error) bool {
+// isEngineAnswer tells whether err is an answer of the engine, as against none having come.
+func isEngineAnswer(err error) bool {
 	return cerrdefs.IsNotFound(err) || cerrdefs.IsInvalidArgument(err) || cerrdefs.IsConflict(err) ||
 		cerrdefs.IsInternal(err) || cerrdefs.IsNotImplemented(err) || cerrdefs.IsUnavailable(err) ||
 		cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err) || cerrdefs.IsNotModified(err) ||

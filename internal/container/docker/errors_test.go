@@ -53,19 +53,19 @@ func TestFail(t *testing.T) {
 	defer end()
 	down := &answerError{code: http.StatusInternalServerError, text: "down"}
 	c := &call{p: &DockerProvider{life: life}, op: "start", session: "a", caller: t.Context()}
-	if err := c.fail(down); err.Error() != `start session "a": engine unavailable: down` {
+	if err := c.toError(down); err.Error() != `start session "a": engine unavailable: down` {
 		t.Errorf("error is %q", err)
 	}
-	if errors.As(c.fail(down), new(*answerError)) {
+	if errors.As(c.toError(down), new(*answerError)) {
 		t.Error("the engine's error crosses the seam")
 	}
 	c.caller = ended
-	if err := c.fail(down); !errors.Is(err, context.Canceled) || errors.Is(err, container.ErrUnavailable) {
+	if err := c.toError(down); !errors.Is(err, context.Canceled) || errors.Is(err, container.ErrUnavailable) {
 		t.Errorf("after the caller's ctx: %v", err)
 	}
 	c.caller = t.Context()
 	end()
-	if err := c.fail(context.Canceled); !errors.Is(err, container.ErrClosed) || errors.Is(err, context.Canceled) {
+	if err := c.toError(context.Canceled); !errors.Is(err, container.ErrClosed) || errors.Is(err, context.Canceled) {
 		t.Errorf("after Close: %v", err)
 	}
 }

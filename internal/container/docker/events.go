@@ -13,7 +13,7 @@ import (
 
 // Watch subscribes to the engine's events about this instance's containers.
 func (p *DockerProvider) Watch(ctx context.Context) (<-chan container.Event, error) {
-	c, err := p.beginAll(ctx, "watch")
+	c, err := p.beginEngineCall(ctx, "watch")
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (p *DockerProvider) Watch(ctx context.Context) (<-chan container.Event, err
 	// replayed from the second, by the engine's clock, in which this call began.
 	since, err := p.engineTime(c.ctx)
 	if err != nil {
-		err = c.fail(err)
+		err = c.toError(err)
 		c.done()
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (p *DockerProvider) Watch(ctx context.Context) (<-chan container.Event, err
 	stream := p.client.Events(c.ctx, client.EventsListOptions{Since: since.Format(time.RFC3339Nano), Filters: filters})
 	select {
 	case err := <-stream.Err:
-		err = c.fail(err)
+		err = c.toError(err)
 		c.done()
 		return nil, err
 	default:
@@ -85,7 +85,7 @@ func (p *DockerProvider) event(m events.Message) (_ container.Event, ok bool) {
 	}[m.Action]
 	session := m.Actor.Attributes[container.LabelSession]
 	// Podman sends what carries any of the labels that were asked for.
-	if !told || session == "" || !p.owns(session, m.Actor.Attributes) {
+	if !told || session == "" || !p.ownsLabels(session, m.Actor.Attributes) {
 		return container.Event{}, false
 	}
 	at := time.Unix(m.Time, 0)

@@ -58,7 +58,7 @@ func (p *DockerProvider) ExecStream(ctx context.Context, sessionID string, cmd [
 }
 
 func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error) {
-	c, err := p.begin(ctx, "exec", sessionID, func() error { return opts.Validate(cmd) })
+	c, err := p.beginCall(ctx, "exec", sessionID, func() error { return opts.Validate(cmd) })
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +84,7 @@ func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []strin
 		}
 		code, err = run.wait(stdin, stdout, stderr)
 	}
-	return code, run.failure(err)
+	return code, run.toCallError(err)
 }
 
 // process is a command that runs in a container.
@@ -193,7 +193,7 @@ func (r *process) exitCode(refusal *refusalFilter) (int, error) {
 			return 0, r.stoppedOr(err)
 		}
 		if !state.Running {
-			return r.judge(state, refusal)
+			return r.exitCodeOf(state, refusal)
 		}
 		select {
 		case <-time.After(wait):
@@ -204,9 +204,9 @@ func (r *process) exitCode(refusal *refusalFilter) (int, error) {
 	}
 }
 
-// judge tells a result from a command that was never started: engines say that on the
+// exitCodeOf tells a result from a command that was never started: engines say that on the
 // command's own output, and with the exit codes of a shell.
-func (r *process) judge(state execState, refusal *refusalFilter) (int, error) {
+func (r *process) exitCodeOf(state execState, refusal *refusalFilter) (int, error) {
 	if state.ExitCode == nil || *state.ExitCode < 0 {
 		return 0, r.stoppedOr(container.Errorf("", "", container.ErrUnavailable, "the engine told no exit code"))
 	}
@@ -214,7 +214,7 @@ func (r *process) judge(state execState, refusal *refusalFilter) (int, error) {
 	if code != 0 && refusal.held() {
 		return 0, container.Errorf("", "", container.ErrExecFailed, "%s", refusal.reason())
 	}
-	if code == 137 && r.stopping() { // killed with the container, not by somebody
+	if code == 137 && r.containerStops() { // killed with the container, not by somebody
 		return 0, container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
 	}
 	return code, nil
@@ -222,16 +222,16 @@ func (r *process) judge(state execState, refusal *refusalFilter) (int, error) {
 
 // stoppedOr is ErrContainerStopped where the container does not run any more, else err.
 func (r *process) stoppedOr(err error) error {
-	state, inspectErr := r.state(r.containerID)
+	state, inspectErr := r.inspectState(r.containerID)
 	if inspectErr == nil && status(state.Status) != container.StatusRunning {
 		return container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
 	}
 	return err
 }
 
-// stopping waits a little for the container to have stopped: the engine hears of the death of a
+// containerStops waits a little for the container to have stopped: the engine hears of the death of a
 // container's commands before it hears of the container's own.
-func (r *process) stopping() bool {
+func (r *process) containerStops() bool {
 	ctx, cancel := context.WithTimeout(r.ctx, stopNotice)
 	defer cancel()
 	wait := r.p.client.ContainerWait(ctx, r.containerID, client.ContainerWaitOptions{})
@@ -239,24 +239,24 @@ func (r *process) stopping() bool {
 	case <-wait.Result:
 		return true
 	case err := <-wait.Error:
-		return gone(err)
+		return isNoContainer(err)
 	}
 }
 
-// failure makes err the call's: a writer's error stays as it was, and the trouble that
+// toCallError makes err the call's: a writer's error stays as it was, and the trouble that
 // killing had goes beside it.
-func (r *process) failure(err error) error {
+func (r *process) toCallError(err error) error {
 	if err == nil {
 		return nil
 	}
-	told := r.fail(err)
+	told := r.toError(err)
 	if failure, ok := errors.AsType[*writeError](err); ok {
 		told = failure.err
 	}
 	if r.killErr == nil {
 		return told
 	}
-	return errors.Join(told, r.failed(cmp.Or(r.caller.Err(), classify(err)), "the command may still run: "+engineText(r.killErr)))
+	return errors.Join(told, r.errorOf(cmp.Or(r.caller.Err(), classify(err)), "the command may still run: "+engineText(r.killErr)))
 }
 
 // execState is what the engine says of an exec. The exit code is null until it is known.
@@ -290,7 +290,7 @@ func (r *process) attach(size *[2]uint) error {
 		r.conn = conn
 		return nil
 	}
-	if !answered(err) {
+	if !isEngineAnswer(err) {
 		r.kill()
 	}
 	return err

@@ -19,28 +19,28 @@ import (
 
 // Get inspects the session's container.
 func (p *DockerProvider) Get(ctx context.Context, sessionID string) (*container.Container, error) {
-	c, err := p.begin(ctx, "get", sessionID, nil)
+	c, err := p.beginCall(ctx, "get", sessionID, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer c.done()
 	found, err := c.inspect()
 	if err != nil {
-		return nil, c.fail(err)
+		return nil, c.toError(err)
 	}
 	return fromInspect(sessionID, found.Container), nil
 }
 
 // List asks for the containers with this instance's labels.
 func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, error) {
-	c, err := p.beginAll(ctx, "list")
+	c, err := p.beginEngineCall(ctx, "list")
 	if err != nil {
 		return nil, err
 	}
 	defer c.done()
 	res, err := p.client.ContainerList(c.ctx, client.ContainerListOptions{All: true, Filters: p.ownLabels()})
 	if err != nil {
-		return nil, c.fail(err)
+		return nil, c.toError(err)
 	}
 	slices.SortFunc(res.Items, func(a, b dockercontainer.Summary) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]), cmp.Compare(a.ID, b.ID))
@@ -51,7 +51,7 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 	for _, item := range res.Items {
 		session := item.Labels[container.LabelSession]
 		// A container that carries our labels under another name was not made by this package.
-		if !slices.Contains(item.Names, "/"+container.Name(session)) || !p.owns(session, item.Labels) {
+		if !slices.Contains(item.Names, "/"+container.Name(session)) || !p.ownsLabels(session, item.Labels) {
 			continue
 		}
 		ids[session] = item.ID
@@ -71,9 +71,9 @@ func fromSummary(session string, item dockercontainer.Summary) *container.Contai
 		SessionID: session,
 		Status:    status(item.State),
 		Paused:    item.State == dockercontainer.StatePaused,
-		Labels:    visible(item.Labels),
+		Labels:    publicLabels(item.Labels),
 		CreatedAt: time.Unix(item.Created, 0),
-		Image:     familiar(item.Image),
+		Image:     familiarImage(item.Image),
 	}
 	if out.Status == container.StatusRunning {
 		for _, port := range item.Ports {
@@ -85,7 +85,7 @@ func fromSummary(session string, item dockercontainer.Summary) *container.Contai
 				})
 			}
 		}
-		publish(out)
+		setAddress(out)
 	}
 	return out
 }
@@ -98,7 +98,7 @@ func fromInspect(session string, info dockercontainer.InspectResponse) *containe
 		Detailed:  true,
 	}
 	if conf := info.Config; conf != nil {
-		out.Labels, out.Image, out.Tty = visible(conf.Labels), familiar(conf.Image), conf.Tty
+		out.Labels, out.Image, out.Tty = publicLabels(conf.Labels), familiarImage(conf.Image), conf.Tty
 	}
 	if state := info.State; state != nil {
 		out.Status = status(state.Status)
@@ -114,13 +114,13 @@ func fromInspect(session string, info dockercontainer.InspectResponse) *containe
 				}
 			}
 		}
-		publish(out)
+		setAddress(out)
 	}
 	return out
 }
 
-// familiar is an image's reference as people write it; Podman gives the whole.
-func familiar(image string) string {
+// familiarImage is an image's reference as people write it; Podman gives the whole.
+func familiarImage(image string) string {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return image // an ID
@@ -142,14 +142,14 @@ func status(state dockercontainer.ContainerState) string {
 	return container.StatusStopped // exited, stopped, dead, removing
 }
 
-// publish orders the ports and derives the address from them.
-func publish(c *container.Container) {
+// setAddress orders the ports and derives the address from them.
+func setAddress(c *container.Container) {
 	slices.SortFunc(c.Ports, func(a, b container.Port) int {
 		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a.Container, b.Container), cmp.Compare(a.HostIP, b.HostIP))
 	})
 	for _, port := range c.Ports {
 		if port.Container == container.SessionPort {
-			c.Address = "http://" + net.JoinHostPort(reachable(port.HostIP), strconv.Itoa(port.HostPort))
+			c.Address = "http://" + net.JoinHostPort(reachableIP(port.HostIP), strconv.Itoa(port.HostPort))
 			return
 		}
 	}
@@ -169,8 +169,8 @@ func hostIP(ip netip.Addr) string {
 	return ip.String()
 }
 
-// reachable is an address at which the engine's host reaches what listens on ip.
-func reachable(ip string) string {
+// reachableIP is an address at which the engine's host reaches what listens on ip.
+func reachableIP(ip string) string {
 	switch ip {
 	case "0.0.0.0":
 		return "127.0.0.1"
@@ -180,8 +180,8 @@ func reachable(ip string) string {
 	return ip
 }
 
-// visible are the labels without those that are the provider's own.
-func visible(labels map[string]string) map[string]string {
+// publicLabels are the labels without those that are the provider's own.
+func publicLabels(labels map[string]string) map[string]string {
 	out := make(map[string]string, len(labels))
 	for k, v := range labels {
 		if k != labelCreate && k != labelSpec {

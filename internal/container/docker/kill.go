@@ -33,7 +33,7 @@ func (r *process) kill() {
 		return
 	}
 	r.killed = true
-	ctx, cancel := settle(r.ctx)
+	ctx, cancel := cleanupContext(r.ctx)
 	defer cancel()
 	r.killErr = r.p.killTree(ctx, r)
 }
@@ -65,7 +65,7 @@ func (p *DockerProvider) killTree(ctx context.Context, r *process) error {
 func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		state, err := p.inspectExec(ctx, r.execID)
-		if err != nil && answered(err) || err == nil && !state.Running {
+		if err != nil && isEngineAnswer(err) || err == nil && !state.Running {
 			return nil
 		}
 		select {
@@ -128,7 +128,7 @@ func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string
 func (p *DockerProvider) running(ctx context.Context, id string) bool {
 	info, err := p.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return !gone(err)
+		return !isNoContainer(err)
 	}
 	return info.Container.State != nil && info.Container.State.Running
 }

@@ -16,36 +16,36 @@ import (
 // killTimeout bounds the wait for an engine's answer to a SIGKILL.
 const killTimeout = 5 * time.Second
 
-// onContainer makes one change of the session's container, from its beginning to its end, when take
+// changeContainer makes one change of the session's container, from its beginning to its end, when take
 // has given it its turn.
-func (p *DockerProvider) onContainer(
+func (p *DockerProvider) changeContainer(
 	ctx context.Context, op, sessionID string, take func(*call) (func(), error), do func(c *call, id string) error,
 ) error {
-	c, err := p.begin(ctx, op, sessionID, nil)
+	c, err := p.beginCall(ctx, op, sessionID, nil)
 	if err != nil {
 		return err
 	}
 	defer c.done()
 	done, err := take(c)
 	if err != nil {
-		return c.fail(err)
+		return c.toError(err)
 	}
 	defer done()
-	return c.fail(c.withContainer(func(id string) error { return do(c, id) }))
+	return c.toError(c.withContainer(func(id string) error { return do(c, id) }))
 }
 
 // Start starts the container.
 func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "start", sessionID, (*call).takeTurn, (*call).start)
+	return p.changeContainer(ctx, "start", sessionID, (*call).takeTurn, (*call).start)
 }
 
 func (c *call) start(id string) error {
-	err := c.run(id)
-	for tries := 0; err != nil && says(err, saysPortTaken) && tries < maxRemakes; tries++ {
+	err := c.startOnce(id)
+	for tries := 0; err != nil && errorSays(err, saysPortTaken) && tries < maxRemakes; tries++ {
 		if id, err = c.remake(id, err); err != nil {
 			return err
 		}
-		err = c.run(id)
+		err = c.startOnce(id)
 	}
 	if err != nil {
 		return err
@@ -53,14 +53,14 @@ func (c *call) start(id string) error {
 	return c.checkCommand(id)
 }
 
-// run starts the main process.
-func (c *call) run(id string) error {
+// startOnce asks the engine to start the main process, and waits out what is only for a moment in the way.
+func (c *call) startOnce(id string) error {
 	run := func() error {
 		_, err := c.p.client.ContainerStart(c.ctx, id, client.ContainerStartOptions{})
 		return err
 	}
 	err := run()
-	if err != nil && noNetwork(err) && c.p.cfg.Docker.Network == "" {
+	if err != nil && isNoNetwork(err) && c.p.cfg.Docker.Network == "" {
 		if err := c.p.ensureNetwork(c.ctx, true); err != nil {
 			return err
 		}
@@ -68,16 +68,16 @@ func (c *call) run(id string) error {
 	}
 	for wait := 10 * time.Millisecond; err != nil; wait = min(2*wait, time.Second) {
 		// An engine that could not execute the command may still show the container as it was amid the start.
-		if gone(err) || !answered(err) || says(err, saysNoCommand) {
+		if isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoCommand) {
 			return err
 		}
-		state, inspectErr := c.state(id)
+		state, inspectErr := c.inspectState(id)
 		switch {
 		case inspectErr != nil:
 			return inspectErr
 		case state.Status != stateStopping && status(state.Status) == container.StatusRunning:
 			return nil // a paused one, which engines refuse to start
-		case !says(err, saysNotRunning):
+		case !errorSays(err, saysNotRunning):
 			return err
 		}
 		// Somebody else is stopping it, which Podman wants to have ended.
@@ -93,24 +93,24 @@ func (c *call) run(id string) error {
 func (p *DockerProvider) Stop(ctx context.Context, sessionID string, timeout time.Duration) error {
 	seconds := wholeSeconds(timeout)
 	take := func(c *call) (func(), error) { return c.takeTurnToEnd(time.Duration(seconds) * time.Second) }
-	return p.onContainer(ctx, "stop", sessionID, take, func(c *call, id string) error { return c.stop(id, seconds) })
+	return p.changeContainer(ctx, "stop", sessionID, take, func(c *call, id string) error { return c.stop(id, seconds) })
 }
 
 func (c *call) stop(id string, seconds int) error {
 	if seconds == 0 && !c.p.podman() {
 		// Docker sends the stop signal even then, and a quick process heeds it.
-		if err := c.kill(c.ctx, id); err != nil && (gone(err) || !answered(err)) {
+		if err := c.kill(c.ctx, id); err != nil && (isNoContainer(err) || !isEngineAnswer(err)) {
 			return err
 		}
 	}
 	started := time.Now()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		_, err := c.p.client.ContainerStop(c.ctx, id, client.ContainerStopOptions{Timeout: &seconds})
-		if err == nil || gone(err) || !answered(err) {
+		if err == nil || isNoContainer(err) || !isEngineAnswer(err) {
 			return err
 		}
 		// Podman refuses to stop what is paused, never ran, or is being stopped by another call.
-		state, inspectErr := c.state(id)
+		state, inspectErr := c.inspectState(id)
 		switch {
 		case inspectErr != nil:
 			return inspectErr
@@ -120,7 +120,7 @@ func (c *call) stop(id string, seconds int) error {
 			if _, err := c.p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{}); err != nil {
 				return err
 			}
-		case !says(err, saysNotRunning):
+		case !errorSays(err, saysNotRunning):
 			return err
 		case state.Status == stateStopping && time.Since(started) >= time.Duration(seconds)*time.Second:
 			_ = c.kill(c.ctx, id) // it may have ended by now, which the next look shows
@@ -140,8 +140,8 @@ func (c *call) kill(ctx context.Context, id string) error {
 	return err
 }
 
-// state inspects a container that is known to be ours.
-func (c *call) state(id string) (*dockercontainer.State, error) {
+// inspectState inspects a container that is known to be ours.
+func (c *call) inspectState(id string) (*dockercontainer.State, error) {
 	info, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func wholeSeconds(timeout time.Duration) int {
 // Remove removes the container, running or not, with its anonymous volumes.
 func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
 	take := func(c *call) (func(), error) { return c.takeTurnToEnd(0) }
-	return p.onContainer(ctx, "remove", sessionID, take, (*call).remove)
+	return p.changeContainer(ctx, "remove", sessionID, take, (*call).remove)
 }
 
 func (c *call) remove(id string) error {
@@ -180,7 +180,7 @@ func (c *call) remove(id string) error {
 func (c *call) waitGone(id string) error {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		_, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
-		if gone(err) {
+		if isNoContainer(err) {
 			return nil
 		}
 		if err != nil {
@@ -194,27 +194,27 @@ func (c *call) waitGone(id string) error {
 
 // Pause freezes the container's processes.
 func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "pause", sessionID, (*call).takeTurn, func(c *call, id string) error {
+	return p.changeContainer(ctx, "pause", sessionID, (*call).takeTurn, func(c *call, id string) error {
 		_, err := p.client.ContainerPause(c.ctx, id, client.ContainerPauseOptions{})
-		return c.settled(id, true, err)
+		return c.acceptIfPaused(id, true, err)
 	})
 }
 
 // Unpause lets them go on.
 func (p *DockerProvider) Unpause(ctx context.Context, sessionID string) error {
-	return p.onContainer(ctx, "unpause", sessionID, (*call).takeTurn, func(c *call, id string) error {
+	return p.changeContainer(ctx, "unpause", sessionID, (*call).takeTurn, func(c *call, id string) error {
 		_, err := p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{})
-		return c.settled(id, false, err)
+		return c.acceptIfPaused(id, false, err)
 	})
 }
 
-// settled judges a pause or unpause that the engine refused by the state that was to
+// acceptIfPaused judges a pause or unpause that the engine refused by the state that was to
 // be reached: engines differ in how they word what is so already.
-func (c *call) settled(id string, paused bool, err error) error {
-	if err == nil || gone(err) || !answered(err) {
+func (c *call) acceptIfPaused(id string, paused bool, err error) error {
+	if err == nil || isNoContainer(err) || !isEngineAnswer(err) {
 		return err
 	}
-	state, inspectErr := c.state(id)
+	state, inspectErr := c.inspectState(id)
 	switch {
 	case inspectErr != nil:
 		return inspectErr

@@ -14,14 +14,14 @@ import (
 
 // Logs writes the container's log.
 func (p *DockerProvider) Logs(ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer) error {
-	c, err := p.begin(ctx, "logs", sessionID, nil)
+	c, err := p.beginCall(ctx, "logs", sessionID, nil)
 	if err != nil {
 		return err
 	}
 	defer c.done()
 	found, err := c.inspect() // whether it has a TTY decides how its log is framed
 	if err != nil {
-		return c.fail(err)
+		return c.toError(err)
 	}
 	ask := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: opts.Timestamps, Follow: opts.Follow}
 	if opts.Tail >= 0 {
@@ -53,7 +53,7 @@ func (p *DockerProvider) Logs(ctx context.Context, sessionID string, opts contai
 	if err == nil {
 		err = c.ctx.Err()
 	}
-	return c.fail(err)
+	return c.toError(err)
 }
 
 // skipper counts what it passes on, and can leave out the start.

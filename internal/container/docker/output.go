@@ -153,7 +153,7 @@ func (f *refusalFilter) flush() error {
 
 // held tells whether all there was looks like an engine's report.
 func (f *refusalFilter) held() bool {
-	return f.to != nil && !f.passed && (bytes.HasPrefix(f.text, []byte("OCI runtime")) || says(errors.New(string(f.text)), saysNoCommand))
+	return f.to != nil && !f.passed && (bytes.HasPrefix(f.text, []byte("OCI runtime")) || errorSays(errors.New(string(f.text)), saysNoCommand))
 }
 
 func (f *refusalFilter) reason() string {

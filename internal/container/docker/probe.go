@@ -60,23 +60,23 @@ func (p *DockerProvider) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// podman tells whether the engine is Podman. Only for use after begin.
+// podman tells whether the engine is Podman. Only for use after beginCall.
 func (p *DockerProvider) podman() bool { return p.known.Load().podman }
 
 // Probe asks the engine for its version and its settings.
 func (p *DockerProvider) Probe(ctx context.Context) (container.EngineInfo, error) {
-	c, err := p.beginAll(ctx, "probe")
+	c, err := p.beginEngineCall(ctx, "probe")
 	if err != nil {
 		return container.EngineInfo{}, err
 	}
 	defer c.done()
 	version, err := p.client.ServerVersion(c.ctx, client.ServerVersionOptions{})
 	if err != nil {
-		return container.EngineInfo{}, c.fail(err)
+		return container.EngineInfo{}, c.toError(err)
 	}
 	res, err := p.client.Info(c.ctx, client.InfoOptions{})
 	if err != nil {
-		return container.EngineInfo{}, c.fail(err)
+		return container.EngineInfo{}, c.toError(err)
 	}
 	info := res.Info
 	e := container.EngineInfo{

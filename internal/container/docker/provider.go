@@ -164,11 +164,11 @@ type call struct {
 	done        func()
 }
 
-// begin admits a call about a session: not after Close, not with arguments that
+// beginCall admits a call about a session: not after Close, not with arguments that
 // ValidateSessionID or check (which may be nil) refuse, not with a ctx that has ended; in all these
 // cases nothing is asked of the engine. It returns when the API's version is negotiated. The caller calls done.
-func (p *DockerProvider) begin(ctx context.Context, op, sessionID string, check func() error) (*call, error) {
-	return p.admit(&call{p: p, op: op, session: sessionID, caller: ctx}, func() error {
+func (p *DockerProvider) beginCall(ctx context.Context, op, sessionID string, check func() error) (*call, error) {
+	return p.admitCall(&call{p: p, op: op, session: sessionID, caller: ctx}, func() error {
 		if err := container.ValidateSessionID(sessionID); err != nil || check == nil {
 			return err
 		}
@@ -176,14 +176,14 @@ func (p *DockerProvider) begin(ctx context.Context, op, sessionID string, check 
 	})
 }
 
-// beginAll is begin for a call about no one session.
-func (p *DockerProvider) beginAll(ctx context.Context, op string) (*call, error) {
-	return p.admit(&call{p: p, op: op, caller: ctx}, func() error { return nil })
+// beginEngineCall is beginCall for a call about no one session.
+func (p *DockerProvider) beginEngineCall(ctx context.Context, op string) (*call, error) {
+	return p.admitCall(&call{p: p, op: op, caller: ctx}, func() error { return nil })
 }
 
-func (p *DockerProvider) admit(c *call, check func() error) (*call, error) {
-	if !p.enter() {
-		return nil, c.fail(container.ErrClosed)
+func (p *DockerProvider) admitCall(c *call, check func() error) (*call, error) {
+	if !p.countCall() {
+		return nil, c.toError(container.ErrClosed)
 	}
 	ctx, cancel := context.WithCancel(c.caller)
 	stop := context.AfterFunc(p.life, cancel)
@@ -201,15 +201,15 @@ func (p *DockerProvider) admit(c *call, check func() error) (*call, error) {
 		err = p.negotiate(c.ctx)
 	}
 	if err != nil {
-		err = c.fail(err)
+		err = c.toError(err)
 		c.done()
 		return nil, err
 	}
 	return c, nil
 }
 
-// enter counts one more call, unless the provider is closed.
-func (p *DockerProvider) enter() bool {
+// countCall counts one more call, unless the provider is closed.
+func (p *DockerProvider) countCall() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -219,7 +219,7 @@ func (p *DockerProvider) enter() bool {
 	return true
 }
 
-// settle returns a ctx for what has to be done although the caller has gone.
-func settle(ctx context.Context) (context.Context, context.CancelFunc) {
+// cleanupContext returns a ctx for what has to be done although the caller has gone.
+func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 }

@@ -156,7 +156,7 @@ func (p *DockerProvider) pullImage(ctx context.Context, key pullKey, tell func(c
 // pullError: whatever keeps an engine that answers from having the image (none of that name, none for that
 // platform, a registry that refuses or can't be reached), the image can't be had.
 func pullError(err error) error {
-	if !answered(err) {
+	if !isEngineAnswer(err) {
 		return err
 	}
 	return container.Errorf("", "", container.ErrImageNotFound, "%s", engineText(err))

@@ -90,7 +90,7 @@ func (c *call) remake(id string, refusal error) (string, error) {
 	// From here on there is no container, so the caller's going must not end it.
 	alone := *c
 	var cancel context.CancelFunc
-	alone.ctx, cancel = settle(c.ctx)
+	alone.ctx, cancel = cleanupContext(c.ctx)
 	defer cancel()
 	if id, err = alone.create(spec); err != nil {
 		return "", err

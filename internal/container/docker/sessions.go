@@ -54,7 +54,7 @@ func (s *sessionIDs) keep(listed map[string]string) {
 func (c *call) withContainer(fn func(id string) error) error {
 	if id := c.p.sessions.get(c.session); id != "" {
 		err := fn(id)
-		if !gone(err) {
+		if !isNoContainer(err) {
 			return err
 		}
 		c.p.sessions.drop(c.session, id)
@@ -80,19 +80,19 @@ func (p *DockerProvider) inspect(ctx context.Context, session string) (client.Co
 	if err != nil {
 		return found, err
 	}
-	if found.Container.Config == nil || !p.owns(session, found.Container.Config.Labels) {
+	if found.Container.Config == nil || !p.ownsLabels(session, found.Container.Config.Labels) {
 		return found, container.Errorf("", "", container.ErrContainerNotFound, "")
 	}
 	return found, nil
 }
 
-func (p *DockerProvider) owns(session string, labels map[string]string) bool {
+func (p *DockerProvider) ownsLabels(session string, labels map[string]string) bool {
 	return labels[container.LabelOctobot] == "true" &&
 		labels[container.LabelInstance] == p.instance &&
 		labels[container.LabelSession] == session
 }
 
-// gone: the engine answered that there is no such container.
-func gone(err error) bool {
-	return err != nil && cerrdefs.IsNotFound(err) && says(err, saysNoContainer)
+// isNoContainer: the engine answered that there is no such container.
+func isNoContainer(err error) bool {
+	return err != nil && cerrdefs.IsNotFound(err) && errorSays(err, saysNoContainer)
 }

@@ -23,7 +23,7 @@ var ttyScript string
 // start starts the process. A terminal whose size is given has it before
 // the command's first instruction.
 func (r *process) start() error {
-	r.tagged()
+	r.addTag()
 	sized := r.rows != 0 && r.cols != 0
 	// Podman writes an error of its own into the output where it gets input, the typed end of
 	// the input too, for a command that has ended.
@@ -39,8 +39,8 @@ func (r *process) start() error {
 	return r.attach(nil)
 }
 
-// tagged gives the process the tag by which it is found again.
-func (r *process) tagged() {
+// addTag gives the process the tag by which it is found again.
+func (r *process) addTag() {
 	r.tag = rand.Text()
 	r.opts.Env = append(slices.Clip(r.opts.Env), tagName+"="+r.tag)
 }
@@ -153,7 +153,7 @@ func (r *process) startBare() error {
 func (r *process) resize(ctx context.Context) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		_, err := r.p.client.ExecResize(ctx, r.execID, client.ExecResizeOptions{Height: r.rows, Width: r.cols})
-		if err == nil || !answered(err) {
+		if err == nil || !isEngineAnswer(err) {
 			return err
 		}
 		state, inspectErr := r.p.inspectExec(ctx, r.execID)

@@ -14,7 +14,7 @@ import (
 
 // Stats takes one sample.
 func (p *DockerProvider) Stats(ctx context.Context, sessionID string) (*container.Stats, error) {
-	c, err := p.begin(ctx, "stats", sessionID, nil)
+	c, err := p.beginCall(ctx, "stats", sessionID, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +31,14 @@ func (p *DockerProvider) Stats(ctx context.Context, sessionID string) (*containe
 			return nil
 		}
 		// Of what does not run, Docker gives zeros and Podman nothing.
-		state, err := c.state(id)
+		state, err := c.inspectState(id)
 		if err == nil && status(state.Status) != container.StatusRunning {
 			return container.Errorf("", "", container.ErrContainerStopped, "")
 		}
 		return cmp.Or(decodeErr, err)
 	})
 	if err != nil {
-		return nil, c.fail(err)
+		return nil, c.toError(err)
 	}
 	out := &container.Stats{
 		Time:        sample.Read,

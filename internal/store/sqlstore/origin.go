@@ -122,7 +122,7 @@ func (s *Store) openGeneration(ctx context.Context) error {
 
 // Allotted implements session.Store.
 func (s *Store) Allotted(ctx context.Context, origin string) (given bool, err error) {
-	err = s.call(ctx, "look up origin", origin, func() error {
+	err = s.runCall(ctx, "look up origin", origin, func() error {
 		generation, seq, ok := parseOrigin(origin)
 		if !ok {
 			return nil

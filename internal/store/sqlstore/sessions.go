@@ -15,7 +15,7 @@ import (
 
 // CreateSession implements session.Store.
 func (s *Store) CreateSession(ctx context.Context, sess session.Session) (created session.Session, err error) {
-	err = s.call(ctx, "create session", sess.ID, func() error {
+	err = s.runCall(ctx, "create session", sess.ID, func() error {
 		generation := s.ledger.current()
 		created, err = s.create(ctx, sess, generation)
 		if errors.Is(err, errRewound) {
@@ -58,7 +58,7 @@ func (s *Store) create(ctx context.Context, sess session.Session, generation str
 
 // GetSession implements session.Store.
 func (s *Store) GetSession(ctx context.Context, id string) (found session.Session, err error) {
-	err = s.call(ctx, "get session", id, func() error {
+	err = s.runCall(ctx, "get session", id, func() error {
 		if !storable(id) {
 			return session.ErrNotFound
 		}
@@ -70,7 +70,7 @@ func (s *Store) GetSession(ctx context.Context, id string) (found session.Sessio
 
 // UpdateSession implements session.Store.
 func (s *Store) UpdateSession(ctx context.Context, sess session.Session) (updated session.Session, err error) {
-	err = s.call(ctx, "update session", sess.ID, func() error {
+	err = s.runCall(ctx, "update session", sess.ID, func() error {
 		row, err := encode(sess)
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ const touchBatch = 1000
 
 // TouchSessions implements session.Store.
 func (s *Store) TouchSessions(ctx context.Context, active map[string]time.Time) error {
-	return s.call(ctx, "touch sessions", "", func() error {
+	return s.runCall(ctx, "touch sessions", "", func() error {
 		ids := slices.DeleteFunc(slices.Sorted(maps.Keys(active)), func(id string) bool {
 			return !storable(id) || active[id].IsZero()
 		})
@@ -141,7 +141,7 @@ func touch(ctx context.Context, tx *sql.Tx, ids []string, active map[string]time
 
 // ListSessions implements session.Store.
 func (s *Store) ListSessions(ctx context.Context, f session.Filter) (found []session.Session, err error) {
-	err = s.call(ctx, "list sessions", "", func() error {
+	err = s.runCall(ctx, "list sessions", "", func() error {
 		if !storable(f.ProjectID) || !storable(f.After.ID) {
 			return nil // no session has such a project, and none was ever listed under such an ID
 		}
@@ -180,7 +180,7 @@ func listQuery(f session.Filter) (query string, args []any) {
 
 // AllSessions implements session.Store.
 func (s *Store) AllSessions(ctx context.Context) (all []session.Session, err error) {
-	err = s.call(ctx, "read all sessions", "", func() error {
+	err = s.runCall(ctx, "read all sessions", "", func() error {
 		rows, err := s.db.Read.QueryContext(ctx, `SELECT `+columns+` FROM sessions`)
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func (s *Store) AllSessions(ctx context.Context) (all []session.Session, err err
 
 // PruneSessions implements session.Store.
 func (s *Store) PruneSessions(ctx context.Context, before time.Time) (n int, err error) {
-	err = s.call(ctx, "prune sessions", "", func() error {
+	err = s.runCall(ctx, "prune sessions", "", func() error {
 		return s.write(ctx, func(tx *sql.Tx) error {
 			const remove = `DELETE FROM sessions WHERE closed_at < $1 AND pending = ''`
 			n, err = affected(tx.ExecContext(ctx, remove, before.UnixMicro()))

@@ -97,13 +97,13 @@ func (s *Store) loadInstance(ctx context.Context) (id string, err error) {
 
 // Instance implements session.Store.
 func (s *Store) Instance(ctx context.Context) (string, error) {
-	return s.instance, s.call(ctx, "read the instance ID", "", func() error { return nil })
+	return s.instance, s.runCall(ctx, "read the instance ID", "", func() error { return nil })
 }
 
 // Ping implements session.Store. It commits a small change: nothing less tells
 // a full disk or a read-only database from a good one.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.call(ctx, "ping", "", func() error {
+	return s.runCall(ctx, "ping", "", func() error {
 		return s.write(ctx, func(tx *sql.Tx) error {
 			n, err := affected(tx.ExecContext(ctx, `UPDATE installation SET pinged_at = $1`, time.Now().UnixMicro()))
 			if err == nil && n != 1 {
@@ -130,10 +130,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// call runs one call of the contract: refused when the store is closed or ctx
+// runCall runs one call of the contract: refused when the store is closed or ctx
 // has ended, and with op and the id it is about around what goes wrong.
-func (s *Store) call(ctx context.Context, op, id string, do func() error) error {
-	err := s.enter()
+func (s *Store) runCall(ctx context.Context, op, id string, do func() error) error {
+	err := s.countCall()
 	if err == nil {
 		defer s.calls.Done()
 		if err = ctx.Err(); err == nil {
@@ -148,13 +148,13 @@ func (s *Store) call(ctx context.Context, op, id string, do func() error) error 
 	}
 	err = s.explain(err)
 	// A driver that is interrupted may say so in its own words only.
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) && !answered(err) {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) && !isStoreAnswer(err) {
 		return fmt.Errorf("%s: %w: %w", op, cause, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-func (s *Store) enter() error {
+func (s *Store) countCall() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -165,14 +165,14 @@ func (s *Store) enter() error {
 }
 
 func (s *Store) explain(err error) error {
-	if s.db.Explain == nil || answered(err) {
+	if s.db.Explain == nil || isStoreAnswer(err) {
 		return err
 	}
 	return s.db.Explain(err)
 }
 
-// answered tells whether err is the store's answer, not its failure.
-func answered(err error) bool {
+// isStoreAnswer tells whether err is the store's answer, not its failure.
+func isStoreAnswer(err error) bool {
 	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict)
 }
 

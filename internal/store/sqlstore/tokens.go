@@ -10,7 +10,7 @@ import (
 
 // CreateToken implements session.Store.
 func (s *Store) CreateToken(ctx context.Context, t session.Token) error {
-	return s.call(ctx, "create token", t.Name, func() error {
+	return s.runCall(ctx, "create token", t.Name, func() error {
 		if err := checkStorable("token", reflect.ValueOf(t)); err != nil {
 			return err
 		}
@@ -28,7 +28,7 @@ func (s *Store) CreateToken(ctx context.Context, t session.Token) error {
 
 // TokenByHash implements session.Store.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (found session.Token, err error) {
-	err = s.call(ctx, "find token", "", func() error {
+	err = s.runCall(ctx, "find token", "", func() error {
 		found, err = scanToken(s.stmts.tokenByHash.row(ctx, nil, hash))
 		return orNotFound(err)
 	})
@@ -37,7 +37,7 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (found session.Tok
 
 // ListTokens implements session.Store.
 func (s *Store) ListTokens(ctx context.Context) (all []session.Token, err error) {
-	err = s.call(ctx, "list tokens", "", func() error {
+	err = s.runCall(ctx, "list tokens", "", func() error {
 		rows, err := s.db.Read.QueryContext(ctx, `SELECT `+tokenColumns+` FROM tokens ORDER BY name`)
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (s *Store) ListTokens(ctx context.Context) (all []session.Token, err error)
 
 // DeleteToken implements session.Store.
 func (s *Store) DeleteToken(ctx context.Context, name string) error {
-	return s.call(ctx, "delete token", name, func() error {
+	return s.runCall(ctx, "delete token", name, func() error {
 		if !storable(name) {
 			return session.ErrNotFound
 		}

@@ -105,8 +105,8 @@ func testRestoredClosed(t *testing.T, d Database) {
 	wantAllotted(t, s, later.Origin, true)
 }
 
-// settle waits for a store whose connections a Save or a restore broke.
-func settle(t *testing.T, s session.Store) {
+// finishPending waits for a store whose connections a Save or a restore broke.
+func finishPending(t *testing.T, s session.Store) {
 	t.Helper()
 	var err error
 	for range 20 { // more than it has connections
@@ -123,13 +123,13 @@ func testRestoredOpen(t *testing.T, d Database) {
 	s := d.open(t)
 	kept := create(t, s, session.Session{ID: "kept", CreatedAt: start})
 	restore := d.Save(t)
-	settle(t, s)
+	finishPending(t, s)
 	lost := []session.Session{
 		create(t, s, session.Session{ID: "lost1", CreatedAt: start}),
 		create(t, s, session.Session{ID: "lost2", CreatedAt: start}),
 	}
 	restore()
-	settle(t, s)
+	finishPending(t, s)
 	later := create(t, s, session.Session{ID: "later", CreatedAt: start})
 	for _, sess := range lost {
 		if later.Origin == sess.Origin {
@@ -148,14 +148,14 @@ func testRestoredOpen(t *testing.T, d Database) {
 func testRestoredConcurrently(t *testing.T, d Database) {
 	s := d.open(t)
 	restore := d.Save(t)
-	settle(t, s)
+	finishPending(t, s)
 	const callers = 16
 	given := make(map[string]bool)
 	for i := range callers {
 		given[create(t, s, session.Session{ID: fmt.Sprint("lost", i), CreatedAt: start}).Origin] = true
 	}
 	restore()
-	settle(t, s)
+	finishPending(t, s)
 	var mu sync.Mutex
 	generations := make(map[string]bool)
 	var wg sync.WaitGroup
@@ -189,7 +189,7 @@ func testEmptied(t *testing.T, d Database) {
 	s := d.open(t)
 	lost := create(t, s, session.Session{ID: "lost", CreatedAt: start})
 	restore()
-	settle(t, s)
+	finishPending(t, s)
 	later := create(t, s, session.Session{ID: "later", CreatedAt: start})
 	wantAllotted(t, s, lost.Origin, false)
 	wantAllotted(t, s, later.Origin, true)
