@@ -40,6 +40,8 @@ var layers = []layer{
 		"a provider knows the seam and its own settings, no other provider"},
 	{"internal/container/mock", []string{"internal/container", "internal/config"},
 		"a provider knows the seam and its own settings, no other provider"},
+	{"internal/container/mock/toybox", nil,
+		"a Unix knows nothing of the containers that it plays: it could stand in a module of its own"},
 	{"internal/container/containertest", []string{"internal/container"},
 		"the suite tests the seam, and so knows nothing but the seam"},
 	{"internal/keylock", nil,

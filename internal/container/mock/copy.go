@@ -11,34 +11,35 @@ import (
 	"strings"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/mock/toybox"
 )
 
-func (m *MockProvider) diskOf(sessionID string) (*disk, error) {
+func (m *MockProvider) filesOf(sessionID string) (*toybox.FileSystem, error) {
 	m.engine.mu.Lock()
 	defer m.engine.mu.Unlock()
 	b, err := m.own(sessionID)
 	if err != nil {
 		return nil, err
 	}
-	return &b.disk, nil
+	return &b.files, nil
 }
 
 // CopyTo implements [container.Copier]. Links and devices in the archive are refused.
 func (m *MockProvider) CopyTo(ctx context.Context, sessionID, dir string, r io.Reader) error {
 	return m.call(ctx, "copyto", sessionID, validate(sessionID, container.ValidatePath(dir)), func(ctx context.Context) error {
-		d, err := m.diskOf(sessionID)
+		files, err := m.filesOf(sessionID)
 		if err != nil {
 			return err
 		}
 		dir = path.Clean(dir)
-		if !d.isDir(dir) {
+		if !files.IsDir(dir) {
 			return refuse(container.ErrPathNotFound, "%s is not a directory", dir)
 		}
-		return d.unpack(ctx, dir, r)
+		return unpack(ctx, files, dir, r)
 	})
 }
 
-func (d *disk) unpack(ctx context.Context, dir string, r io.Reader) error {
+func unpack(ctx context.Context, files *toybox.FileSystem, dir string, r io.Reader) error {
 	archive := tar.NewReader(r)
 	for ctx.Err() == nil {
 		h, err := archive.Next()
@@ -50,43 +51,33 @@ func (d *disk) unpack(ctx context.Context, dir string, r io.Reader) error {
 		}
 		// A name cannot lead out of dir: ".." ends at the archive's own root.
 		p := path.Join(dir, path.Join("/", h.Name))
-		f := &file{mode: h.FileInfo().Mode().Perm(), uid: h.Uid, gid: h.Gid, time: h.ModTime}
+		f := &toybox.File{Mode: h.FileInfo().Mode().Perm(), UID: h.Uid, GID: h.Gid, Time: h.ModTime}
 		switch h.Typeflag {
 		case tar.TypeDir:
-			f.mode |= fs.ModeDir
+			f.Mode |= fs.ModeDir
 		case tar.TypeReg:
-			if f.data, err = io.ReadAll(io.LimitReader(archive, diskSize)); err != nil {
+			if f.Data, err = io.ReadAll(io.LimitReader(archive, toybox.MaxFiles)); err != nil {
 				return err
 			}
 		default:
 			return refuse(container.ErrUnsupported, "%s is neither a file nor a directory", h.Name)
 		}
-		if err := d.putAll(p, f); err != nil {
+		if err := files.Put(p, f); err != nil {
 			return refuse(container.ErrPathNotFound, "%s: %s", p, err)
 		}
 	}
 	return ctx.Err()
 }
 
-// putAll is put, and makes the directories above that an archive has left out.
-func (d *disk) putAll(p string, f *file) error {
-	if parent := path.Dir(p); !d.exists(parent) {
-		if err := d.putAll(parent, &file{mode: fs.ModeDir | 0o755}); err != nil {
-			return err
-		}
-	}
-	return d.put(p, f)
-}
-
 // CopyFrom implements [container.Copier]. The archive is of the files as they are at the call.
 func (m *MockProvider) CopyFrom(ctx context.Context, sessionID, p string) (io.ReadCloser, error) {
 	var archive io.ReadCloser
 	err := m.call(ctx, "copyfrom", sessionID, validate(sessionID, container.ValidatePath(p)), func(context.Context) error {
-		d, err := m.diskOf(sessionID)
+		files, err := m.filesOf(sessionID)
 		if err != nil {
 			return err
 		}
-		data, err := d.pack(path.Clean(p))
+		data, err := pack(files, path.Clean(p))
 		if err != nil {
 			return err
 		}
@@ -96,31 +87,31 @@ func (m *MockProvider) CopyFrom(ctx context.Context, sessionID, p string) (io.Re
 	return archive, err
 }
 
-func (d *disk) pack(p string) ([]byte, error) {
-	paths := d.walk(p)
+func pack(files *toybox.FileSystem, p string) ([]byte, error) {
+	paths := files.Walk(p)
 	if len(paths) == 0 {
 		return nil, refuse(container.ErrPathNotFound, "%s does not exist", p)
 	}
 	var buf bytes.Buffer
 	archive := tar.NewWriter(&buf)
 	for _, q := range paths {
-		f, err := d.lookup(q)
+		f, err := files.Lookup(q)
 		if err != nil { // removed meanwhile
 			continue
 		}
 		h := &tar.Header{
 			Name: strings.TrimPrefix(q, strings.TrimSuffix(path.Dir(p), "/")+"/"),
-			Mode: int64(f.mode.Perm()), Uid: f.uid, Gid: f.gid, ModTime: f.time,
-			Typeflag: tar.TypeReg, Size: int64(len(f.data)),
+			Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, ModTime: f.Time,
+			Typeflag: tar.TypeReg, Size: int64(len(f.Data)),
 		}
-		if f.mode.IsDir() {
+		if f.Mode.IsDir() {
 			h.Typeflag = tar.TypeDir
 			h.Name += "/"
 		}
 		if err := archive.WriteHeader(h); err != nil {
 			return nil, err
 		}
-		if _, err := archive.Write(f.data); err != nil {
+		if _, err := archive.Write(f.Data); err != nil {
 			return nil, err
 		}
 	}

@@ -14,7 +14,8 @@ import (
 const (
 	// logSize bounds a container's log; the oldest lines are dropped.
 	logSize  = 1 << 20
-	lineSize = 64 // bytes of an empty line
+	lineSize = 64   // bytes of an empty line
+	maxLine  = 4096 // bytes of a line; a longer one is several
 )
 
 const (

@@ -2,7 +2,6 @@ package mock_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -246,65 +245,6 @@ func TestHandle(t *testing.T) {
 	if res := sh(t, m, "echo -n in | greet; echo $?"); res.Stdout != "greet world in3\n" {
 		t.Errorf("through the shell: %q", res.Stdout)
 	}
-}
-
-func TestShell(t *testing.T) {
-	for script, want := range map[string]string{
-		`echo one; echo two`:                           "one\ntwo\n",
-		`true && echo yes || echo no`:                  "yes\n",
-		`false && echo yes || echo no`:                 "no\n",
-		`echo "$A" '$A' ${A}c \$A`:                     "a b $A a bc $A\n",
-		`B=1; echo $B; B=2 env | tail -n 1`:            "1\nB=2\n",
-		`false; echo $?`:                               "1\n",
-		`sh -c 'exit 4'; echo $?`:                      "4\n",
-		`cd /tmp; echo x > f; echo y >> f; cat /tmp/f`: "x\ny\n",
-		`cd /home/user; pwd; echo x > f; cat < f`:      "/home/user\nx\n",
-		`yes | head -n 2`:                              "y\ny\n",
-		`echo a | cat | cat`:                           "a\n",
-		`echo quiet > /dev/null; echo done # not so`:   "done\n",
-		`nope 2>&1; echo $?`:                           "sh: nope: not found\n127\n",
-		`/etc/passwd 2> /dev/null; echo $?`:            "126\n",
-		`mkdir -p /tmp/d/e; touch /tmp/d/x; ls /tmp/d`: "e\nx\n",
-		`touch /tmp/d; rm /tmp/d; cat /tmp/d || true`:  "",
-		`id -u; whoami; uname`:                         "0\nroot\nLinux\n",
-		"echo a\necho b":                               "a\nb\n",
-		``:                                             "",
-		`exit 0`:                                       "",
-	} {
-		m := start(t, container.Options{Env: []string{"A=a b"}})
-		if res := sh(t, m, script); res.Stdout != want || res.ExitCode != 0 {
-			t.Errorf("%s: %q, %d, stderr %q; want %q", script, res.Stdout, res.ExitCode, res.Stderr, want)
-		}
-	}
-}
-
-// TestShellRefuses: what the scripted shell cannot do it says, rather than doing
-// something else.
-func TestShellRefuses(t *testing.T) {
-	m := start(t, container.Options{})
-	for _, script := range []string{"if true; then echo x; fi", "while true; do true; done", "echo $(date)", "(echo x)", "echo `date`", "'", `"`, "| cat", "echo >", "&&", "; ;"} {
-		if res := sh(t, m, script); res.ExitCode != 2 || res.Stdout != "" || !strings.Contains(res.Stderr, "syntax error") {
-			t.Errorf("%s: %+v", script, res)
-		}
-	}
-}
-
-func FuzzShell(f *testing.F) {
-	for _, s := range []string{"echo a | cat; b=c && d || e & f > g 2>&1", `'"'\"$x${y}`, "a#b # c\n;"} {
-		f.Add(s)
-	}
-	m := start(f, container.Options{})
-	m.Engine().Handle("yes", func(context.Context, *mock.Process) int { return 0 })
-	m.Engine().Handle("sleep", func(context.Context, *mock.Process) int { return 0 })
-	m.Engine().Handle("tail", func(context.Context, *mock.Process) int { return 0 })
-	f.Fuzz(func(t *testing.T, script string) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		_, err := m.Exec(ctx, "s", []string{"sh", "-c", script}, container.ExecOptions{MaxOutput: 1000})
-		if err != nil && !errors.Is(err, container.ErrInvalidArgument) {
-			t.Errorf("%q: %v", script, err)
-		}
-	})
 }
 
 func TestLogIsBounded(t *testing.T) {

@@ -2,9 +2,9 @@
 // --runtime=mock runs on.
 //
 // A [MockProvider] keeps every promise of [container.Runtime] on an [Engine] of its own making.
-// Containers have honest states, files, logs, ports and processes; what their commands do is
-// scripted in Go, see [Engine.Handle], and a few built-in ones, with a small shell among them,
-// are enough for demonstrations. Trouble is made with [Engine.Inject], [Engine.SetDown], [Engine.Lose]
+// Containers have honest states, files, logs, ports and processes. What runs in them is the small
+// Unix of package toybox, whose shell and commands are enough for demonstrations; others are
+// scripted in Go, see [Engine.Handle]. Trouble is made with [Engine.Inject], [Engine.SetDown], [Engine.Lose]
 // and [Engine.Exit].
 package mock
 
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/mock/toybox"
 )
 
 // MockProvider is a [container.Runtime] of one instance on an [Engine], with all of the
@@ -183,19 +184,19 @@ func (m *MockProvider) own(sessionID string) (*box, error) {
 }
 
 // running finds a container in which commands can be run.
-func (m *MockProvider) running(sessionID string) (*run, error) {
+func (m *MockProvider) running(sessionID string) (*toybox.System, error) {
 	m.engine.mu.Lock()
 	defer m.engine.mu.Unlock()
 	b, err := m.own(sessionID)
 	switch {
 	case err != nil:
 		return nil, err
-	case b.run == nil:
+	case b.system == nil:
 		return nil, refuse(container.ErrContainerStopped, "")
 	case b.c.Paused:
 		return nil, refuse(container.ErrContainerStopped, "it is paused")
 	}
-	return b.run, nil
+	return b.system, nil
 }
 
 // Create makes a container; see [container.Runtime].
@@ -241,7 +242,7 @@ func (m *MockProvider) Start(ctx context.Context, sessionID string) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		b, err := m.own(sessionID)
-		if err != nil || b.run != nil {
+		if err != nil || b.system != nil {
 			return err
 		}
 		if err := b.start(); err != nil {
@@ -257,35 +258,35 @@ func (m *MockProvider) Stop(ctx context.Context, sessionID string, timeout time.
 	return m.session(ctx, "stop", sessionID, func(ctx context.Context) error {
 		m.engine.mu.Lock()
 		b, err := m.own(sessionID)
-		if err != nil || b.run == nil {
+		if err != nil || b.system == nil {
 			m.engine.mu.Unlock()
 			return err
 		}
-		r := b.run
+		system := b.system
 		m.engine.mu.Unlock()
-		return r.stop(ctx, timeout)
+		return stop(ctx, system, timeout)
 	})
 }
 
-func (r *run) stop(ctx context.Context, timeout time.Duration) error {
+func stop(ctx context.Context, system *toybox.System, timeout time.Duration) error {
 	if timeout < 0 {
 		timeout = container.DefaultStopTimeout
 	}
 	if timeout > 0 {
-		r.main.signal(sigTerm)
+		system.Main().Signal(toybox.SIGTERM)
 		timer := time.NewTimer(timeout)
 		defer timer.Stop()
 		select {
-		case <-r.ended:
+		case <-system.Done():
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		}
 	}
-	r.main.signal(sigKill)
+	system.Main().Signal(toybox.SIGKILL)
 	select {
-	case <-r.ended:
+	case <-system.Done():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -304,17 +305,17 @@ func (m *MockProvider) takeDown(ctx context.Context, sessionID string) error {
 	for {
 		m.engine.mu.Lock()
 		b, err := m.own(sessionID)
-		if err == nil && b.run == nil {
+		if err == nil && b.system == nil {
 			delete(m.engine.boxes, b.name)
 			m.engine.publish(b, container.EventRemoved)
 		}
-		if err != nil || b.run == nil {
+		if err != nil || b.system == nil {
 			m.engine.mu.Unlock()
 			return err
 		}
-		r := b.run
+		system := b.system
 		m.engine.mu.Unlock()
-		if err := r.stop(ctx, 0); err != nil {
+		if err := stop(ctx, system, 0); err != nil {
 			return err
 		}
 	}
@@ -391,14 +392,14 @@ func (m *MockProvider) Stats(ctx context.Context, sessionID string) (*container.
 		if err != nil {
 			return err
 		}
-		if b.run == nil {
+		if b.system == nil {
 			return refuse(container.ErrContainerStopped, "")
 		}
 		stats = &container.Stats{
 			Time:        time.Now(),
-			MemoryUsed:  b.disk.size(),
+			MemoryUsed:  b.files.Size(),
 			MemoryLimit: b.opts.Resources.Memory,
-			PIDs:        int64(len(b.run.list())),
+			PIDs:        int64(b.system.Count()),
 		}
 		return nil
 	})
@@ -423,7 +424,7 @@ func (m *MockProvider) setPaused(ctx context.Context, op, sessionID string, paus
 		if err != nil {
 			return err
 		}
-		if b.run == nil {
+		if b.system == nil {
 			return refuse(container.ErrContainerStopped, "")
 		}
 		b.c.Paused = paused

@@ -1,4 +1,4 @@
-package mock
+package toybox
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func shell(ctx context.Context, p *Process) int {
 func (in *interpreter) loop() {
 	if _, ok := in.p.Stdin.(terminalInput); ok {
 		in.interactive = true
-		for _, s := range []signal{sigInt, sigQuit, sigTerm} {
+		for _, s := range []Signal{SIGINT, SIGQUIT, SIGTERM} {
 			in.p.setTrap(s, trapDiscard)
 		}
 	}
@@ -137,7 +137,7 @@ func (in *interpreter) pipeline(item item) int {
 			}
 			continue
 		}
-		in.p.run.wg.Go(func() {
+		in.p.system.wg.Go(func() {
 			wait()
 			if pipe != nil {
 				_ = pipe.Close()
@@ -188,24 +188,23 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 		return ended(code)
 	}
 
-	e := in.p.run.box.engine
-	e.mu.Lock()
-	command, err := e.find(words[0], &in.p.run.box.disk)
-	e.mu.Unlock()
+	command, err := in.p.system.find(words[0])
 	if err != nil {
 		return refused(err)
 	}
 	if !apart && slices.Contains([]string{"echo", "true", "false", ":", "pwd", "kill"}, words[0]) {
-		in.p.run.mu.Lock() // a signal may be coming in
+		in.p.system.mu.Lock() // a signal may be coming in
 		p := *in.p
-		in.p.run.mu.Unlock()
+		in.p.system.mu.Unlock()
 		p.Args, p.Env, p.Stdin, p.Stdout, p.Stderr = words, env, s.stdin, s.stdout, s.stderr
 		return func() int { return command(in.ctx, &p) }
 	}
-	child, err := in.p.run.launch(spec{
-		parent: in.p, job: in.p.job, args: words, env: env, dir: in.p.Dir, user: in.p.User,
-		stdin: in.stdin(s.stdin), stdout: s.stdout, stderr: s.stderr, terminal: in.p.Terminal,
-		traps: in.p.inherited(), background: background,
+	child, err := in.p.system.launch(launch{
+		Spec: Spec{
+			Args: words, Env: env, Dir: in.p.Dir, User: in.p.User,
+			Stdin: in.stdin(s.stdin), Stdout: s.stdout, Stderr: s.stderr, Terminal: in.p.Terminal,
+		},
+		parent: in.p, traps: in.p.inherited(), background: background,
 	}, command)
 	if err != nil {
 		return refused(syscall.EAGAIN)
@@ -249,7 +248,7 @@ func (in *interpreter) special(words []string) (code int, ok bool) {
 		if len(words) > 1 {
 			dir = words[1]
 		}
-		if dir = in.p.path(dir); !in.p.run.box.disk.isDir(dir) {
+		if dir = in.p.path(dir); !in.p.files().IsDir(dir) {
 			return in.p.fail(2, "cd: can't cd to %s", dir), true
 		}
 		in.p.Dir = dir
@@ -336,21 +335,4 @@ func (in *interpreter) variable(name string) string {
 		return strconv.Itoa(in.background)
 	}
 	return in.p.Getenv(name)
-}
-
-// fail says on standard error what went wrong, and gives the exit code to return.
-func (p *Process) fail(code int, format string, args ...any) int {
-	fmt.Fprintf(p.Stderr, "%s: %s\n", path.Base(p.Args[0]), fmt.Sprintf(format, args...))
-	return code
-}
-
-// execCode is a shell's exit code for what could not be executed.
-func execCode(err error) int {
-	switch {
-	case errors.Is(err, errNotFound):
-		return 127
-	case errors.Is(err, errNotExecutable):
-		return 126
-	}
-	return 1
 }

@@ -1,4 +1,4 @@
-package mock
+package toybox
 
 import (
 	"bytes"
@@ -6,8 +6,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-
-	"github.com/octobot-run/octobot/internal/container"
 )
 
 const (
@@ -20,24 +18,38 @@ const (
 // Terminal is a PTY with the habits of the kernel's: it echoes, gathers input into lines,
 // turns LF into CRLF on its way out, and turns ^C into SIGINT and ^D into the end of input.
 type Terminal struct {
-	run *run
-	job *job      // of the process that leads it
-	log io.Writer // nil but for a main process
+	system *System
+	output io.Writer // nil but for NewTerminal's
 
 	mu         sync.Mutex
 	changed    sync.Cond // that has mu: of everything below
+	leader     *Process  // nil before it is started
 	rows, cols uint
 	typed      []byte   // the line that is being typed
 	lines      [][]byte // to be read by the process; an empty one is ^D
 	held       int      // bytes in lines
-	viewers    []*viewer
+	viewers    []*Viewer
 	ended      bool
 }
 
-func newTerminal(r *run) *Terminal {
-	t := &Terminal{run: r, rows: 24, cols: 80}
+// NewTerminal makes a terminal of 24 rows and 80 columns, for a process that is not started yet.
+// All of its output is written to output as well, where that is not nil, whoever looks; it must
+// take everything at once.
+func (s *System) NewTerminal(output io.Writer) *Terminal {
+	t := &Terminal{system: s, output: output, rows: 24, cols: 80}
 	t.changed.L = &t.mu
 	return t
+}
+
+// lead makes p the terminal's leader, where there is none yet. The caller holds system.mu.
+func (t *Terminal) lead(p *Process) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leader != nil {
+		return false
+	}
+	t.leader = p
+	return true
 }
 
 // Size is the size that somebody has set last.
@@ -47,7 +59,8 @@ func (t *Terminal) Size() (rows, cols uint) {
 	return t.rows, t.cols
 }
 
-func (t *Terminal) resize(rows, cols uint) {
+// Resize sets the size; a zero changes nothing.
+func (t *Terminal) Resize(rows, cols uint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if rows > 0 && cols > 0 {
@@ -78,8 +91,8 @@ func (t *Terminal) wait(ctx context.Context, ready func() bool) bool {
 // Write is the process's output.
 func (t *Terminal) Write(b []byte) (int, error) {
 	out := bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
-	if t.log != nil {
-		_, _ = t.log.Write(out) // a log takes everything
+	if t.output != nil {
+		_, _ = t.output.Write(out) // as NewTerminal says, it takes everything
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,7 +107,7 @@ func (t *Terminal) Write(b []byte) (int, error) {
 func (t *Terminal) show(out []byte) bool {
 	for len(out) > 0 && len(t.viewers) > 0 {
 		room := terminalBuffer
-		ok := t.wait(t.run.ctx, func() bool {
+		ok := t.wait(t.system.ctx, func() bool {
 			room = terminalBuffer
 			for _, v := range t.viewers {
 				room = min(room, terminalBuffer-len(v.buffer))
@@ -114,9 +127,11 @@ func (t *Terminal) show(out []byte) bool {
 	return !t.ended
 }
 
+// KeyEOF is ^D, which ends the input where it begins a line.
+const KeyEOF = 0x04
+
 const (
 	keyInterrupt = 0x03
-	keyEOF       = 0x04
 	keyBackspace = 0x08
 	keyErase     = 0x7f
 )
@@ -144,10 +159,13 @@ func (t *Terminal) press(key byte) {
 		t.typed = nil
 		t.show([]byte("^C"))
 		// Signals take other locks, so they are sent with none held.
+		leader := t.leader
 		t.mu.Unlock()
-		t.run.signalJob(t.job, sigInt)
+		if leader != nil {
+			t.system.signalJob(leader.job, SIGINT)
+		}
 		t.mu.Lock()
-	case keyEOF:
+	case KeyEOF:
 		t.enter()
 	case keyBackspace, keyErase:
 		if n := len(t.typed); n > 0 {
@@ -214,25 +232,48 @@ func (t *Terminal) end() {
 	t.changed.Broadcast()
 }
 
-// viewer is somebody who looks at a terminal. The terminal's mutex guards it.
-type viewer struct {
-	t      *Terminal
-	buffer []byte
-	closed bool
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
+// Hangup ends the terminal as closing its window does: with SIGHUP for its job.
+func (t *Terminal) Hangup() {
+	t.end()
+	t.mu.Lock()
+	leader := t.leader
+	t.mu.Unlock()
+	if leader != nil {
+		t.system.signalJob(leader.job, SIGHUP)
+	}
 }
 
-func (t *Terminal) view() *viewer {
-	v := &viewer{t: t}
+// Viewer is somebody who looks at a terminal and types: Read gives the output since the viewer
+// came, and io.EOF after the last of it, Write types. A viewer that does not read holds the
+// terminal's processes up.
+//
+// Read, Write and Close may be called at the same time.
+type Viewer struct {
+	t      *Terminal
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	// Guarded by t.mu.
+	buffer []byte
+	closed bool
+}
+
+// View adds a viewer.
+func (t *Terminal) View() *Viewer {
+	v := &Viewer{t: t}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.viewers = append(t.viewers, v)
+	leader := t.leader
+	t.mu.Unlock()
+	if leader != nil {
+		leader.wake()
+	}
 	return v
 }
 
-func (v *viewer) Read(b []byte) (int, error) {
+// Read implements [io.Reader]. After Close it gives [io.ErrClosedPipe].
+func (v *Viewer) Read(b []byte) (int, error) {
 	t := v.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -249,65 +290,22 @@ func (v *viewer) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (v *viewer) close() {
-	v.cancel()
-	t := v.t
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	v.closed = true
-	t.viewers = slices.DeleteFunc(t.viewers, func(w *viewer) bool { return w == v })
-	t.changed.Broadcast()
-}
-
-// pty is an attached terminal.
-type pty struct {
-	*viewer
-	process *Process
-	main    bool // the container's main process: Close only detaches
-	forget  func(*pty)
-	once    sync.Once
-}
-
-var (
-	_ container.PTY       = (*pty)(nil)
-	_ container.ExitCoder = (*pty)(nil)
-)
-
-func (p *pty) Write(b []byte) (int, error) {
-	if err := p.t.input(p.ctx, b); err != nil {
+// Write types. It waits while the process does not read, and gives [io.ErrClosedPipe] where the
+// terminal has ended or the viewer is closed.
+func (v *Viewer) Write(b []byte) (int, error) {
+	if err := v.t.input(v.ctx, b); err != nil {
 		return 0, io.ErrClosedPipe
 	}
 	return len(b), nil
 }
 
-func (p *pty) Resize(height, width uint) error {
-	p.t.resize(height, width)
-	return nil
-}
-
-// ExitCode waits for the process.
-func (p *pty) ExitCode(ctx context.Context) (int, error) {
-	select {
-	case <-p.ctx.Done():
-	case <-ctx.Done():
-		return 0, container.Errorf("attach", p.process.run.box.c.SessionID, ctx.Err(), "")
-	case <-p.process.ended:
-		if p.ctx.Err() == nil {
-			return p.process.code, nil
-		}
-	}
-	return 0, container.Errorf("attach", p.process.run.box.c.SessionID, container.ErrClosed, "the terminal was closed")
-}
-
-func (p *pty) Close() error {
-	p.once.Do(func() {
-		p.close()
-		p.forget(p)
-		if p.main {
-			return
-		}
-		p.t.end()
-		p.process.run.signalJob(p.process.job, sigHup)
-	})
-	return nil
+// Close ends the looking; the terminal goes on. It may be repeated.
+func (v *Viewer) Close() {
+	v.cancel()
+	t := v.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v.closed = true
+	t.viewers = slices.DeleteFunc(t.viewers, func(w *Viewer) bool { return w == v })
+	t.changed.Broadcast()
 }

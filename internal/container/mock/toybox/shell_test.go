@@ -1,0 +1,76 @@
+package toybox_test
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container/mock/toybox"
+)
+
+func TestShell(t *testing.T) {
+	for script, want := range map[string]string{
+		`echo one; echo two`:                           "one\ntwo\n",
+		`true && echo yes || echo no`:                  "yes\n",
+		`false && echo yes || echo no`:                 "no\n",
+		`echo "$A" '$A' ${A}c \$A`:                     "a b $A a bc $A\n",
+		`B=1; echo $B; B=2 env | tail -n 1`:            "1\nB=2\n",
+		`false; echo $?`:                               "1\n",
+		`sh -c 'exit 4'; echo $?`:                      "4\n",
+		`cd /tmp; echo x > f; echo y >> f; cat /tmp/f`: "x\ny\n",
+		`cd /home/user; pwd; echo x > f; cat < f`:      "/home/user\nx\n",
+		`yes | head -n 2`:                              "y\ny\n",
+		`echo a | cat | cat`:                           "a\n",
+		`echo quiet > /dev/null; echo done # not so`:   "done\n",
+		`nope 2>&1; echo $?`:                           "sh: nope: not found\n127\n",
+		`/etc/passwd 2> /dev/null; echo $?`:            "126\n",
+		`mkdir -p /tmp/d/e; touch /tmp/d/x; ls /tmp/d`: "e\nx\n",
+		`touch /tmp/d; rm /tmp/d; cat /tmp/d || true`:  "",
+		`id -u; whoami; uname`:                         "0\nroot\nLinux\n",
+		"echo a\necho b":                               "a\nb\n",
+		``:                                             "",
+		`exit 0`:                                       "",
+	} {
+		got := boot(t, "A=a b").sh(t, script)
+		if got.stdout != want || got.code != 0 {
+			t.Errorf("%s: %+v; want %q", script, got, want)
+		}
+	}
+}
+
+// TestShellRefuses: what the shell cannot do it says, rather than doing something else.
+func TestShellRefuses(t *testing.T) {
+	m := boot(t)
+	for _, script := range []string{"if true; then echo x; fi", "while true; do true; done", "echo $(date)", "(echo x)", "echo `date`", "'", `"`, "| cat", "echo >", "&&", "; ;"} {
+		if got := m.sh(t, script); got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "syntax error") {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
+func FuzzShell(f *testing.F) {
+	for _, s := range []string{"echo a | cat; b=c && d || e & f > g 2>&1", `'"'\"$x${y}`, "a#b # c\n;"} {
+		f.Add(s)
+	}
+	m := boot(f)
+	for _, name := range []string{"yes", "sleep", "tail"} {
+		m.commands.Handle(name, func(context.Context, *toybox.Process) int { return 0 })
+	}
+	f.Fuzz(func(t *testing.T, script string) {
+		if strings.Contains(script, "\x00") {
+			t.Skip("no argument holds a zero byte")
+		}
+		p, err := m.Spawn(toybox.Spec{Args: []string{"sh", "-c", script}, Stdout: io.Discard, Stderr: io.Discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.KillJob()
+		select {
+		case <-p.Done():
+		case <-time.After(time.Minute):
+			t.Errorf("%q does not end", script)
+		}
+	})
+}
