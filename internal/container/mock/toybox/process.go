@@ -67,8 +67,8 @@ type job struct {
 // launch is a process that is to be started.
 type launch struct {
 	Spec
-	ownsStdin  bool     // a Stdin that is an io.Closer is closed at its end
-	parent     *Process // nil for a job of its own
+	closes     []io.Closer // when it has ended or is being killed
+	parent     *Process    // nil for a job of its own
 	traps      map[Signal]trap
 	background bool
 }
@@ -184,11 +184,21 @@ func (s *System) launch(l launch, command Command) (*Process, error) {
 		return nil, syscall.EAGAIN
 	}
 	p := s.add(l)
-	if c, ok := l.Stdin.(io.Closer); ok && l.ownsStdin {
-		context.AfterFunc(p.ctx, func() { _ = c.Close() })
+	if len(l.closes) > 0 {
+		s.wg.Add(1) // ctx ends with the process, however that ends
+		context.AfterFunc(p.ctx, func() {
+			defer s.wg.Done()
+			closeAll(l.closes)
+		})
 	}
 	s.wg.Go(func() { p.work(command) })
 	return p, nil
+}
+
+func closeAll(closers []io.Closer) {
+	for _, c := range closers {
+		_ = c.Close() // pipes, and what Spec.Stdin says of itself
+	}
 }
 
 // work runs the process's command to its end.

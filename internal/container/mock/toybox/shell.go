@@ -112,57 +112,43 @@ func (in *interpreter) eval(script string) {
 // pipeline runs commands side by side, each reading what the one before writes, and gives
 // the last one's exit code.
 func (in *interpreter) pipeline(item item) int {
-	stdin := in.p.Stdin
+	next := io.Reader(in.p.Stdin)
 	if item.background {
-		stdin = noInput{}
+		next = noInput{}
 	}
-	var last func() int
+	var wait func() int
 	for i, c := range item.commands {
-		streams := streams{stdin, in.p.Stdout, in.p.Stderr}
-		var pipe *io.PipeWriter
-		stdin = nil
+		s := streams{stdin: next, stdout: in.p.Stdout, stderr: in.p.Stderr}
+		if input, ok := next.(*io.PipeReader); ok && i > 0 {
+			s.closes = append(s.closes, input)
+		}
 		if i < len(item.commands)-1 {
-			stdin, pipe = io.Pipe()
-			streams.stdout = pipe
+			input, output := io.Pipe()
+			next, s.stdout = input, output
+			s.closes = append(s.closes, output)
 		}
-		wait := in.command(c, streams, item.background || len(item.commands) > 1, item.background)
-		input, _ := streams.stdin.(*io.PipeReader)
-		if len(item.commands) == 1 || i == len(item.commands)-1 && !item.background {
-			last = func() int {
-				code := wait()
-				if input != nil {
-					_ = input.CloseWithError(io.ErrClosedPipe)
-				}
-				return code
-			}
-			continue
-		}
-		in.p.system.wg.Go(func() {
-			wait()
-			if pipe != nil {
-				_ = pipe.Close()
-			}
-			if input != nil {
-				_ = input.CloseWithError(io.ErrClosedPipe)
-			}
-		})
+		wait = in.command(c, s, item.background || len(item.commands) > 1, item.background)
 	}
 	if item.background {
 		return 0
 	}
-	return last()
+	return wait()
 }
 
 // streams are a command's standard input and outputs.
 type streams struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	closes         []io.Closer // at the command's end
 }
 
 // command starts a simple command, with a process of its own where asked for or where it is
 // not a built-in. The function that it returns waits for its exit code.
 func (in *interpreter) command(c simple, s streams, apart, background bool) (wait func() int) {
-	ended := func(code int) func() int { return func() int { return code } }
+	ended := func(code int) func() int {
+		closeAll(s.closes)
+		return func() int { return code }
+	}
 	words := in.expandAll(c.words)
 	if err := in.redirect(c.redirects, &s); err != nil {
 		return ended(in.p.fail(1, "%s", err))
@@ -204,7 +190,7 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 			Args: words, Env: env, Dir: in.p.Dir, User: in.p.User,
 			Stdin: in.stdin(s.stdin), Stdout: s.stdout, Stderr: s.stderr, Terminal: in.p.Terminal,
 		},
-		parent: in.p, traps: in.p.inherited(), background: background,
+		closes: s.closes, parent: in.p, traps: in.p.inherited(), background: background,
 	}, command)
 	if err != nil {
 		return refused(syscall.EAGAIN)
