@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// maxArgument bounds a script, and a line that a shell reads.
+// maxArgument bounds a script, a line that a shell reads, an environment, and what variables put
+// into one command.
 const maxArgument = 1 << 20
 
 // item is a pipeline in a list.

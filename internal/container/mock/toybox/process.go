@@ -91,9 +91,18 @@ func (p *Process) Getenv(name string) string {
 	return ""
 }
 
-func (p *Process) setenv(name, value string) {
+func (p *Process) setenv(name, value string) error {
 	env := slices.DeleteFunc(slices.Clone(p.Env), func(e string) bool { return strings.HasPrefix(e, name+"=") })
-	p.Env = append(env, name+"="+value)
+	env = append(env, name+"="+value)
+	size := 0
+	for _, e := range env {
+		size += len(e)
+	}
+	if size > maxArgument {
+		return syscall.E2BIG
+	}
+	p.Env = env
+	return nil
 }
 
 // commandLine is Args for other processes to see.

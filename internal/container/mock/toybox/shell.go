@@ -20,6 +20,7 @@ type interpreter struct {
 	status      int // of the last command: $?
 	background  int // PID of the last one in the background: $!
 	done        bool
+	expanded    int // bytes that variables have put into the command at hand
 }
 
 // shell is the command sh: `sh`, `sh -c script`, `sh file`. It knows lists, pipelines, background
@@ -149,6 +150,7 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 		closeAll(s.closes)
 		return func() int { return code }
 	}
+	in.expanded = 0
 	words := in.expandAll(c.words)
 	if err := in.redirect(c.redirects, &s); err != nil {
 		return ended(in.p.fail(1, "%s", err))
@@ -161,11 +163,18 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 	for _, a := range c.assigns {
 		name, _, _ := strings.Cut(a[0].text, "=")
 		value := strings.TrimPrefix(in.expand(a), name+"=")
-		if len(words) == 0 {
-			in.p.setenv(name, value)
-			continue
+		switch {
+		case in.expanded > maxArgument: // the value lacks something
+		case len(words) > 0:
+			env = mergeEnv(env, []string{name + "=" + value})
+		default:
+			if err := in.p.setenv(name, value); err != nil {
+				return ended(in.p.fail(2, "%s: %s", name, err))
+			}
 		}
-		env = mergeEnv(env, []string{name + "=" + value})
+	}
+	if in.expanded > maxArgument {
+		return ended(in.p.fail(2, "%s", syscall.E2BIG))
 	}
 	if len(words) == 0 {
 		return ended(0)
@@ -241,7 +250,9 @@ func (in *interpreter) special(words []string) (code int, ok bool) {
 	case "export":
 		for _, w := range words[1:] {
 			if name, value, ok := strings.Cut(w, "="); ok {
-				in.p.setenv(name, value)
+				if err := in.p.setenv(name, value); err != nil {
+					return in.p.fail(2, "export: %s: %s", name, err), true
+				}
 			}
 		}
 	case "trap": // only: trap "" SIGNAL…
@@ -306,9 +317,18 @@ func (in *interpreter) expand(w word) string {
 			b.WriteString(p.text)
 			continue
 		}
-		b.WriteString(expandVariables(p.text, in.variable))
+		b.WriteString(expandVariables(p.text, in.boundedVariable))
 	}
 	return b.String()
+}
+
+// boundedVariable is variable, until the command at hand has had too much of them.
+func (in *interpreter) boundedVariable(name string) string {
+	value := in.variable(name)
+	if in.expanded += len(value); in.expanded > maxArgument {
+		return ""
+	}
+	return value
 }
 
 func (in *interpreter) variable(name string) string {

@@ -50,6 +50,21 @@ func TestShellRefuses(t *testing.T) {
 	}
 }
 
+// TestShellBounds: a script that would have all of the memory is refused.
+func TestShellBounds(t *testing.T) {
+	const doublings = 60
+	for _, script := range []string{
+		"x=0123456789" + strings.Repeat("; x=$x$x", doublings) + "; echo end",
+		"x=0123456789" + strings.Repeat("; export x=$x$x", doublings) + "; echo end",
+		"x=0123456789" + strings.Repeat("; x=$x$x", 15) + "; echo " + strings.Repeat("$x", 5000) + "; echo end",
+	} {
+		got := boot(t).sh(t, script)
+		if got.stdout != "end\n" || !strings.Contains(got.stderr, "argument list too long") {
+			t.Errorf("%.40s…: code %d, %d bytes, stderr %.200q", script, got.code, len(got.stdout), got.stderr)
+		}
+	}
+}
+
 func FuzzShell(f *testing.F) {
 	for _, s := range []string{"echo a | cat; b=c && d || e & f > g 2>&1", `'"'\"$x${y}`, "a#b # c\n;"} {
 		f.Add(s)
