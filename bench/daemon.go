@@ -41,7 +41,8 @@ func startDaemon(ctx context.Context, e env, args ...string) (*daemon, error) {
 		return nil, err
 	}
 	var log bytes.Buffer
-	d.cmd = exec.Command(e.binary, append([]string{"serve", "--data-dir", dir, "--listen", "", "--log-level", "error"}, args...)...)
+	d.cmd = exec.Command(e.binary,
+		append([]string{"serve", "--data-dir", dir, "--listen", "", "--log-level", "error"}, args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = &log, &log
 	start := time.Now()
 	if err := d.cmd.Start(); err != nil {
@@ -134,7 +135,8 @@ func daemonMemory(ctx context.Context, e env) (string, error) {
 		}
 		mib = append(mib, now)
 	}
-	return fmt.Sprintf("%.1f MiB resident with 1,000 sessions (median of a minute; %.1f MiB without any)", median(mib), empty), nil
+	return fmt.Sprintf("%.1f MiB resident with 1,000 sessions (median of a minute; %.1f MiB without any)", median(mib),
+		empty), nil
 }
 
 func getSession(ctx context.Context, e env) (string, error) {
@@ -178,7 +180,9 @@ func load(ctx context.Context, e env, request func(id string) []byte) (string, e
 		median(rates), len(rates)), nil
 }
 
-func measureRate(ctx context.Context, socket string, requests [][]byte, connections int, duration time.Duration) (float64, error) {
+func measureRate(
+	ctx context.Context, socket string, requests [][]byte, connections int, duration time.Duration,
+) (float64, error) {
 	var done atomic.Int64
 	var wg sync.WaitGroup
 	errs := make([]error, connections)

@@ -100,7 +100,8 @@ func createStartAPI(ctx context.Context, e env) (string, error) {
 			n++
 			id := fmt.Sprintf("bench-%d-%d", os.Getpid(), n)
 			took, err := timed(func() error {
-				_, err := d.api.CreateSession(ctx, v1.CreateSessionRequest{ID: id, Spec: v1.Spec{Cmd: []string{"sleep", "3600"}}}, nil)
+				_, err := d.api.CreateSession(ctx,
+					v1.CreateSessionRequest{ID: id, Spec: v1.Spec{Cmd: []string{"sleep", "3600"}}}, nil)
 				return err
 			})
 			return took, errors.Join(err, d.api.DeleteSession(context.WithoutCancel(ctx), id))

@@ -83,7 +83,9 @@ func main() {
 
 // interleave runs the sides in turn, rounds times, each round beginning with another one, and
 // returns each side's durations. One round before them warms up and is dropped.
-func interleave(ctx context.Context, rounds int, sides ...func(context.Context) (time.Duration, error)) ([][]time.Duration, error) {
+func interleave(
+	ctx context.Context, rounds int, sides ...func(context.Context) (time.Duration, error),
+) ([][]time.Duration, error) {
 	took := make([][]time.Duration, len(sides))
 	for round := range rounds + 1 {
 		for i := range sides {

@@ -69,7 +69,8 @@ func (r rawEngine) createStart(ctx context.Context, name string) (time.Duration,
 
 // exec runs a command with the three calls that it takes.
 func (r rawEngine) exec(ctx context.Context, id string, cmd ...string) error {
-	created, err := r.client.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
+	created, err := r.client.ExecCreate(ctx, id,
+		client.ExecCreateOptions{Cmd: cmd, AttachStdout: true, AttachStderr: true})
 	if err != nil {
 		return err
 	}

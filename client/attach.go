@@ -169,8 +169,8 @@ func writeControl(ctx context.Context, conn *websocket.Conn, control v1.Control)
 	return conn.Write(ctx, websocket.MessageText, b)
 }
 
-// readControl reads a control frame from the server; an error that it tells is returned as one. What
-// a later server adds is passed over.
+// readControl reads a control frame from the server; an error that it tells is returned as one.
+// What a later server adds is passed over.
 func readControl(frame io.Reader) (v1.Control, error) {
 	var control v1.Control
 	b, err := io.ReadAll(frame)

@@ -133,7 +133,8 @@ func TestParseEvents(t *testing.T) {
 		})
 	}
 	for name, stream := range map[string]string{
-		"line": "data: " + strings.Repeat("x", maxEvent+1), "lines": strings.Repeat("data: "+strings.Repeat("x", 1<<20)+"\n", 5),
+		"line":  "data: " + strings.Repeat("x", maxEvent+1),
+		"lines": strings.Repeat("data: "+strings.Repeat("x", 1<<20)+"\n", 5),
 	} {
 		for _, err := range parseEvents(strings.NewReader(stream)) {
 			if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -150,10 +151,12 @@ func TestCutStreams(t *testing.T) {
 		_, _ = io.WriteString(w, "event: stdout\ndata: {\"data\":\"YQ==\"}\n\n")
 	})
 	var out strings.Builder
-	if err := c.Logs(t.Context(), "s", LogOptions{}, &out, nil); !errors.Is(err, io.ErrUnexpectedEOF) || out.String() != "a" {
+	if err := c.Logs(t.Context(), "s", LogOptions{}, &out, nil); !errors.Is(err, io.ErrUnexpectedEOF) ||
+		out.String() != "a" {
 		t.Errorf("logs %q, %v", &out, err)
 	}
-	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{}, func(v1.Progress) {}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{},
+		func(v1.Progress) {}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("create: %v", err)
 	}
 }

@@ -49,7 +49,8 @@ type UnreachableError struct {
 
 // Error says so, and what to do.
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("no server answers at %s (%v): is the daemon running? start it with \"octobot serve\"", e.Address, e.Err)
+	return fmt.Sprintf("no server answers at %s (%v): is the daemon running? start it with \"octobot serve\"",
+		e.Address, e.Err)
 }
 
 // Unwrap gives the cause.
@@ -74,5 +75,6 @@ func readProblem(resp *http.Response) error {
 }
 
 func fromProblem(p v1.Problem) error {
-	return &Error{Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, SessionID: p.SessionID, Instance: p.Instance}
+	return &Error{Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, SessionID: p.SessionID,
+		Instance: p.Instance}
 }

@@ -40,7 +40,8 @@ func ExampleClient_ExecStream() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	code, err := c.ExecStream(context.Background(), "demo", v1.ExecRequest{Cmd: []string{"tar", "-xf", "-", "-C", "/tmp"}},
+	code, err := c.ExecStream(context.Background(), "demo",
+		v1.ExecRequest{Cmd: []string{"tar", "-xf", "-", "-C", "/tmp"}},
 		client.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
 	if err != nil {
 		log.Fatal(err)

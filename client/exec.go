@@ -151,8 +151,8 @@ type LogOptions struct {
 	Timestamps bool      // an RFC 3339 time and a space before every line
 }
 
-// Logs writes what the session's main process has written, and returns at its end; with Follow, when the process
-// ends. The writers are called from the calling goroutine.
+// Logs writes what the session's main process has written, and returns at its end; with Follow,
+// when the process ends. The writers are called from the calling goroutine.
 func (c *Client) Logs(ctx context.Context, id string, opts LogOptions, stdout, stderr io.Writer) error {
 	q := url.Values{}
 	setBool(q, "follow", opts.Follow)

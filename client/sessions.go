@@ -14,10 +14,12 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 )
 
-// CreateSession creates a session, and starts it unless the request says otherwise. While
-// its image is being pulled, progress is told how that goes, unless it is nil: from the calling goroutine.
-// A ctx that ends undoes the creation.
-func (c *Client) CreateSession(ctx context.Context, req v1.CreateSessionRequest, progress func(v1.Progress)) (v1.Session, error) {
+// CreateSession creates a session, and starts it unless the request says otherwise. While its image
+// is being pulled, progress is told how that goes, unless it is nil: from the calling goroutine. A
+// ctx that ends undoes the creation.
+func (c *Client) CreateSession(
+	ctx context.Context, req v1.CreateSessionRequest, progress func(v1.Progress),
+) (v1.Session, error) {
 	r := request{method: http.MethodPost, path: []string{"v1", "sessions"}, body: req}
 	var s v1.Session
 	if progress == nil {
@@ -76,7 +78,8 @@ func (c *Client) ListSessions(ctx context.Context, opts ListOptions) (page v1.Se
 	return page, err
 }
 
-// Sessions goes through all sessions, newest first, page by page. An error is the last thing it gives.
+// Sessions goes through all sessions, newest first, page by page. An error is the last thing it
+// gives.
 func (c *Client) Sessions(ctx context.Context, opts ListOptions) iter.Seq2[v1.Session, error] {
 	return func(yield func(v1.Session, error) bool) {
 		for {

@@ -27,8 +27,8 @@ type sse struct {
 	data []byte // valid until the next one
 }
 
-// stream does a request and gives the events of its answer. The stream's error event and any other trouble is
-// given as an error, and is the last.
+// stream does a request and gives the events of its answer. The stream's error event and any other
+// trouble is given as an error, and is the last.
 func (c *Client) stream(ctx context.Context, r request) iter.Seq2[sse, error] {
 	return func(yield func(sse, error) bool) {
 		resp, err := c.send(ctx, r)
@@ -62,7 +62,8 @@ func problemOf(data []byte) error {
 	return fromProblem(p)
 }
 
-// parseEvents reads events of text/event-stream. The end of r is [errCut]: the API's streams say when they end.
+// parseEvents reads events of text/event-stream. The end of r is [errCut]: the API's streams say
+// when they end.
 func parseEvents(r io.Reader) iter.Seq2[sse, error] {
 	return func(yield func(sse, error) bool) {
 		scanner := bufio.NewScanner(r)

@@ -22,12 +22,12 @@ const MaxFrame = 1 << 20
 
 // Control is a text frame of a WebSocket: an object with exactly one member.
 //
-// On GET /v1/sessions/{id}/exec the client sends start, once and first, then binary frames, and
-// eof to close the command's stdin. The server sends binary frames, and
-// last of all exit or error, before it closes.
+// On GET /v1/sessions/{id}/exec the client sends start, once and first, then binary frames, and eof
+// to close the command's stdin. The server sends binary frames, and last of all exit or error,
+// before it closes.
 //
-// On GET /v1/sessions/{id}/attach every binary frame is bytes of the terminal. The
-// client sends resize, the latest wins. The server sends exit, when the process has ended, or error.
+// On GET /v1/sessions/{id}/attach every binary frame is bytes of the terminal. The client sends
+// resize, the latest wins. The server sends exit, when the process has ended, or error.
 type Control struct {
 	Start  *ExecRequest `json:"start,omitempty"`
 	EOF    bool         `json:"eof,omitempty"`

@@ -10,11 +10,10 @@
 //
 // # Bytes in JSON
 //
-// A command's output is any bytes, and a JSON string is not. So an [ExecResponse]
-// holds plain text where both streams are valid UTF-8, and says "encoding": "base64" where they are not;
-// then both are. [ExecResponse.Output] undoes that. Events of streams
-// ([Output]) carry base64 always, since they may be cut in the middle of a character.
-// WebSockets carry raw bytes in binary frames.
+// A command's output is any bytes, and a JSON string is not. So an [ExecResponse] holds plain text
+// where both streams are valid UTF-8, and says "encoding": "base64" where they are not; then both
+// are. [ExecResponse.Output] undoes that. Events of streams ([Output]) carry base64 always, since
+// they may be cut in the middle of a character. WebSockets carry raw bytes in binary frames.
 //
 // # Compatibility
 //

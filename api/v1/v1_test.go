@@ -29,7 +29,8 @@ func TestBytesSurviveJSON(t *testing.T) {
 			var got v1.ExecResponse
 			roundTrip(t, v1.NewExecResponse(3, string(b), "plain", true), &got)
 			stdout, stderr, err := got.Output()
-			if err != nil || !bytes.Equal(stdout, b) || string(stderr) != "plain" || got.ExitCode != 3 || !got.Truncated {
+			if err != nil || !bytes.Equal(stdout, b) || string(stderr) != "plain" || got.ExitCode != 3 ||
+				!got.Truncated {
 				t.Errorf("response %+v gives %q, %q, %v", got, stdout, stderr, err)
 			}
 			var req, gotReq v1.ExecRequest
@@ -66,8 +67,10 @@ func roundTrip(t *testing.T, in, out any) {
 
 func TestDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", time.Second: "1s", 90 * time.Second: "1m30s", 30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Minute: "1h30m",
-		10 * time.Minute: "10m", 100 * time.Hour: "100h", time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s", -time.Hour: "-1h",
+		0: "0s", time.Second: "1s", 90 * time.Second: "1m30s", 30 * time.Minute: "30m", time.Hour: "1h",
+		90 * time.Minute: "1h30m",
+		10 * time.Minute: "10m", 100 * time.Hour: "100h", time.Hour + time.Second: "1h0m1s",
+		1500 * time.Millisecond: "1.5s", -time.Hour: "-1h",
 		math.MaxInt64: "2562047h47m16.854775807s", math.MinInt64: "-2562047h47m16.854775808s",
 	} {
 		var got v1.Duration
@@ -84,15 +87,18 @@ func TestDuration(t *testing.T) {
 
 // What a session does not have is absent.
 func TestSessionIsShort(t *testing.T) {
-	b, err := json.Marshal(v1.Session{ID: "s", Status: v1.StatusRunning, Spec: v1.Spec{Image: "i"}, CreatedAt: time.Unix(0, 0).UTC()})
-	if want := `{"id":"s","status":"running","image":"i","created_at":"1970-01-01T00:00:00Z"}`; err != nil || string(b) != want {
+	b, err := json.Marshal(v1.Session{ID: "s", Status: v1.StatusRunning, Spec: v1.Spec{Image: "i"},
+		CreatedAt: time.Unix(0, 0).UTC()})
+	if want := `{"id":"s","status":"running","image":"i","created_at":"1970-01-01T00:00:00Z"}`; err != nil ||
+		string(b) != want {
 		t.Errorf("%s, %v", b, err)
 	}
 }
 
 func TestParseControl(t *testing.T) {
 	for _, good := range []string{
-		`{"start":{"cmd":["sh","-c","x"],"env":["A=b"],"timeout":"1m"}}`, `{"eof":true}`, `{"resize":{"rows":24,"cols":80}}`,
+		`{"start":{"cmd":["sh","-c","x"],"env":["A=b"],"timeout":"1m"}}`, `{"eof":true}`,
+		`{"resize":{"rows":24,"cols":80}}`,
 		`{"exit":{"code":-1}}`, ` {"exit":{}} `, `{"error":{"type":"t","title":"t","status":500,"code":"internal"}}`,
 	} {
 		if _, err := v1.ParseControl([]byte(good)); err != nil {
@@ -100,10 +106,14 @@ func TestParseControl(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		``, `{}`, `null`, `[]`, `"eof"`, `{"eof":false}`, `{"eof":1}`, `{"eof":true}{}`, `{"eof":true} x`, `{"eof":true,"exit":{"code":0}}`,
-		`{"resize":null}`, `{"resize":{"rows":0,"cols":80}}`, `{"resize":{"rows":24}}`, `{"resize":{"rows":-1,"cols":1}}`,
-		`{"resize":{"rows":65536,"cols":1}}`, `{"resize":{"rows":1.5,"cols":1}}`, `{"resize":{"rows":1,"cols":1,"x":1}}`,
-		`{"unknown":true}`, `{"start":{"cmd":["a"],"privileged":true}}`, `{"start":{"cmd":"a"}}`, `{"start":{"timeout":"x"}}`, "{\"eof\":true,\"\xff\":1}",
+		``, `{}`, `null`, `[]`, `"eof"`, `{"eof":false}`, `{"eof":1}`, `{"eof":true}{}`, `{"eof":true} x`,
+		`{"eof":true,"exit":{"code":0}}`,
+		`{"resize":null}`, `{"resize":{"rows":0,"cols":80}}`, `{"resize":{"rows":24}}`,
+		`{"resize":{"rows":-1,"cols":1}}`,
+		`{"resize":{"rows":65536,"cols":1}}`, `{"resize":{"rows":1.5,"cols":1}}`,
+		`{"resize":{"rows":1,"cols":1,"x":1}}`,
+		`{"unknown":true}`, `{"start":{"cmd":["a"],"privileged":true}}`, `{"start":{"cmd":"a"}}`,
+		`{"start":{"timeout":"x"}}`, "{\"eof\":true,\"\xff\":1}",
 		strings.Repeat("[", 100000),
 	} {
 		if c, err := v1.ParseControl([]byte(bad)); err == nil {
@@ -114,7 +124,8 @@ func TestParseControl(t *testing.T) {
 
 // A control frame is read the same after it was written, and what is read has one member.
 func FuzzControl(f *testing.F) {
-	for _, seed := range []string{`{"start":{"cmd":["a"],"stdin":"x","timeout":"1m"}}`, `{"eof":true}`, `{"resize":{"rows":1,"cols":65535}}`, `{"exit":{"code":137}}`, `{"error":{"code":"internal","status":500}}`} {
+	for _, seed := range []string{`{"start":{"cmd":["a"],"stdin":"x","timeout":"1m"}}`, `{"eof":true}`,
+		`{"resize":{"rows":1,"cols":65535}}`, `{"exit":{"code":137}}`, `{"error":{"code":"internal","status":500}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

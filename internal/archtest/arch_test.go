@@ -54,21 +54,26 @@ func TestRulesCanFail(t *testing.T) {
 		want string // part of the one complaint; empty for none
 	}{
 		{"session uses the seam", ok("internal/session/a.go", module+"/internal/container"), ""},
-		{"session knows a provider", ok("internal/session/a.go", module+"/internal/container/docker"), "both are handed in"},
+		{"session knows a provider", ok("internal/session/a.go", module+"/internal/container/docker"),
+			"both are handed in"},
 		{"session knows the wire", ok("internal/session/a.go", module+"/api/v1"), "both are handed in"},
-		{"the seam imports ours", ok("internal/container/a.go", module+"/internal/config"), "depends on nothing of ours"},
+		{"the seam imports ours", ok("internal/container/a.go", module+"/internal/config"),
+			"depends on nothing of ours"},
 		{"wire types import ours", ok("api/v1/a.go", module+"/internal/container"), "the wire types are public"},
 		{"client sees the inside", ok("client/a.go", module+"/internal/session"), "the client is public"},
-		{"httpapi knows a provider", ok("internal/httpapi/a.go", module+"/internal/container/docker"), "knows no provider"},
+		{"httpapi knows a provider", ok("internal/httpapi/a.go", module+"/internal/container/docker"),
+			"knows no provider"},
 		{"httpapi knows a store", ok("internal/httpapi/a.go", module+"/internal/store/sqlite"), "knows no provider"},
 		{"httpapi speaks SQL", ok("internal/httpapi/a.go", "database/sql"), "SQL is the store's"},
 		{"a store speaks SQL", ok("internal/store/sqlite/a.go", "database/sql", "database/sql/driver"), ""},
 		{"a test speaks SQL", ok("internal/session/a_test.go", "database/sql"), ""},
 		{"provider reads its settings", ok("internal/container/docker/a.go", module+"/internal/config"), ""},
-		{"provider knows a provider", ok("internal/container/docker/a.go", module+"/internal/container/mock"), "no other provider"},
+		{"provider knows a provider", ok("internal/container/docker/a.go", module+"/internal/container/mock"),
+			"no other provider"},
 		{"SDK in its provider", ok("internal/container/docker/a.go", "github.com/moby/moby/client"), ""},
 		{"SDK elsewhere", ok("internal/session/a.go", "github.com/moby/moby/api/types"), "SDK never leaves"},
-		{"daemon composes", ok("internal/daemon/a.go", module+"/internal/container/docker", module+"/internal/store/postgres"), ""},
+		{"daemon composes", ok("internal/daemon/a.go", module+"/internal/container/docker",
+			module+"/internal/store/postgres"), ""},
 		{"daemon uses a suite", ok("internal/daemon/a.go", module+"/internal/container/containertest"), "test suites"},
 		{"test uses a suite", ok("internal/container/mock/a_test.go", module+"/internal/container/containertest"), ""},
 		{"serve runs the daemon", ok("internal/cli/serve.go", module+"/internal/daemon"), ""},
@@ -78,7 +83,8 @@ func TestRulesCanFail(t *testing.T) {
 		{"no layer", ok("internal/newcomer/a.go"), "no place"},
 		{"no comment", source{path: "internal/session/a.go", lines: 10}, "no package comment"},
 		{"long", source{path: "internal/session/a.go", doc: true, lines: maxLines + 1}, "read in one sitting"},
-		{"long, by a program", source{path: "internal/session/a.go", doc: true, lines: maxLines + 1, machine: true}, ""},
+		{"long, by a program", source{path: "internal/session/a.go", doc: true, lines: maxLines + 1, machine: true},
+			""},
 		{"long test", source{path: "internal/session/a_test.go", doc: true, lines: maxLines + 1}, ""},
 	}
 	for _, tt := range tests {
@@ -135,7 +141,8 @@ func walk(t *testing.T, visit func(path string, text []byte)) {
 			return err
 		}
 		if d.IsDir() {
-			if path != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"bin", "tools", "testdata"}, d.Name())) {
+			if path != "." && (strings.HasPrefix(d.Name(), ".") ||
+				slices.Contains([]string{"bin", "tools", "testdata"}, d.Name())) {
 				return fs.SkipDir
 			}
 			return nil

@@ -26,7 +26,8 @@ var layers = []layer{
 		"the client is public: it sees of the daemon what the wire shows"},
 	{"internal/cli", []string{"client", "api/v1", "internal/config", "internal/daemon"},
 		"the commands talk to the daemon as everybody else does, through the client"},
-	{"internal/daemon", []string{"internal/httpapi", "internal/session", "internal/store", "internal/container", "internal/config", "api/v1"},
+	{"internal/daemon", []string{"internal/httpapi", "internal/session", "internal/store", "internal/container",
+		"internal/config", "api/v1"},
 		"the daemon is the composition root, and nothing composes the daemon"},
 	{"internal/httpapi", []string{"internal/session", "internal/container", "api/v1"},
 		"the API serves sessions: it knows no provider, no store and no configuration file"},
@@ -59,7 +60,8 @@ var layers = []layer{
 }
 
 // seamOnly are packages whose directory may not be reached through a permission for one above it.
-var seamOnly = []string{"internal/container/docker", "internal/container/mock", "internal/container/containertest", "internal/store/storetest"}
+var seamOnly = []string{"internal/container/docker", "internal/container/mock", "internal/container/containertest",
+	"internal/store/storetest"}
 
 // confined are foreign packages that only some directories may import in product code.
 var confined = []struct {
@@ -69,13 +71,15 @@ var confined = []struct {
 }{
 	{[]string{"github.com/moby/", "github.com/docker/"}, []string{"internal/container/docker", "bench"},
 		"an engine's SDK never leaves its provider, so that another engine changes nothing else"},
-	{[]string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx/", "github.com/pressly/goose/"}, []string{"internal/store"},
+	{[]string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx/", "github.com/pressly/goose/"},
+		[]string{"internal/store"},
 		"SQL is the store's business alone"},
 	{[]string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, []string{"internal/cli"},
 		"commands and flags are the CLI's business alone"},
 	{[]string{"github.com/danielgtaylor/huma/"}, []string{"internal/httpapi"},
 		"HTTP's framework is the API's business alone"},
-	{[]string{"testing"}, []string{"internal/container/containertest", "internal/store/storetest", "internal/store/postgres/pgtest"},
+	{[]string{"testing"}, []string{"internal/container/containertest", "internal/store/storetest",
+		"internal/store/postgres/pgtest"},
 		"the testing package registers flags in every program that imports it"},
 }
 
@@ -118,7 +122,8 @@ func check(files []source) []string {
 			}
 		}
 		if f.lines > maxLines && !f.isTest() && !f.machine {
-			report(f.path, fmt.Sprintf("%d lines, more than %d", f.lines, maxLines), "a file is one thing, read in one sitting")
+			report(f.path, fmt.Sprintf("%d lines, more than %d", f.lines, maxLines),
+				"a file is one thing, read in one sitting")
 		}
 	}
 	for dir, ok := range described {
@@ -129,7 +134,8 @@ func check(files []source) []string {
 			report(dir, "a name that says nothing", "a package is named after what it provides")
 		}
 		if _, ok := layerOf(dir); !ok {
-			report(dir, "no place in the layout", "every package has its layer in internal/archtest, which says what it may import")
+			report(dir, "no place in the layout",
+				"every package has its layer in internal/archtest, which says what it may import")
 		}
 	}
 	slices.Sort(broken)
@@ -150,7 +156,8 @@ func checkImport(f source, imported string) (problem, reason string) {
 	if isBelow(ours, suites...) && !isBelow(f.dir(), suites...) {
 		return "imports " + ours, "product code never depends on test suites"
 	}
-	if ours == "internal/daemon" && f.dir() == "internal/cli" && !slices.Contains([]string{"serve.go", "doctor.go"}, path.Base(f.path)) {
+	if ours == "internal/daemon" && f.dir() == "internal/cli" &&
+		!slices.Contains([]string{"serve.go", "doctor.go"}, path.Base(f.path)) {
 		return "imports " + ours, "only serve runs a daemon, and doctor looks at what one would find; all other commands talk to one"
 	}
 	if l, ok := layerOf(f.dir()); ok && !isBelow(ours, l.dir) && !permitted(f.dir(), ours, l.may) {

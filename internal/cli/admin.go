@@ -23,7 +23,8 @@ it finds. A pass that would remove suspiciously many containers stops, and --all
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing; state the fate of every container, and why")
-	cmd.Flags().BoolVar(&opts.AllowRemovals, "allow-removals", false, "remove unknown containers even where they are many")
+	cmd.Flags().BoolVar(&opts.AllowRemovals, "allow-removals", false,
+		"remove unknown containers even where they are many")
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.connect()
@@ -51,7 +52,8 @@ func (a *app) printReport(r v1.ReconcileReport) error {
 	var rows [][]string
 	for _, f := range r.Fates {
 		if r.DryRun || f.Action != "keep" {
-			rows = append(rows, []string{f.Action, orDash(f.SessionID), orDash(f.ContainerID[:min(12, len(f.ContainerID))]), orDash(f.Reason)})
+			rows = append(rows, []string{f.Action, orDash(f.SessionID),
+				orDash(f.ContainerID[:min(12, len(f.ContainerID))]), orDash(f.Reason)})
 		}
 	}
 	if len(rows) > 0 {
@@ -59,7 +61,8 @@ func (a *app) printReport(r v1.ReconcileReport) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s, %s.\n", plural(int64(r.Sessions), "session"), plural(int64(r.Containers), "container"))
+	_, err := fmt.Fprintf(a.stdout, "%s, %s.\n", plural(int64(r.Sessions), "session"),
+		plural(int64(r.Containers), "container"))
 	return err
 }
 

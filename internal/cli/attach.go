@@ -54,8 +54,8 @@ type interaction struct {
 	opts   client.AttachOptions
 }
 
-// interact connects the user's terminal with one of the session, until the process there ends, the user
-// detaches ([errDetached]) or ctx ends. Whatever happens, the terminal is left as it was.
+// interact connects the user's terminal with one of the session, until the process there ends, the
+// user detaches ([errDetached]) or ctx ends. Whatever happens, the terminal is left as it was.
 func (a *app) interact(ctx context.Context, i interaction) (exitCode int, err error) {
 	local := terminalOf(a.stdin, a.stdout)
 	if i.stdin && local.in == nil {

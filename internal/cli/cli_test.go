@@ -51,7 +51,8 @@ func runDaemon(t *testing.T) (dir string, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- daemon.Run(ctx, cfg, daemon.Options{Version: "devel", Log: t.Output(), Ready: func(daemon.Addresses) { close(ready) }})
+		done <- daemon.Run(ctx, cfg, daemon.Options{Version: "devel", Log: t.Output(),
+			Ready: func(daemon.Addresses) { close(ready) }})
 	}()
 	stop = sync.OnceFunc(func() {
 		cancel()

@@ -42,10 +42,14 @@ func TestSessionsLife(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dir := startDaemon(t)
 	golden(t, "errors", transcript(t, dir,
-		"lss", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope", "start nope also-nope",
-		"create a b", "create --memory lots", "create -p 127.0.0.1:1:2", "create ../x", "create --env-file /nonexistent",
-		"create -v /etc:/etc", "exec", "exec nope", "exec nope true", "exec --nonsense nope", "exec -t -i nope sh", "attach", "attach nope",
-		"attach --detach-keys ctrl-% nope", "logs --tail x nope", "logs --since x nope", "logs nope", "stop -t -5 nope", "token create", "token rm nope",
+		"lss", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope",
+		"start nope also-nope",
+		"create a b", "create --memory lots", "create -p 127.0.0.1:1:2", "create ../x",
+		"create --env-file /nonexistent",
+		"create -v /etc:/etc", "exec", "exec nope", "exec nope true", "exec --nonsense nope", "exec -t -i nope sh",
+		"attach", "attach nope",
+		"attach --detach-keys ctrl-% nope", "logs --tail x nope", "logs --since x nope", "logs nope", "stop -t -5 nope",
+		"token create", "token rm nope",
 		"serve --runtime podman", "serve --listen 0.0.0.0:80 --log-level loud", "--url nonsense ls",
 	))
 }
@@ -61,7 +65,8 @@ func TestOutputJSON(t *testing.T) {
 	if created.ID != "demo" || created.Status != v1.StatusRunning {
 		t.Errorf("create: %+v", created)
 	}
-	for _, args := range [][]string{{"ls", "-o", "json"}, {"inspect", "demo"}, {"inspect", "-o", "json", "demo"}, {"stop", "-t", "0", "-o", "json", "demo"}, {"start", "-o", "json", "demo"}} {
+	for _, args := range [][]string{{"ls", "-o", "json"}, {"inspect", "demo"}, {"inspect", "-o", "json", "demo"},
+		{"stop", "-t", "0", "-o", "json", "demo"}, {"start", "-o", "json", "demo"}} {
 		var sessions []v1.Session
 		decode(t, must(t, dir, args...), &sessions)
 		if len(sessions) != 1 || sessions[0].ID != "demo" {
@@ -111,12 +116,14 @@ func TestExec(t *testing.T) {
 		args  []string
 		want  result
 	}{
-		{"streams apart", "", []string{"demo", "--", "sh", "-c", "echo out; echo err >&2; exit 43"}, result{43, "out\n", "err\n"}},
+		{"streams apart", "", []string{"demo", "--", "sh", "-c", "echo out; echo err >&2; exit 43"},
+			result{43, "out\n", "err\n"}},
 		{"without dashes", "", []string{"demo", "echo", "-n", "a"}, result{0, "a", ""}},
 		{"flags of the command", "", []string{"demo", "echo", "--help"}, result{0, "--help\n", ""}},
 		{"no stdin", "ignored", []string{"demo", "cat"}, result{0, "", ""}},
 		{"stdin", "a\x00\xff\n", []string{"-i", "demo", "--", "cat"}, result{0, "a\x00\xff\n", ""}},
-		{"environment", "", []string{"-e", "A=1", "-e", "FROM_OUTSIDE", "-e", "NOT_THERE", "demo", "--", "sh", "-c", "echo $A $FROM_OUTSIDE"}, result{0, "1 seen\n", ""}},
+		{"environment", "", []string{"-e", "A=1", "-e", "FROM_OUTSIDE", "-e", "NOT_THERE", "demo", "--", "sh", "-c",
+			"echo $A $FROM_OUTSIDE"}, result{0, "1 seen\n", ""}},
 		{"working directory", "", []string{"-w", "/tmp", "demo", "pwd"}, result{0, "/tmp\n", ""}},
 		{"terminal without stdin", "", []string{"-t", "demo", "echo", "hi"}, result{0, "hi\r\n", ""}},
 		{"signal", "", []string{"demo", "--", "sh", "-c", "kill -9 $$"}, result{137, "", ""}},
@@ -139,7 +146,8 @@ func TestExec(t *testing.T) {
 func TestEnvFile(t *testing.T) {
 	dir := startDaemon(t)
 	file := filepath.Join(t.TempDir(), "env")
-	if err := os.WriteFile(file, []byte("# comment\n\n  A=1 with spaces \nFROM_OUTSIDE\nNOT_THERE\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("# comment\n\n  A=1 with spaces \nFROM_OUTSIDE\nNOT_THERE\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("FROM_OUTSIDE", "seen")
@@ -168,7 +176,8 @@ func TestLogs(t *testing.T) {
 func TestParseSince(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for s, want := range map[string]time.Time{
-		"10m": now.Add(-10 * time.Minute), "2026-01-02T03:04:05Z": now, "2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
+		"10m": now.Add(-10 * time.Minute), "2026-01-02T03:04:05Z": now,
+		"2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, time.Local),
 	} {
 		if got, err := parseSince(s, now); err != nil || !got.Equal(want) {
 			t.Errorf("parseSince(%q) = %v, %v, want %v", s, got, err, want)
@@ -191,7 +200,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"create", "--on-expire", ""}, "stop\nclose\n:4\n"},
 	} {
 		args := append([]string{cobra.ShellCompRequestCmd}, tt.args...)
-		if got := octobot(t, "", append(args[:1:1], append([]string{"--data-dir", dir}, args[1:]...)...)...).stdout; got != tt.want {
+		if got := octobot(t, "", append(args[:1:1],
+			append([]string{"--data-dir", dir}, args[1:]...)...)...).stdout; got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.args, got, tt.want)
 		}
 	}
@@ -200,7 +210,8 @@ func TestCompletion(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	dir := startDaemon(t)
 	t.Setenv("OCTOBOT_RUNTIME", "mock")
-	if r := octobot(t, dir, "doctor"); r.code != 0 || !strings.Contains(r.stdout, "mode 0600") || !strings.Contains(r.stdout, "No problem") {
+	if r := octobot(t, dir, "doctor"); r.code != 0 || !strings.Contains(r.stdout, "mode 0600") ||
+		!strings.Contains(r.stdout, "No problem") {
 		t.Errorf("doctor of a sound daemon: %+v", r)
 	}
 	t.Setenv("OCTOBOT_RUNTIME", "docker")

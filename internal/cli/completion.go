@@ -10,13 +10,16 @@ import (
 
 // complete offers fixed values for a flag.
 func complete(cmd *cobra.Command, flag string, values ...string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(flag,
+		cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // there is no such flag
 	}
 }
 
 // completeSessions offers the sessions that are not named yet, with their status.
-func (a *app) completeSessions(cmd *cobra.Command, named []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeSessions(
+	cmd *cobra.Command, named []string, _ string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	sessions, err := a.listSessions(cmd.Context(), client.ListOptions{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
@@ -31,7 +34,9 @@ func (a *app) completeSessions(cmd *cobra.Command, named []string, _ string) ([]
 }
 
 // completeSession is completeSessions for commands that take one.
-func (a *app) completeSession(cmd *cobra.Command, named []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) completeSession(
+	cmd *cobra.Command, named []string, prefix string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(named) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

@@ -38,11 +38,14 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags := cmd.Flags()
 	flags.StringVar(&req.Image, "image", "", "`image` that the container is made from")
 	flags.StringVar(&req.Project, "project", "", "`project` that the session belongs to")
-	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable, `NAME=value`, or NAME for octobot's own value")
+	flags.StringArrayVarP(&f.env, "env", "e", nil,
+		"environment variable, `NAME=value`, or NAME for octobot's own value")
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "`file` of environment variables, one a line")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label of the container, `name=value`")
-	flags.StringArrayVarP(&f.ports, "publish", "p", nil, "publish a port, `[host:]container[/udp]`; without host: a free one")
-	flags.StringArrayVarP(&req.Binds, "volume", "v", nil, "mount a volume, or a directory that the daemon allows, `source:target[:ro]`")
+	flags.StringArrayVarP(&f.ports, "publish", "p", nil,
+		"publish a port, `[host:]container[/udp]`; without host: a free one")
+	flags.StringArrayVarP(&req.Binds, "volume", "v", nil,
+		"mount a volume, or a directory that the daemon allows, `source:target[:ro]`")
 	flags.BoolVarP(&req.Tty, "tty", "t", false, "give the main process a terminal")
 	flags.StringVarP(&req.WorkingDir, "workdir", "w", "", "working `directory` in the container")
 	flags.StringVarP(&req.User, "user", "u", "", "`user`, name or uid, with :group if wanted")

@@ -80,7 +80,8 @@ func (a *app) diagnoseDaemon(ctx context.Context) []daemon.Finding {
 	}
 	findings := []daemon.Finding{f, socketMode(c.Address())}
 	if err := c.Ready(ctx); err != nil {
-		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " + err.Error(), Do: hintOf(err)})
+		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " +
+			err.Error(), Do: hintOf(err)})
 	}
 	return findings
 }
@@ -98,7 +99,8 @@ func socketMode(address string) daemon.Finding {
 	case err != nil:
 		f.Grade, f.Seen = daemon.Problem, err.Error()
 	case info.Mode().Perm()&0o077 != 0:
-		f.Grade, f.Seen = daemon.Problem, fmt.Sprintf("%s: others can use it (mode %04o), and are admins then", path, info.Mode().Perm())
+		f.Grade, f.Seen = daemon.Problem,
+			fmt.Sprintf("%s: others can use it (mode %04o), and are admins then", path, info.Mode().Perm())
 		f.Do = "chmod 600 " + path
 	default:
 		f.Seen = fmt.Sprintf("%s, mode %04o", path, info.Mode().Perm())

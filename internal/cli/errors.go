@@ -33,7 +33,8 @@ func (e *exitCode) Unwrap() error { return e.cause }
 // usageError is a command line that can't be understood.
 func usageError(cmd *cobra.Command, format string, args ...any) error {
 	path := cmd.CommandPath()
-	return fmt.Errorf("%s: %s; see \"%s --help\"", strings.TrimPrefix(path, cmd.Root().Name()+" "), fmt.Sprintf(format, args...), path)
+	return fmt.Errorf("%s: %s; see \"%s --help\"", strings.TrimPrefix(path, cmd.Root().Name()+" "),
+		fmt.Sprintf(format, args...), path)
 }
 
 // passesExitCodes makes a command whose exit code is another's keep its own errors apart from that.
@@ -50,8 +51,8 @@ func passesExitCodes(cmd *cobra.Command) {
 	})
 }
 
-// errorLines gives what is printed of an error: what, why, and what to do, in one line for each error
-// that is joined in it.
+// errorLines gives what is printed of an error: what, why, and what to do, in one line for each
+// error that is joined in it.
 func errorLines(err error) []string {
 	if e, ok := err.(*exitCode); ok {
 		if err = e.cause; err == nil {

@@ -96,7 +96,8 @@ func commandError(what string, code int, err error) error {
 	case client.CodeOf(err) == v1.CodeExecFailed:
 		// The engines say why in words only.
 		code = exitNotRunnable
-		if reason := strings.ToLower(err.Error()); strings.Contains(reason, "not found") || strings.Contains(reason, "no such file") {
+		if reason := strings.ToLower(err.Error()); strings.Contains(reason, "not found") ||
+			strings.Contains(reason, "no such file") {
 			code = exitNotFound
 		}
 	case errors.Is(err, context.Canceled):

@@ -29,7 +29,8 @@ func (a *app) logsCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&opts.Follow, "follow", "f", false, "go on until the main process ends")
 	flags.StringVar(&tail, "tail", "all", "only the last `n` lines")
-	flags.StringVar(&since, "since", "", "only what was written since a `time`: 10m for ten minutes ago, or 2006-01-02T15:04:05Z")
+	flags.StringVar(&since, "since", "",
+		"only what was written since a `time`: 10m for ten minutes ago, or 2006-01-02T15:04:05Z")
 	flags.BoolVarP(&opts.Timestamps, "timestamps", "t", false, "put the time before every line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if tail != "all" {

@@ -26,8 +26,9 @@ const (
 	exitSignal      = 128 // and the signal that ended octobot
 )
 
-// Main runs octobot with the arguments that follow the program's name, and returns its exit code. SIGINT, SIGTERM and
-// SIGHUP end what is under way in good order; a second one ends the process at once.
+// Main runs octobot with the arguments that follow the program's name, and returns its exit code.
+// SIGINT, SIGTERM and SIGHUP end what is under way in good order; a second one ends the process at
+// once.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
@@ -132,7 +133,8 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.url, "url", "", "the daemon's `address`: http://host:port, https://… or unix:///path (OCTOBOT_URL)")
+	flags.StringVar(&a.url, "url", "",
+		"the daemon's `address`: http://host:port, https://… or unix:///path (OCTOBOT_URL)")
 	flags.StringVar(&a.dataDir, "data-dir", "", "the daemon's data `directory` (OCTOBOT_DATA_DIR)")
 	root.AddGroup(&cobra.Group{ID: groupSessions, Title: "Sessions:"}, &cobra.Group{ID: groupDaemon, Title: "Daemon:"})
 	group := func(id string, commands ...*cobra.Command) {

@@ -11,8 +11,10 @@ import (
 
 func TestRoughly(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0 seconds", 0: "0 seconds", time.Second: "1 second", 89 * time.Second: "89 seconds", 90 * time.Second: "1 minute",
-		89 * time.Minute: "89 minutes", 90 * time.Minute: "1 hour", 47 * time.Hour: "47 hours", 48 * time.Hour: "2 days", 1000 * time.Hour: "41 days",
+		-time.Second: "0 seconds", 0: "0 seconds", time.Second: "1 second", 89 * time.Second: "89 seconds",
+		90 * time.Second: "1 minute",
+		89 * time.Minute: "89 minutes", 90 * time.Minute: "1 hour", 47 * time.Hour: "47 hours",
+		48 * time.Hour: "2 days", 1000 * time.Hour: "41 days",
 	} {
 		if got := roughly(d); got != want {
 			t.Errorf("roughly(%s) = %q, want %q", d, got, want)
@@ -66,7 +68,8 @@ func TestProgressOnTerminal(t *testing.T) {
 }
 
 func TestErrorLinesAreLines(t *testing.T) {
-	err := forEachSession(t.Context(), "rm", []string{"a", "b"}, func(string) error { return &exitCode{1, errText("two\nlines\x1b[2J")} })
+	err := forEachSession(t.Context(), "rm", []string{"a", "b"},
+		func(string) error { return &exitCode{1, errText("two\nlines\x1b[2J")} })
 	want := []string{"rm a: two lines\uFFFD[2J", "rm b: two lines\uFFFD[2J"}
 	if got := errorLines(err); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q, want %q", got, want)

@@ -12,7 +12,8 @@ import (
 // serve starts a daemon as a process, and waits until it serves.
 func serve(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append([]string{"--data-dir", dir, "serve", "--runtime", "mock", "--listen", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(os.Args[0],
+		append([]string{"--data-dir", dir, "serve", "--runtime", "mock", "--listen", "127.0.0.1:0"}, args...)...)
 	cmd.Env = append(os.Environ(), asOctobot+"=1")
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
@@ -29,7 +30,8 @@ func serve(t *testing.T, dir string, args ...string) *exec.Cmd {
 		}
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "octobot serves on unix://"+dir) || !strings.Contains(line, " and http://127.0.0.1:") {
+	if err != nil || !strings.HasPrefix(line, "octobot serves on unix://"+dir) ||
+		!strings.Contains(line, " and http://127.0.0.1:") {
 		t.Fatalf("the daemon says %q, %v", line, err)
 	}
 	return cmd
@@ -76,7 +78,8 @@ func TestServeAfterKill(t *testing.T) {
 
 func TestServeTwice(t *testing.T) {
 	dir := startDaemon(t)
-	if r := octobot(t, dir, "serve", "--runtime", "mock", "--listen="); r.code != 1 || !strings.Contains(r.stderr, "another daemon") {
+	if r := octobot(t, dir, "serve", "--runtime", "mock", "--listen="); r.code != 1 ||
+		!strings.Contains(r.stderr, "another daemon") {
 		t.Errorf("second daemon: %+v", r)
 	}
 }

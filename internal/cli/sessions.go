@@ -92,7 +92,8 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 	}
 	rows := make([][]string, len(sessions))
 	for i, s := range sessions {
-		rows[i] = []string{s.ID, orDash(s.Project), string(s.Status), s.Image, formatAge(s.CreatedAt), orDash(s.Address)}
+		rows[i] = []string{s.ID, orDash(s.Project), string(s.Status), s.Image, formatAge(s.CreatedAt),
+			orDash(s.Address)}
 		if wide {
 			var ports []string
 			for _, p := range s.Ports {
@@ -102,7 +103,8 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 			if s.StartedAt != nil {
 				started = *s.StartedAt
 			}
-			rows[i] = append(rows[i], orDash(strings.Join(ports, ",")), orDash(s.ContainerID[:min(12, len(s.ContainerID))]), formatAge(started), orDash(s.Reason))
+			rows[i] = append(rows[i], orDash(strings.Join(ports, ",")),
+				orDash(s.ContainerID[:min(12, len(s.ContainerID))]), formatAge(started), orDash(s.Reason))
 		} else if s.Reason != "" {
 			rows[i][2] += " (" + s.Reason + ")"
 		}
@@ -136,9 +138,10 @@ func (a *app) inspectCommand() *cobra.Command {
 	}
 	outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		return a.changeSessions(cmd.Context(), "inspect", ids, "json", func(c *client.Client, id string) (v1.Session, error) {
-			return c.GetSession(cmd.Context(), id)
-		})
+		return a.changeSessions(cmd.Context(), "inspect", ids, "json",
+			func(c *client.Client, id string) (v1.Session, error) {
+				return c.GetSession(cmd.Context(), id)
+			})
 	}
 	return cmd
 }
@@ -155,9 +158,10 @@ func (a *app) startCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		return a.changeSessions(cmd.Context(), "start", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
-			return c.StartSession(cmd.Context(), id)
-		})
+		return a.changeSessions(cmd.Context(), "start", ids, *output,
+			func(c *client.Client, id string) (v1.Session, error) {
+				return c.StartSession(cmd.Context(), id)
+			})
 	}
 	return cmd
 }
@@ -182,15 +186,19 @@ func (a *app) stopCommand() *cobra.Command {
 			return usageError(cmd, "--time %d is not between 0 and 86400 seconds", seconds)
 		}
 		timeout := time.Duration(seconds) * time.Second
-		return a.changeSessions(cmd.Context(), "stop", ids, *output, func(c *client.Client, id string) (v1.Session, error) {
-			return c.StopSession(cmd.Context(), id, timeout)
-		})
+		return a.changeSessions(cmd.Context(), "stop", ids, *output,
+			func(c *client.Client, id string) (v1.Session, error) {
+				return c.StopSession(cmd.Context(), id, timeout)
+			})
 	}
 	return cmd
 }
 
-// changeSessions does something with each session, and prints what they have become: the IDs, or JSON.
-func (a *app) changeSessions(ctx context.Context, what string, ids []string, output string, do func(*client.Client, string) (v1.Session, error)) error {
+// changeSessions does something with each session, and prints what they have become: the IDs, or
+// JSON.
+func (a *app) changeSessions(
+	ctx context.Context, what string, ids []string, output string, do func(*client.Client, string) (v1.Session, error),
+) error {
 	c, err := a.connect()
 	if err != nil {
 		return err

@@ -105,7 +105,8 @@ type input struct {
 	wake, stop *os.File
 }
 
-// newInput makes stdin interruptible. What is not a file is used as it is: its Read must not block for ever.
+// newInput makes stdin interruptible. What is not a file is used as it is: its Read must not block
+// for ever.
 func newInput(stdin io.Reader) (io.ReadCloser, error) {
 	f, ok := stdin.(*os.File)
 	if !ok {

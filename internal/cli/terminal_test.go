@@ -258,7 +258,8 @@ func TestExecInteractiveIsInterruptible(t *testing.T) {
 func TestEvents(t *testing.T) {
 	dir := startDaemon(t)
 	for _, tt := range []struct{ form, want string }{
-		{"", " session.created demo project=web status="}, {"json", `"kind":"session.created","session_id":"demo","project":"web"`},
+		{"", " session.created demo project=web status="},
+		{"json", `"kind":"session.created","session_id":"demo","project":"web"`},
 	} {
 		args := []string{"events", "--project", "web"}
 		if tt.form != "" {
@@ -343,7 +344,8 @@ type oneByte struct{ r io.Reader }
 func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(1, len(p))]) }
 
 func TestParseKeys(t *testing.T) {
-	for s, want := range map[string]string{"ctrl-p,ctrl-q": "\x10\x11", "CTRL-A": "\x01", "ctrl-@": "\x00", "ctrl-[,x": "\x1bx", "X": "X"} {
+	for s, want := range map[string]string{"ctrl-p,ctrl-q": "\x10\x11", "CTRL-A": "\x01", "ctrl-@": "\x00",
+		"ctrl-[,x": "\x1bx", "X": "X"} {
 		if got, err := parseKeys(s); err != nil || string(got) != want {
 			t.Errorf("parseKeys(%q) = %q, %v, want %q", s, got, err, want)
 		}

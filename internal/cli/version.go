@@ -66,7 +66,8 @@ func (a *app) versionCommand() *cobra.Command {
 		case info.Engine == nil:
 			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   does not answer; \"octobot doctor\" tells more\n", info.Version, info.Instance)
 		default:
-			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   %s %s (API %s, %s/%s)\n", info.Version, info.Instance,
+			fmt.Fprintf(a.stdout, "Daemon:   %s (instance %s)\nEngine:   %s %s (API %s, %s/%s)\n", info.Version,
+				info.Instance,
 				info.Engine.Name, info.Engine.Version, orDash(info.Engine.APIVersion), info.Engine.OS, info.Engine.Arch)
 		}
 		return nil

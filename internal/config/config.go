@@ -1,5 +1,5 @@
-// Package config holds what an installation of Octobot can be told, where it
-// is read from, and what is allowed.
+// Package config holds what an installation of Octobot can be told, where it is read from, and what
+// is allowed.
 //
 // A flag wins over an OCTOBOT_* variable, that over the YAML file, that over the
 // default. One table, [Settings], holds every setting: it makes the flags, names the
@@ -41,8 +41,8 @@ type Config struct {
 
 // Docker says how the Docker provider reaches and uses its engine.
 type Docker struct {
-	// Host is the engine's address; empty to look where the docker CLI and
-	// the well-known sockets are.
+	// Host is the engine's address; empty to look where the docker CLI and the well-known sockets
+	// are.
 	Host string
 	// PublishAddress is the host address of published ports; empty for 127.0.0.1.
 	PublishAddress string

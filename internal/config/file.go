@@ -59,7 +59,8 @@ func (l *loader) yaml(path string, text []byte) {
 // mapping reads one level of the file; prefix is the section's name with a dot.
 func (l *loader) mapping(path, prefix string, node *yaml.Node, settings map[string]Setting) {
 	if node.Kind != yaml.MappingNode {
-		l.refuse(at(path, node, strings.TrimSuffix(prefix, ".")), keys(prefix, settings), "is not a mapping of settings to values")
+		l.refuse(at(path, node, strings.TrimSuffix(prefix, ".")), keys(prefix, settings),
+			"is not a mapping of settings to values")
 		return
 	}
 	seen := map[string]bool{}

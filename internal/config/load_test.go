@@ -132,15 +132,18 @@ func TestLoadRefuses(t *testing.T) {
 		{"unknown key", "log:\n  levle: info\nlisen: x\n", nil, nil, []string{
 			`FILE:2: log.levle: is not a setting; allowed: format, level`,
 			`FILE:3: lisen: is not a setting; allowed: allowed_hosts, bind_roots, data_dir, database_url, defaults, docker, limits, listen, log, reconcile, runtime, tls_cert, tls_key`}},
-		{"several at once", "", map[string]string{"OCTOBOT_DEFAULT_CPUS": "NaN", "OCTOBOT_DEFAULT_PIDS": "-1"}, nil, []string{
-			`OCTOBOT_DEFAULT_CPUS: "NaN" is not valid; allowed: 0, or a number from 0.01 to 4096 such as 1.5`,
-			`OCTOBOT_DEFAULT_PIDS: "-1" is not valid; allowed: a whole number from 8 to 4194304`}},
+		{"several at once", "", map[string]string{"OCTOBOT_DEFAULT_CPUS": "NaN", "OCTOBOT_DEFAULT_PIDS": "-1"}, nil,
+			[]string{
+				`OCTOBOT_DEFAULT_CPUS: "NaN" is not valid; allowed: 0, or a number from 0.01 to 4096 such as 1.5`,
+				`OCTOBOT_DEFAULT_PIDS: "-1" is not valid; allowed: a whole number from 8 to 4194304`}},
 		{"twice", "runtime: mock\nruntime: mock\n", nil, nil, []string{`FILE:2: runtime: is set twice`}},
 		{"no value", "runtime:\n", nil, nil, []string{`FILE:1: runtime: has no value; allowed: docker, mock`}},
-		{"list for one", "runtime: [mock]\n", nil, nil, []string{`FILE:1: runtime: is not a single value; allowed: docker, mock`}},
+		{"list for one", "runtime: [mock]\n", nil, nil,
+			[]string{`FILE:1: runtime: is not a single value; allowed: docker, mock`}},
 		{"alias", "tls_cert: &a /x\ntls_key: *a\n", nil, nil, []string{
 			`FILE:2: tls_key: is not a single value; allowed: empty, or an absolute path`}},
-		{"not YAML", "a: b: c", nil, nil, []string{`FILE: is not YAML: mapping values are not allowed in this context`}},
+		{"not YAML", "a: b: c", nil, nil,
+			[]string{`FILE: is not YAML: mapping values are not allowed in this context`}},
 		{"two documents", "runtime: mock\n---\nruntime: docker\n", nil, nil, []string{
 			`FILE: holds more than one document; allowed: one document`}},
 		{"not a mapping", "- runtime\n", nil, nil, []string{
@@ -176,7 +179,8 @@ func TestLoadListen(t *testing.T) {
 	for listen, ok := range map[string]bool{
 		"": true, "127.0.0.1:0": true, "[::1]:7080": true, "localhost:7080": true, "127.8.8.8:7080": true,
 		":7080": false, "0.0.0.0:7080": false, "[::]:7080": false, "192.168.0.2:7080": false,
-		"localhost.example.com:7080": false, "127.0.0.1": false, "127.0.0.1:99999": false, "[::ffff:10.0.0.1]:80": false,
+		"localhost.example.com:7080": false, "127.0.0.1": false, "127.0.0.1:99999": false,
+		"[::ffff:10.0.0.1]:80": false,
 	} {
 		src, _ := sources(t, "", nil, map[string][]string{"listen": {listen}})
 		if _, err := Load(src); (err == nil) != ok {
@@ -207,7 +211,8 @@ func TestDataDirDefault(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	for _, seed := range []string{
 		"", "runtime: mock\n", "log:\n  level: debug\n", "bind_roots: [/a, /b]\n", "a: &a [*a]\n", "? {a: b}\n: c\n",
-		"listen: \"0.0.0.0:1\"\ntls_cert: /c\ntls_key: /k\n", "defaults: {memory: 1e3g}\n", "<<: {runtime: mock}\n", "\x00", "--- !!binary aGk=\n",
+		"listen: \"0.0.0.0:1\"\ntls_cert: /c\ntls_key: /k\n", "defaults: {memory: 1e3g}\n", "<<: {runtime: mock}\n",
+		"\x00", "--- !!binary aGk=\n",
 	} {
 		f.Add(seed)
 	}

@@ -107,18 +107,21 @@ func TestValueHidesSecrets(t *testing.T) {
 
 func TestParseSize(t *testing.T) {
 	for s, want := range map[string]int64{
-		"0": 0, "1024": 1024, "512b": 512, "512m": 512 << 20, "512M": 512 << 20, "2g": 2 << 30, "2gb": 2 << 30, "2GiB": 2 << 30, "1.5k": 1536, "1t": 1 << 40,
+		"0": 0, "1024": 1024, "512b": 512, "512m": 512 << 20, "512M": 512 << 20, "2g": 2 << 30, "2gb": 2 << 30,
+		"2GiB": 2 << 30, "1.5k": 1536, "1t": 1 << 40,
 	} {
 		if got, err := ParseSize(s); err != nil || got != want {
 			t.Errorf("ParseSize(%q) = %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "m", "-1", "1e3", "1 g", "1x", "bb", "ib", "1..2", "99999999t", "NaN", "Inf", "0x10"} {
+	for _, s := range []string{"", "m", "-1", "1e3", "1 g", "1x", "bb", "ib", "1..2", "99999999t", "NaN", "Inf",
+		"0x10"} {
 		if got, err := ParseSize(s); err == nil {
 			t.Errorf("ParseSize(%q) = %d, want an error", s, got)
 		}
 	}
-	for n, want := range map[int64]string{0: "0", 1: "1", 1024: "1k", 1536: "1536", 8 << 20: "8m", 3 << 40: "3t", 2048 << 40: "2048t"} {
+	for n, want := range map[int64]string{0: "0", 1: "1", 1024: "1k", 1536: "1536", 8 << 20: "8m", 3 << 40: "3t",
+		2048 << 40: "2048t"} {
 		if got := FormatSize(n); got != want {
 			t.Errorf("FormatSize(%d) = %q, want %q", n, got, want)
 		}
@@ -127,7 +130,8 @@ func TestParseSize(t *testing.T) {
 
 func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", 30 * time.Second: "30s", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", 168 * time.Hour: "168h", time.Hour + time.Second: "1h0m1s",
+		0: "0s", 30 * time.Second: "30s", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", 168 * time.Hour: "168h",
+		time.Hour + time.Second: "1h0m1s",
 	} {
 		if got := FormatDuration(d); got != want {
 			t.Errorf("FormatDuration(%s) = %q, want %q", d, got, want)

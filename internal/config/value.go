@@ -13,7 +13,9 @@ import (
 var errRefused = errors.New("refused")
 
 // single makes a setting of one value.
-func single[T any](key, flag, usage, allowed string, field func(*Config) *T, parse func(string) (T, error), format func(T) string) Setting {
+func single[T any](
+	key, flag, usage, allowed string, field func(*Config) *T, parse func(string) (T, error), format func(T) string,
+) Setting {
 	return Setting{
 		Key: key, Flag: flag, Usage: usage, Allowed: allowed,
 		parse: func(c *Config, values []string) error {
@@ -68,34 +70,37 @@ func list(key, flag, usage, allowed string, field func(*Config) *[]string, check
 }
 
 func count[T int | int64](key, flag, usage string, least, most T, field func(*Config) *T) Setting {
-	return single(key, flag, usage, fmt.Sprintf("a whole number from %d to %d", least, most), field, func(s string) (T, error) {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < int64(least) || n > int64(most) {
-			return 0, errRefused
-		}
-		return T(n), nil
-	}, func(n T) string { return strconv.FormatInt(int64(n), 10) })
+	return single(key, flag, usage, fmt.Sprintf("a whole number from %d to %d", least, most), field,
+		func(s string) (T, error) {
+			n, err := strconv.ParseInt(s, 10, 64)
+			if err != nil || n < int64(least) || n > int64(most) {
+				return 0, errRefused
+			}
+			return T(n), nil
+		}, func(n T) string { return strconv.FormatInt(int64(n), 10) })
 }
 
 func cores(key, flag, usage string, field func(*Config) *float64) Setting {
-	return single(key, flag, usage, "0, or a number from 0.01 to 4096 such as 1.5", field, func(s string) (float64, error) {
-		n, err := strconv.ParseFloat(s, 64)
-		// Written so that NaN, which compares as false, is refused.
-		if err != nil || n != 0 && !(n >= 0.01 && n <= 4096) {
-			return 0, errRefused
-		}
-		return n, nil
-	}, func(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) })
+	return single(key, flag, usage, "0, or a number from 0.01 to 4096 such as 1.5", field,
+		func(s string) (float64, error) {
+			n, err := strconv.ParseFloat(s, 64)
+			// Written so that NaN, which compares as false, is refused.
+			if err != nil || n != 0 && !(n >= 0.01 && n <= 4096) {
+				return 0, errRefused
+			}
+			return n, nil
+		}, func(n float64) string { return strconv.FormatFloat(n, 'g', -1, 64) })
 }
 
 func size(key, flag, usage string, least int64, field func(*Config) *int64) Setting {
-	return single(key, flag, usage, "0, or a size of at least "+FormatSize(least)+" such as 512m or 2g", field, func(s string) (int64, error) {
-		n, err := ParseSize(s)
-		if err != nil || n != 0 && n < least {
-			return 0, errRefused
-		}
-		return n, nil
-	}, FormatSize)
+	return single(key, flag, usage, "0, or a size of at least "+FormatSize(least)+" such as 512m or 2g", field,
+		func(s string) (int64, error) {
+			n, err := ParseSize(s)
+			if err != nil || n != 0 && n < least {
+				return 0, errRefused
+			}
+			return n, nil
+		}, FormatSize)
 }
 
 func duration(key, flag, usage, allowed string, least, most time.Duration, field func(*Config) *time.Duration) Setting {

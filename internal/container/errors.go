@@ -90,8 +90,8 @@ func (e *Error) Error() string {
 // Unwrap gives the class.
 func (e *Error) Unwrap() error { return e.Class }
 
-// Errorf makes an [Error] whose detail is formatted. Arguments are
-// rendered as text: what they wrap does not cross the seam.
+// Errorf makes an [Error] whose detail is formatted. Arguments are rendered as text: what they wrap
+// does not cross the seam.
 func Errorf(op, sessionID string, class error, format string, args ...any) error {
 	return &Error{Op: op, SessionID: sessionID, Class: class, Detail: fmt.Sprintf(format, args...)}
 }

@@ -53,8 +53,9 @@ func TestClassesIsCopy(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	for want, err := range map[string]error{
-		`create session "demo": image not found: no such image: foo`: Errorf("create", "demo", ErrImageNotFound, "no such image: %s", "foo"),
-		`list: engine unavailable`:                                   Errorf("list", "", ErrUnavailable, ""),
+		`create session "demo": image not found: no such image: foo`: Errorf("create", "demo", ErrImageNotFound,
+			"no such image: %s", "foo"),
+		`list: engine unavailable`: Errorf("list", "", ErrUnavailable, ""),
 	} {
 		if err.Error() != want {
 			t.Errorf("text is %q; want %q", err, want)
@@ -101,7 +102,8 @@ func TestAs(t *testing.T) {
 			t.Errorf("%s: %v, %t", name, s, ok)
 		}
 	}
-	for name, rt := range map[string]Runtime{"plain": fake{}, "wrapped": layer{fake{}, ""}, "nothing": nil, "around nothing": layer{}} {
+	for name, rt := range map[string]Runtime{"plain": fake{}, "wrapped": layer{fake{}, ""}, "nothing": nil,
+		"around nothing": layer{}} {
 		if _, ok := As[StatsReader](rt); ok {
 			t.Errorf("%s: found what is not there", name)
 		}
@@ -130,7 +132,8 @@ func TestCapabilitiesOf(t *testing.T) {
 func TestLabels(t *testing.T) {
 	opts := Options{Labels: map[string]string{"a": "b"}, ProjectID: "p", Origin: "o"}
 	got := Labels("i", "s", opts)
-	want := map[string]string{"a": "b", LabelOctobot: "true", LabelSession: "s", LabelProject: "p", LabelInstance: "i", LabelOrigin: "o"}
+	want := map[string]string{"a": "b", LabelOctobot: "true", LabelSession: "s", LabelProject: "p", LabelInstance: "i",
+		LabelOrigin: "o"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("labels are %v; want %v", got, want)
 	}

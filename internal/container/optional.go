@@ -113,11 +113,10 @@ const (
 
 // Watcher tells of changes as they happen.
 type Watcher interface {
-	// Watch subscribes to what happens to this instance's containers from now
-	// on: when it returns, no later event is missed. Events are hints, may be late,
-	// doubled or lost; List is the truth. The channel is closed when ctx ends
-	// or the engine's stream breaks; the caller watches again and lists.
-	// The caller must drain the channel or end ctx.
+	// Watch subscribes to what happens to this instance's containers from now on: when it returns,
+	// no later event is missed. Events are hints, may be late, doubled or lost; List is the truth.
+	// The channel is closed when ctx ends or the engine's stream breaks; the caller watches again
+	// and lists. The caller must drain the channel or end ctx.
 	Watch(ctx context.Context) (<-chan Event, error)
 }
 
@@ -141,13 +140,13 @@ type LogReader interface {
 
 // StreamExecer is Exec without a bound on output.
 type StreamExecer interface {
-	// ExecStream runs cmd as Exec does, and writes its output as it comes: raw
-	// bytes, both streams from one goroutine, in the order in which the
-	// engine tells them; a slow writer slows the command. It returns the exit
-	// code when the command has ended and its output is written. opts.Stdin is its input.
-	// A nil writer discards. A writer's error kills the command as the end of
-	// ctx does, and comes back.
-	ExecStream(ctx context.Context, sessionID string, cmd []string, opts ExecOptions, stdout, stderr io.Writer) (exitCode int, err error)
+	// ExecStream runs cmd as Exec does, and writes its output as it comes: raw bytes, both streams
+	// from one goroutine, in the order in which the engine tells them; a slow writer slows the
+	// command. It returns the exit code when the command has ended and its output is written.
+	// opts.Stdin is its input. A nil writer discards. A writer's error kills the command as the end
+	// of ctx does, and comes back.
+	ExecStream(ctx context.Context, sessionID string, cmd []string, opts ExecOptions, stdout,
+		stderr io.Writer) (exitCode int, err error)
 }
 
 // Copier moves files as tar archives. The container may be stopped or created.

@@ -31,8 +31,7 @@ import (
 	"time"
 )
 
-// Runtime creates, runs and removes the containers of sessions, one container
-// a session.
+// Runtime creates, runs and removes the containers of sessions, one container a session.
 //
 // What holds for every method:
 //
@@ -64,10 +63,9 @@ type Runtime interface {
 	// provider, which owns that until its Close returns. (An image that was pulled stays.)
 	Create(ctx context.Context, sessionID string, opts Options) (*Container, error)
 
-	// Start runs the container's main process and returns when it has started;
-	// published ports are known from then on. A running container: nil. A host
-	// port that is taken gives [ErrPortTaken], a command that can't be
-	// executed [ErrExecFailed]; the container does not run then, and may be
+	// Start runs the container's main process and returns when it has started; published ports are
+	// known from then on. A running container: nil. A host port that is taken gives [ErrPortTaken],
+	// a command that can't be executed [ErrExecFailed]; the container does not run then, and may be
 	// started again.
 	//
 	// When ctx ends, the container may or may not have been started.
@@ -88,15 +86,13 @@ type Runtime interface {
 	// When ctx ends, the removal may go on in the engine.
 	Remove(ctx context.Context, sessionID string) error
 
-	// Get returns the container as the engine has it now, with one call to
-	// the engine.
+	// Get returns the container as the engine has it now, with one call to the engine.
 	Get(ctx context.Context, sessionID string) (*Container, error)
 
-	// List returns this instance's containers as the engine has them now, in the
-	// order of their creation, with one call to the engine however many there
-	// are. An empty list means that the engine answered, and had none. What only an
-	// inspection can tell (exit code, OOM, reason, start and end times) may
-	// be absent; see [Container.Detailed].
+	// List returns this instance's containers as the engine has them now, in the order of their
+	// creation, with one call to the engine however many there are. An empty list means that the
+	// engine answered, and had none. What only an inspection can tell (exit code, OOM, reason,
+	// start and end times) may be absent; see [Container.Detailed].
 	List(ctx context.Context) ([]*Container, error)
 
 	// Exec runs cmd in the running container and waits for it. An exit code
@@ -119,9 +115,9 @@ type Runtime interface {
 	// TTY, else the user's shell on a new PTY ($SHELL, /bin/bash, /bin/sh: the
 	// first that exists).
 	//
-	// opts.Rows and opts.Cols are in force before the first byte. ctx bounds
-	// the attaching alone: when it ends afterwards, the terminal lives on
-	// until its Close. A container that does not run gives [ErrContainerStopped].
+	// opts.Rows and opts.Cols are in force before the first byte. ctx bounds the attaching alone:
+	// when it ends afterwards, the terminal lives on until its Close. A container that does not run
+	// gives [ErrContainerStopped].
 	Attach(ctx context.Context, sessionID string, opts AttachOptions) (PTY, error)
 }
 
@@ -191,8 +187,8 @@ type Options struct {
 	// the name of a volume. Paths that would expose the host (/, /proc, /sys,
 	// /dev, /run, the engine's socket, or a parent of them) are refused.
 	Binds []string
-	// NetworkMode is the engine's network to join; empty for the
-	// instance's own, "none" for none. "host" and "container:…" are refused.
+	// NetworkMode is the engine's network to join; empty for the instance's own, "none" for none.
+	// "host" and "container:…" are refused.
 	NetworkMode string
 	// Labels are the caller's own. Keys that start with "octobot" are refused.
 	Labels map[string]string
@@ -215,7 +211,8 @@ type Options struct {
 	Runtime string
 	// ReadOnly mounts the root file system read-only.
 	ReadOnly bool
-	// Tmpfs mounts a tmpfs at each absolute path; the value holds mount options ("size=64m"), or nothing.
+	// Tmpfs mounts a tmpfs at each absolute path; the value holds mount options ("size=64m"), or
+	// nothing.
 	Tmpfs map[string]string
 	// Platform is "os/arch[/variant]"; empty for the engine's own.
 	Platform string

@@ -71,7 +71,8 @@ func ValidateSessionID(id string) error { return validateID("id", id) }
 
 func validateID(field, id string) error {
 	if !idForm.MatchString(id) {
-		return invalid(field, "%s is not 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit", quote(id))
+		return invalid(field, "%s is not 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit",
+			quote(id))
 	}
 	return nil
 }
@@ -140,7 +141,8 @@ func validateProcess(cmd, env []string, dir, user string, rows, cols uint) error
 		return err
 	}
 	if rows > math.MaxUint16 || cols > math.MaxUint16 || (rows == 0) != (cols == 0) {
-		return invalid("rows", "a terminal of %d by %d: rows and cols are both 0, or both between 1 and %d", rows, cols, math.MaxUint16)
+		return invalid("rows", "a terminal of %d by %d: rows and cols are both 0, or both between 1 and %d", rows, cols,
+			math.MaxUint16)
 	}
 	return nil
 }
@@ -211,7 +213,8 @@ func validateNetwork(mode string) error {
 	// The form leaves out every mode with a colon: container:…, ns:…, and the
 	// options of slirp4netns and pasta that open the host's network.
 	if strings.EqualFold(mode, "host") || !nameForm.MatchString(mode) {
-		return invalid("network_mode", "%s is not \"none\" or the name of a network; the network of the host or of another container can't be joined", quote(mode))
+		return invalid("network_mode",
+			"%s is not \"none\" or the name of a network; the network of the host or of another container can't be joined", quote(mode))
 	}
 	return nil
 }
@@ -299,7 +302,8 @@ func (r Resources) validate() error {
 		return invalid("resources.cpus", "%v is not 0 or between %v and %v cores", r.CPUs, minCPUs, maxCPUs)
 	}
 	if r.Memory != 0 && (r.Memory < minMemory || r.Memory > maxMemory) {
-		return invalid("resources.memory", "%d is not 0 or between %d and %d bytes", r.Memory, int64(minMemory), int64(maxMemory))
+		return invalid("resources.memory", "%d is not 0 or between %d and %d bytes", r.Memory, int64(minMemory),
+			int64(maxMemory))
 	}
 	if r.PIDs != 0 && (r.PIDs < minPIDs || r.PIDs > maxPIDs) {
 		return invalid("resources.pids", "%d is not 0 or between %d and %d", r.PIDs, minPIDs, maxPIDs)

@@ -42,10 +42,11 @@ func TestValidateSessionID(t *testing.T) {
 
 func TestOptionsAccepted(t *testing.T) {
 	for name, o := range map[string]Options{
-		"least":     {},
-		"digest":    {Image: "registry.example:5000/a/b@sha256:" + strings.Repeat("0", 64)},
-		"command":   {Cmd: []string{"sh", "-c", ""}, Env: []string{"A=", "B==", "dotted.name=x", "C=ü\n"}},
-		"binds":     {Binds: []string{"/srv/a:/a", "/srv/b/:/b:ro", "data:/c:rw"}, Tmpfs: map[string]string{"/d": "size=64m,mode=1777,noexec", "/dev/shm": ""}},
+		"least":   {},
+		"digest":  {Image: "registry.example:5000/a/b@sha256:" + strings.Repeat("0", 64)},
+		"command": {Cmd: []string{"sh", "-c", ""}, Env: []string{"A=", "B==", "dotted.name=x", "C=ü\n"}},
+		"binds": {Binds: []string{"/srv/a:/a", "/srv/b/:/b:ro", "data:/c:rw"},
+			Tmpfs: map[string]string{"/d": "size=64m,mode=1777,noexec", "/dev/shm": ""}},
 		"network":   {NetworkMode: "my-net.1"},
 		"none":      {NetworkMode: "none"},
 		"labels":    {Labels: map[string]string{"a": "", "octo": "x", "com.example/x": "ü"}},
@@ -180,7 +181,8 @@ func TestSecretsNotShown(t *testing.T) {
 
 func TestExecOptions(t *testing.T) {
 	cmd := []string{"true"}
-	if err := (ExecOptions{Tty: true, Rows: 24, Cols: 80, WorkingDir: "/", User: "user", Env: []string{"A=1"}}).Validate(cmd); err != nil {
+	if err := (ExecOptions{Tty: true, Rows: 24, Cols: 80, WorkingDir: "/", User: "user",
+		Env: []string{"A=1"}}).Validate(cmd); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {
@@ -240,12 +242,18 @@ func TestParseBind(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", ":", "/a", "a", ":/b", "/srv/a:", "/srv/a:b", "/srv/a:/b:", "/srv/a:/b:ro:x", "/srv/a:/b:z", "/srv/a:/b:shared", "/srv/a:/b:ro,rw",
-		"a/b:/c", "./a:/c", "~/a:/c", "x:/c", "-a:/c", "/srv/../etc:/c", "/srv/a:/../c", "/srv/a:/c/..", "/srv/\x00:/c", "/srv/\xff:/c",
-		"/:/c", "//:/c", "/.:/c", "/proc:/c", "/proc/1/root:/c", "/sys:/c", "/sys/fs/cgroup:/c", "/dev:/c", "/dev/sda:/c", "/run:/c", "/run/x:/c",
-		"/var:/c", "/var/:/c", "/var/run:/c", "/var/run/docker.sock:/c", "/var/lib:/c", "/var/lib/docker:/c", "/var/lib/docker/volumes:/c",
-		"/var/lib/containers/storage:/c", "/var/lib/kubelet:/c", "/srv/docker.sock:/c", "/srv/DOCKER.SOCK:/c", "/srv/podman.sock:/c", "/srv/containerd.sock:/c",
-		"/srv/a:/", "/srv/a:/proc", "/srv/a:/proc/x", "/srv/a:/sys", "/srv/a:/dev/null", "/" + strings.Repeat("a", maxPath) + ":/c",
+		"", ":", "/a", "a", ":/b", "/srv/a:", "/srv/a:b", "/srv/a:/b:", "/srv/a:/b:ro:x", "/srv/a:/b:z",
+		"/srv/a:/b:shared", "/srv/a:/b:ro,rw",
+		"a/b:/c", "./a:/c", "~/a:/c", "x:/c", "-a:/c", "/srv/../etc:/c", "/srv/a:/../c", "/srv/a:/c/..", "/srv/\x00:/c",
+		"/srv/\xff:/c",
+		"/:/c", "//:/c", "/.:/c", "/proc:/c", "/proc/1/root:/c", "/sys:/c", "/sys/fs/cgroup:/c", "/dev:/c",
+		"/dev/sda:/c", "/run:/c", "/run/x:/c",
+		"/var:/c", "/var/:/c", "/var/run:/c", "/var/run/docker.sock:/c", "/var/lib:/c", "/var/lib/docker:/c",
+		"/var/lib/docker/volumes:/c",
+		"/var/lib/containers/storage:/c", "/var/lib/kubelet:/c", "/srv/docker.sock:/c", "/srv/DOCKER.SOCK:/c",
+		"/srv/podman.sock:/c", "/srv/containerd.sock:/c",
+		"/srv/a:/", "/srv/a:/proc", "/srv/a:/proc/x", "/srv/a:/sys", "/srv/a:/dev/null", "/" +
+			strings.Repeat("a", maxPath) + ":/c",
 	} {
 		t.Run("", func(t *testing.T) {
 			_, err := ParseBind(s)
@@ -256,7 +264,8 @@ func TestParseBind(t *testing.T) {
 
 func TestBindExposes(t *testing.T) {
 	b := Bind{Source: "/srv/a", Target: "/x"}
-	for p, want := range map[string]bool{"/": true, "/srv": true, "/srv/a": true, "/srv/a/b": true, "/srv/ab": false, "/etc": false} {
+	for p, want := range map[string]bool{"/": true, "/srv": true, "/srv/a": true, "/srv/a/b": true, "/srv/ab": false,
+		"/etc": false} {
 		if got := b.Exposes(p); got != want {
 			t.Errorf("exposes %s: %t; want %t", p, got, want)
 		}
@@ -267,13 +276,15 @@ func TestBindExposes(t *testing.T) {
 }
 
 func TestParsePort(t *testing.T) {
-	for s, want := range map[string]string{"1": "1/tcp", "8080": "8080/tcp", "8080/tcp": "8080/tcp", "53/udp": "53/udp", "65535": "65535/tcp"} {
+	for s, want := range map[string]string{"1": "1/tcp", "8080": "8080/tcp", "8080/tcp": "8080/tcp", "53/udp": "53/udp",
+		"65535": "65535/tcp"} {
 		if got, err := ParsePort(s); err != nil || got != want {
 			t.Errorf("%q is %q, %v; want %q", s, got, err, want)
 		}
 	}
 	for _, s := range []string{
-		"", "0", "65536", "-1", "+1", "01", " 80", "80 ", "80/", "80/sctp", "80/TCP", "80/tcp/udp", "/tcp", "http", "8e1", "0x50", "80-90", "127.0.0.1:80", "٨", "80\x00",
+		"", "0", "65536", "-1", "+1", "01", " 80", "80 ", "80/", "80/sctp", "80/TCP", "80/tcp/udp", "/tcp", "http",
+		"8e1", "0x50", "80-90", "127.0.0.1:80", "٨", "80\x00",
 		strings.Repeat("9", 4096),
 	} {
 		t.Run("", func(t *testing.T) {
@@ -303,7 +314,8 @@ func TestPorts(t *testing.T) {
 		{Options{}, map[string]int{"8080/tcp": 0}},
 		{Options{NetworkMode: "none"}, nil},
 		{Options{PortBindings: map[string]string{"8080": "5000"}}, map[string]int{"8080/tcp": 5000}},
-		{Options{PortBindings: map[string]string{"3000": "", "53/udp": "53", "53": "53"}}, map[string]int{"8080/tcp": 0, "3000/tcp": 0, "53/udp": 53, "53/tcp": 53}},
+		{Options{PortBindings: map[string]string{"3000": "", "53/udp": "53", "53": "53"}},
+			map[string]int{"8080/tcp": 0, "3000/tcp": 0, "53/udp": 53, "53/tcp": 53}},
 	} {
 		got, err := c.opts.Ports()
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {
@@ -321,14 +333,16 @@ func FuzzSessionID(f *testing.F) {
 			return
 		}
 		// What is accepted is one element of a path, of a URL's and of a file's, as it is.
-		if len(id) > 63 || path.Clean("/x/"+id) != "/x/"+id || strings.ContainsAny(id, "/\\%?#:& \x00") || !utf8.ValidString(id) {
+		if len(id) > 63 || path.Clean("/x/"+id) != "/x/"+id || strings.ContainsAny(id, "/\\%?#:& \x00") ||
+			!utf8.ValidString(id) {
 			t.Errorf("%q was accepted", id)
 		}
 	})
 }
 
 func FuzzParseBind(f *testing.F) {
-	for _, s := range []string{"/srv/a:/b", "/srv/a:/b:ro", "data:/b", "/:/b", "/a/../proc:/b", "::", "/var/run/docker.sock:/s", "/a:/b:rw:"} {
+	for _, s := range []string{"/srv/a:/b", "/srv/a:/b:ro", "data:/b", "/:/b", "/a/../proc:/b", "::",
+		"/var/run/docker.sock:/s", "/a:/b:rw:"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -25,8 +25,8 @@ import (
 type Options struct {
 	Version string
 	Log     io.Writer
-	// Ready is called once, when the daemon takes connections; nil: nobody is told. Whether the engine
-	// answers by then, /readyz tells.
+	// Ready is called once, when the daemon takes connections; nil: nobody is told. Whether the
+	// engine answers by then, /readyz tells.
 	Ready func(Addresses)
 }
 

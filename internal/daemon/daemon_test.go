@@ -88,10 +88,12 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := connect(t, client.Options{URL: at.URL}).GetSession(t.Context(), "demo"); client.CodeOf(err) != v1.CodeUnauthenticated {
+	if _, err := connect(t, client.Options{URL: at.URL}).GetSession(t.Context(),
+		"demo"); client.CodeOf(err) != v1.CodeUnauthenticated {
 		t.Errorf("without a token: %v", err)
 	}
-	if s, err := connect(t, client.Options{URL: at.URL, Token: token.Secret}).GetSession(t.Context(), "demo"); err != nil || s.Status != v1.StatusRunning {
+	if s, err := connect(t, client.Options{URL: at.URL, Token: token.Secret}).GetSession(t.Context(),
+		"demo"); err != nil || s.Status != v1.StatusRunning {
 		t.Errorf("with a token: %+v, %v", s, err)
 	}
 	if err := stop(); err != nil {
@@ -154,7 +156,8 @@ func TestRunRefuses(t *testing.T) {
 			}
 		}, "chmod 700"},
 		"something in the socket's place": {func(t *testing.T, cfg *config.Config) {
-			if err := errors.Join(os.Mkdir(cfg.DataDir, 0o700), os.WriteFile(cfg.Socket(), []byte("precious"), 0o600)); err != nil {
+			if err := errors.Join(os.Mkdir(cfg.DataDir, 0o700),
+				os.WriteFile(cfg.Socket(), []byte("precious"), 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}, "not a socket"},
@@ -173,7 +176,8 @@ func TestRunRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			tt.prepare(t, &cfg)
-			err := Run(t.Context(), cfg, Options{Log: t.Output(), Ready: func(Addresses) { t.Error("it became ready") }})
+			err := Run(t.Context(), cfg, Options{Log: t.Output(),
+				Ready: func(Addresses) { t.Error("it became ready") }})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want it to say %q", err, tt.want)
 			}
@@ -207,7 +211,8 @@ func TestRunLeavesForeignSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := Run(t.Context(), cfg, Options{Log: t.Output()}); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if err := Run(t.Context(), cfg, Options{Log: t.Output()}); err == nil ||
+		!strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(cfg.Socket()); err != nil {
@@ -226,7 +231,8 @@ func TestRunWithoutEngine(t *testing.T) {
 	if page, err := c.ListSessions(t.Context(), client.ListOptions{}); err != nil || len(page.Sessions) != 0 {
 		t.Errorf("list: %+v, %v", page, err)
 	}
-	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "demo"}, nil); client.CodeOf(err) != v1.CodeEngineUnavailable {
+	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "demo"},
+		nil); client.CodeOf(err) != v1.CodeEngineUnavailable {
 		t.Errorf("create: %v", err)
 	}
 }
@@ -281,7 +287,8 @@ func TestMetrics(t *testing.T) {
 	if _, err := c.Reconcile(t.Context(), client.ReconcileOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn,
+		error) {
 		return new(net.Dialer).DialContext(ctx, "unix", at.Socket)
 	}}}
 	defer web.CloseIdleConnections()
@@ -319,7 +326,8 @@ func TestTraces(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20secret")
 	cfg := testConfig(t)
 	at, stop := start(t, cfg)
-	if _, err := connect(t, client.Options{Socket: at.Socket}).ListSessions(t.Context(), client.ListOptions{}); err != nil {
+	if _, err := connect(t, client.Options{Socket: at.Socket}).ListSessions(t.Context(),
+		client.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := stop(); err != nil { // which exports what there is
@@ -327,7 +335,8 @@ func TestTraces(t *testing.T) {
 	}
 	select {
 	case got := <-spans:
-		if !strings.HasPrefix(got, "/v1/traces a secret ") || !strings.Contains(got, "GET /v1/sessions") || !strings.Contains(got, "octobot") {
+		if !strings.HasPrefix(got, "/v1/traces a secret ") || !strings.Contains(got, "GET /v1/sessions") ||
+			!strings.Contains(got, "octobot") {
 			t.Errorf("the collector got %q", got)
 		}
 	default:

@@ -41,7 +41,8 @@ const lowSpace = 256 << 20
 func Diagnose(ctx context.Context, cfg config.Config) []Finding {
 	findings := []Finding{diagnoseDataDir(cfg.DataDir)}
 	if cfg.Runtime == "mock" {
-		return append(findings, Finding{"engine", Notice, "mock: nothing runs for real", "choose another with --runtime docker"})
+		return append(findings, Finding{"engine", Notice, "mock: nothing runs for real",
+			"choose another with --runtime docker"})
 	}
 	return append(findings, diagnoseEngine(ctx, cfg)...)
 }
@@ -59,12 +60,14 @@ func diagnoseDataDir(path string) Finding {
 		f.Seen, f.Do = path+" is not a directory", "name another with --data-dir"
 		return f
 	case info.Mode().Perm()&0o022 != 0:
-		f.Seen, f.Do = fmt.Sprintf("%s: others can write to it (mode %04o)", path, info.Mode().Perm()), "chmod 700 "+path
+		f.Seen, f.Do = fmt.Sprintf("%s: others can write to it (mode %04o)", path, info.Mode().Perm()),
+			"chmod 700 "+path
 		return f
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(path, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < lowSpace {
-		f.Grade, f.Seen, f.Do = Notice, fmt.Sprintf("%s: only %d MiB of its disk are free", path, disk.Bavail*uint64(disk.Bsize)>>20), "make room"
+		f.Grade, f.Seen, f.Do = Notice,
+			fmt.Sprintf("%s: only %d MiB of its disk are free", path, disk.Bavail*uint64(disk.Bsize)>>20), "make room"
 		return f
 	}
 	return Finding{f.What, Good, path, ""}
@@ -92,13 +95,16 @@ func diagnoseEngine(ctx context.Context, cfg config.Config) []Finding {
 		}
 		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), do})
 	}
-	findings = append(findings, Finding{"engine", Good, fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch), ""},
+	findings = append(findings, Finding{"engine", Good,
+		fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch),
+		""},
 		diagnoseCgroups(info))
 	for _, w := range info.Warnings {
 		findings = append(findings, Finding{"engine", Notice, w, ""})
 	}
 	if rt := cfg.Defaults.Runtime; rt != "" && !slices.Contains(info.Runtimes, rt) {
-		findings = append(findings, Finding{"OCI runtime", Problem, fmt.Sprintf("the engine has no %q; it has %s", rt, strings.Join(info.Runtimes, ", ")),
+		findings = append(findings, Finding{"OCI runtime", Problem,
+			fmt.Sprintf("the engine has no %q; it has %s", rt, strings.Join(info.Runtimes, ", ")),
 			"install it, or change --default-runtime"})
 	}
 	return findings
@@ -120,7 +126,9 @@ func diagnoseCgroups(info container.EngineInfo) Finding {
 	case info.CgroupV2:
 		return Finding{"cgroups", Good, "version 2", ""}
 	case info.Rootless:
-		return Finding{"cgroups", Notice, "version 1, and the engine has no root: limits on CPU, memory and processes are not enforced", "boot with systemd.unified_cgroup_hierarchy=1"}
+		return Finding{"cgroups", Notice,
+			"version 1, and the engine has no root: limits on CPU, memory and processes are not enforced",
+			"boot with systemd.unified_cgroup_hierarchy=1"}
 	}
 	return Finding{"cgroups", Good, "version 1", ""}
 }

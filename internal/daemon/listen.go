@@ -56,7 +56,8 @@ func removeStale(path string) error {
 	return nil
 }
 
-// listenTCP opens the TCP address, with TLS where cfg has a certificate; nil where cfg has no address.
+// listenTCP opens the TCP address, with TLS where cfg has a certificate; nil where cfg has no
+// address.
 func listenTCP(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	if cfg.Listen == "" {
 		return nil, nil
@@ -68,7 +69,8 @@ func listenTCP(ctx context.Context, cfg config.Config) (net.Listener, error) {
 			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
 		}
 		// WebSockets need HTTP/1.1, and clients open few connections: h2 has nothing to give.
-		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"http/1.1"}}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {

@@ -45,7 +45,8 @@ func newMetrics(version string) *metrics {
 		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "octobot_build_info", Help: "Always 1; the label tells the version.", ConstLabels: prometheus.Labels{"version": version},
+		Name: "octobot_build_info", Help: "Always 1; the label tells the version.",
+		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
 	for _, result := range []string{"ok", "refused", "error"} {
@@ -81,7 +82,8 @@ func (m *metrics) Reconciled(r session.Report, err error, d time.Duration) {
 // watch adds the number of sessions by status, as of the last reconciliation.
 func (m *metrics) watch(counts func(context.Context) map[session.Status]int) {
 	m.registry.MustRegister(sessionCounts{
-		desc:   prometheus.NewDesc("octobot_sessions", "Sessions by status at the last reconciliation.", []string{"status"}, nil),
+		desc: prometheus.NewDesc("octobot_sessions", "Sessions by status at the last reconciliation.",
+			[]string{"status"}, nil),
 		counts: counts,
 	})
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/octobot-run/octobot/client"
 )
 
-// TestTLS serves the TCP address with a certificate: over TLS a token opens it, and without TLS nothing does.
+// TestTLS serves the TCP address with a certificate: over TLS a token opens it, and without TLS
+// nothing does.
 func TestTLS(t *testing.T) {
 	lender := httptest.NewTLSServer(nil) // its certificate is good for 127.0.0.1
 	defer lender.Close()
@@ -36,7 +37,8 @@ func TestTLS(t *testing.T) {
 	}
 
 	at, _ := start(t, cfg)
-	token, err := connect(t, client.Options{Socket: at.Socket}).CreateToken(t.Context(), v1.CreateTokenRequest{Name: "test"})
+	token, err := connect(t, client.Options{Socket: at.Socket}).CreateToken(t.Context(),
+		v1.CreateTokenRequest{Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,8 @@ import (
 // exportTimeout bounds what is left of the spans at shutdown.
 const exportTimeout = 5 * time.Second
 
-// startTracing exports spans of the requests to the API and of the calls to the engine below
-// them over OTLP with HTTP, where OpenTelemetry's own variables name an endpoint; else it returns nil.
+// startTracing exports spans of the requests to the API and of the calls to the engine below them
+// over OTLP with HTTP, where OpenTelemetry's own variables name an endpoint; else it returns nil.
 func startTracing(ctx context.Context, version string) (*trace.TracerProvider, error) {
 	if !tracingWanted(os.Getenv) {
 		return nil, nil
@@ -36,7 +36,8 @@ func startTracing(ctx context.Context, version string) (*trace.TracerProvider, e
 	}
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(about))
 	otel.SetTracerProvider(provider) // the engine's client asks there
-	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{},
+		propagation.Baggage{}))
 	return provider, nil
 }
 
@@ -44,7 +45,8 @@ func startTracing(ctx context.Context, version string) (*trace.TracerProvider, e
 // take a missing endpoint for localhost's.
 func tracingWanted(getenv func(string) string) bool {
 	endpoint := getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") + getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-	return endpoint != "" && getenv("OTEL_TRACES_EXPORTER") != "none" && !strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true")
+	return endpoint != "" && getenv("OTEL_TRACES_EXPORTER") != "none" &&
+		!strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true")
 }
 
 // endTracing exports what is left.

@@ -45,7 +45,8 @@ var everyRoute = []struct {
 }
 
 var upgrade = map[string]string{
-	"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+	"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+	"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
 
 func TestEveryRouteNeedsAToken(t *testing.T) {
@@ -60,10 +61,12 @@ func TestEveryRouteNeedsAToken(t *testing.T) {
 			r.path = fmt.Sprintf(r.path, "s")
 		}
 		for name, authorization := range map[string]string{
-			"none": "", "unknown": "Bearer octo_" + strings.Repeat("A", 43), "short": "Bearer x", "basic": "Basic YTpi", "expired": "Bearer " + expired.Secret,
+			"none": "", "unknown": "Bearer octo_" + strings.Repeat("A", 43), "short": "Bearer x", "basic": "Basic YTpi",
+			"expired": "Bearer " + expired.Secret,
 		} {
 			t.Run(r.method+" "+r.path+" "+name, func(t *testing.T) {
-				resp := f.do(t, raw{method: r.method, path: r.path, header: map[string]string{"Authorization": authorization}, body: strings.NewReader(r.body)})
+				resp := f.do(t, raw{method: r.method, path: r.path,
+					header: map[string]string{"Authorization": authorization}, body: strings.NewReader(r.body)})
 				wantProblem(t, resp, v1.CodeUnauthenticated)
 				if resp.Header.Get("WWW-Authenticate") == "" {
 					t.Error("no WWW-Authenticate")
@@ -94,13 +97,15 @@ func TestProjectTokens(t *testing.T) {
 				if r.session {
 					path = fmt.Sprintf(r.path, id)
 				}
-				return f.do(t, raw{method: r.method, path: path, token: secret, header: upgrade, body: strings.NewReader(r.body)})
+				return f.do(t, raw{method: r.method, path: path, token: secret, header: upgrade,
+					body: strings.NewReader(r.body)})
 			}
 			switch {
 			case r.admin:
 				wantProblem(t, do(""), v1.CodeForbidden)
 			case r.session:
-				p, absent := wantProblem(t, do("theirs"), v1.CodeSessionNotFound), wantProblem(t, do("absent"), v1.CodeSessionNotFound)
+				p, absent := wantProblem(t, do("theirs"), v1.CodeSessionNotFound),
+					wantProblem(t, do("absent"), v1.CodeSessionNotFound)
 				p.SessionID, p.Detail = "absent", strings.ReplaceAll(p.Detail, "theirs", "absent")
 				if p != absent {
 					t.Errorf("%+v tells more than %+v", p, absent)
@@ -126,7 +131,8 @@ func TestProjectTokens(t *testing.T) {
 	_, err = mine.CreateSession(ctx, v1.CreateSessionRequest{Project: "p2"}, nil)
 	wantCode(t, err, v1.CodeForbidden)
 	_, err = mine.CreateSession(ctx, v1.CreateSessionRequest{ID: "theirs"}, nil)
-	if e := wantCode(t, err, v1.CodeSessionExists); strings.Contains(e.Detail, "p2") || strings.Contains(e.Hint, "octobot rm") {
+	if e := wantCode(t, err, v1.CodeSessionExists); strings.Contains(e.Detail, "p2") ||
+		strings.Contains(e.Hint, "octobot rm") {
 		t.Errorf("it tells of the other project's session: %+v", e)
 	}
 	if s, err := mine.CreateSession(ctx, v1.CreateSessionRequest{}, nil); err != nil || s.Project != "p1" {
@@ -190,13 +196,15 @@ func TestHostAndOrigin(t *testing.T) {
 				switch {
 				case !c.ok:
 					wantProblem(t, resp, v1.CodeHostNotAllowed)
-				case socket && resp.StatusCode != http.StatusSwitchingProtocols, !socket && resp.StatusCode != http.StatusOK:
+				case socket && resp.StatusCode != http.StatusSwitchingProtocols, !socket &&
+					resp.StatusCode != http.StatusOK:
 					t.Errorf("status %s", resp.Status)
 				}
 			})
 		}
 	}
-	if resp := f.do(t, raw{method: "GET", path: "/v1/info", host: "anything.example", header: map[string]string{"Origin": "null"}, trusted: true}); resp.StatusCode != http.StatusOK {
+	if resp := f.do(t, raw{method: "GET", path: "/v1/info", host: "anything.example",
+		header: map[string]string{"Origin": "null"}, trusted: true}); resp.StatusCode != http.StatusOK {
 		t.Errorf("on the socket: %s", resp.Status)
 	}
 }
@@ -247,29 +255,41 @@ func TestBadRequests(t *testing.T) {
 		{"another's network", "POST", "/v1/sessions", `{"network_mode":"container:x"}`, v1.CodeInvalidArgument, nil},
 		{"bind of the root", "POST", "/v1/sessions", `{"binds":["/:/host"]}`, v1.CodeInvalidArgument, nil},
 		{"project", "POST", "/v1/sessions", `{"project":"p/../x"}`, v1.CodeInvalidArgument, nil},
-		{"stdin encoding", "POST", "/v1/sessions/s/exec", `{"cmd":["cat"],"stdin":"!","stdin_encoding":"base64"}`, v1.CodeInvalidArgument, nil},
+		{"stdin encoding", "POST", "/v1/sessions/s/exec", `{"cmd":["cat"],"stdin":"!","stdin_encoding":"base64"}`,
+			v1.CodeInvalidArgument, nil},
 		{"empty cmd", "POST", "/v1/sessions/s/exec", `{"cmd":[]}`, v1.CodeInvalidArgument, nil},
-		{"media type", "POST", "/v1/sessions", `{}`, v1.CodeUnsupportedMediaType, map[string]string{"Content-Type": "text/plain"}},
-		{"form", "POST", "/v1/sessions", `a=b`, v1.CodeUnsupportedMediaType, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
-		{"malformed media type", "POST", "/v1/sessions", `{}`, v1.CodeUnsupportedMediaType, map[string]string{"Content-Type": ";+"}},
-		{"large body", "POST", "/v1/sessions", `{"image":"` + strings.Repeat("a", 1<<20) + `"}`, v1.CodeBodyTooLarge, nil},
-		{"large header", "GET", "/v1/sessions", "", v1.CodeHeadersTooLarge, map[string]string{"X-Large": strings.Repeat("a", 150<<10)}},
+		{"media type", "POST", "/v1/sessions", `{}`, v1.CodeUnsupportedMediaType,
+			map[string]string{"Content-Type": "text/plain"}},
+		{"form", "POST", "/v1/sessions", `a=b`, v1.CodeUnsupportedMediaType,
+			map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
+		{"malformed media type", "POST", "/v1/sessions", `{}`, v1.CodeUnsupportedMediaType,
+			map[string]string{"Content-Type": ";+"}},
+		{"large body", "POST", "/v1/sessions", `{"image":"` + strings.Repeat("a", 1<<20) + `"}`, v1.CodeBodyTooLarge,
+			nil},
+		{"large header", "GET", "/v1/sessions", "", v1.CodeHeadersTooLarge,
+			map[string]string{"X-Large": strings.Repeat("a", 150<<10)}},
 		{"no upgrade", "GET", "/v1/sessions/s/attach", "", v1.CodeUpgradeRequired, nil},
-		{"half an upgrade", "GET", "/v1/sessions/s/exec", "", v1.CodeUpgradeRequired, map[string]string{"Connection": "upgrade"}},
+		{"half an upgrade", "GET", "/v1/sessions/s/exec", "", v1.CodeUpgradeRequired,
+			map[string]string{"Connection": "upgrade"}},
 		{"old socket", "GET", "/v1/sessions/s/attach", "", v1.CodeInvalidArgument, map[string]string{
-			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "8", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}},
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "8",
+			"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}},
 	}
 	for name, id := range map[string]string{
-		"dots": "..", "escaped dots": "%2e%2e", "escaped path": "..%2f..%2fetc", "NUL": "a%00", "space": "a%20b", "long": long,
-		"no UTF-8": "%ff%fe", "leading dash": "-a", "slash": "a%2fb", "percent": "%2500", "newline": "a%0ab", "double": "%252e%252e",
+		"dots": "..", "escaped dots": "%2e%2e", "escaped path": "..%2f..%2fetc", "NUL": "a%00", "space": "a%20b",
+		"long":     long,
+		"no UTF-8": "%ff%fe", "leading dash": "-a", "slash": "a%2fb", "percent": "%2500", "newline": "a%0ab",
+		"double": "%252e%252e",
 	} {
 		for _, r := range everyRoute {
 			if r.session {
-				requests = append(requests, request{r.method + " " + r.path + " " + name, r.method, fmt.Sprintf(r.path, id), r.body, v1.CodeInvalidArgument, upgrade})
+				requests = append(requests, request{r.method + " " + r.path + " " + name, r.method,
+					fmt.Sprintf(r.path, id), r.body, v1.CodeInvalidArgument, upgrade})
 			}
 		}
 		if unescaped, ok := map[string]string{"dots": "..", "long": long, "space": "a b", "NUL": `a\u0000`}[name]; ok {
-			requests = append(requests, request{"create " + name, "POST", "/v1/sessions", `{"id":"` + unescaped + `"}`, v1.CodeInvalidArgument, nil})
+			requests = append(requests, request{"create " + name, "POST", "/v1/sessions", `{"id":"` + unescaped + `"}`,
+				v1.CodeInvalidArgument, nil})
 		}
 	}
 	secret, _ := f.token(t, "t", "p")
@@ -280,7 +300,8 @@ func TestBadRequests(t *testing.T) {
 				if r.name == "project" && token != "" {
 					code = v1.CodeForbidden // a project that is not its own, whatever it is
 				}
-				wantProblem(t, f.do(t, raw{method: r.method, path: r.path, header: r.header, body: strings.NewReader(r.body), token: token, trusted: token == ""}), code)
+				wantProblem(t, f.do(t, raw{method: r.method, path: r.path, header: r.header,
+					body: strings.NewReader(r.body), token: token, trusted: token == ""}), code)
 			})
 		}
 	}
@@ -302,7 +323,8 @@ func TestHugeBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if _, err := io.WriteString(conn, "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+head); err != nil {
+			if _, err := io.WriteString(conn,
+				"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+head); err != nil {
 				t.Fatal(err)
 			}
 			sent := make(chan int64)
@@ -323,7 +345,8 @@ func TestHugeBodies(t *testing.T) {
 			if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && len(b) == 0 {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(string(b), "HTTP/1.1 413") || !strings.Contains(string(b), `"code":"body_too_large"`) {
+			if !strings.HasPrefix(string(b), "HTTP/1.1 413") ||
+				!strings.Contains(string(b), `"code":"body_too_large"`) {
 				t.Errorf("answer %q", b)
 			}
 			_ = conn.Close()
@@ -352,7 +375,8 @@ func TestInternalsDoNotLeak(t *testing.T) {
 
 func TestMetricsCountByRoute(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	f := newFixture(t, httpapi.Config{Register: registry, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
+	f := newFixture(t, httpapi.Config{Register: registry,
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
 	f.running(t, "s", "")
 	_, _ = f.admin.GetSession(t.Context(), "s")
 	_, _ = f.admin.GetSession(t.Context(), "none")
@@ -381,7 +405,8 @@ func TestSlowBody(t *testing.T) {
 	defer func() { _ = w.Close() }()
 	wantProblem(t, f.do(t, raw{method: "POST", path: "/v1/sessions", trusted: true, body: body}), v1.CodeRequestTimeout)
 
-	if r, err := f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"sleep", "0.5"}}); err != nil || r.ExitCode != 0 {
+	if r, err := f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"sleep", "0.5"}}); err != nil ||
+		r.ExitCode != 0 {
 		t.Errorf("a command longer than that: %+v, %v", r, err)
 	}
 }

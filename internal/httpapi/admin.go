@@ -39,7 +39,8 @@ func (a *API) adminRoutes() {
 	}, a.reconcile)
 	route(a, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: "/v1/tokens", Tags: []string{"Server"},
-		Summary: "Create a token", Description: "For admins. The secret is shown this once.", DefaultStatus: http.StatusCreated,
+		Summary: "Create a token", Description: "For admins. The secret is shown this once.",
+		DefaultStatus: http.StatusCreated,
 	}, a.createToken)
 	route(a, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: "/v1/tokens", Tags: []string{"Server"},
@@ -68,7 +69,8 @@ type infoOutput struct {
 }
 
 func (a *API) info(ctx context.Context, _ *struct{}) (*infoOutput, error) {
-	info := v1.Info{Version: a.cfg.Version, Instance: a.cfg.Instance, Capabilities: fromCapabilities(a.cfg.Capabilities)}
+	info := v1.Info{Version: a.cfg.Version, Instance: a.cfg.Instance,
+		Capabilities: fromCapabilities(a.cfg.Capabilities)}
 	if health := a.service.Health(ctx); health.Engine == nil {
 		info.Engine = fromEngine(health.Info)
 		if !principalOf(ctx).admin {
@@ -91,7 +93,8 @@ func (a *API) reconcile(ctx context.Context, in *reconcileInput) (*reconcileOutp
 	if err := requireAdmin(ctx); err != nil {
 		return nil, err
 	}
-	report, err := a.service.ReconcilePass(ctx, session.ReconcileOptions{DryRun: in.DryRun, AllowRemovals: in.AllowRemovals})
+	report, err := a.service.ReconcilePass(ctx,
+		session.ReconcileOptions{DryRun: in.DryRun, AllowRemovals: in.AllowRemovals})
 	if err != nil {
 		return nil, err
 	}

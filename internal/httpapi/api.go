@@ -46,7 +46,8 @@ type Sessions interface {
 // Processes is what runs in sessions.
 type Processes interface {
 	Exec(ctx context.Context, id string, cmd []string, opts container.ExecOptions) (*container.ExecResult, error)
-	ExecStream(ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error)
+	ExecStream(ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int,
+		error)
 	Attach(ctx context.Context, id string, opts container.AttachOptions) (container.PTY, error)
 	Logs(ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer) error
 }
@@ -119,7 +120,8 @@ func New(service Service, cfg Config) *API {
 		service: service, cfg: cfg, log: cfg.Logger,
 		mux:     http.NewServeMux(),
 		streams: newStreams(),
-		timing:  timing{keepalive: 15 * time.Second, write: 30 * time.Second, start: 10 * time.Second, body: 30 * time.Second},
+		timing: timing{keepalive: 15 * time.Second, write: 30 * time.Second, start: 10 * time.Second,
+			body: 30 * time.Second},
 	}
 	a.metrics = newMetrics(cfg.Register, a.streams.count)
 	a.huma = humago.New(a.mux, description())
@@ -155,8 +157,8 @@ func (a *API) Server(trusted bool) *http.Server {
 	}
 }
 
-// Shutdown ends terminals, streamed commands, logs and event streams, telling their
-// clients why, and waits for them and for commands that are not streamed until ctx ends. New ones are
-// refused from then on. It goes before http.Server.Shutdown, which
-// waits for the other requests and knows nothing of WebSockets.
+// Shutdown ends terminals, streamed commands, logs and event streams, telling their clients why,
+// and waits for them and for commands that are not streamed until ctx ends. New ones are refused
+// from then on. It goes before http.Server.Shutdown, which waits for the other requests and knows
+// nothing of WebSockets.
 func (a *API) Shutdown(ctx context.Context) error { return a.streams.shutdown(ctx) }

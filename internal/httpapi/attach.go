@@ -50,7 +50,8 @@ func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error 
 			return newProblem(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
 		}
 		if err := terminal.Resize(uint(c.Resize.Rows), uint(c.Resize.Cols)); err != nil {
-			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", in.ID), slog.Any("error", err))
+			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", in.ID),
+				slog.Any("error", err))
 		}
 		return nil
 	})
@@ -73,8 +74,8 @@ func typeInto(terminal io.Writer, frame io.Reader) error {
 // errGone: one of the ends went away, which is nobody's mistake.
 var errGone = newProblem(v1.CodeCancelled, "the terminal was disconnected")
 
-// sendOutput sends what the terminal writes to its viewer, until the process ends: nil. A viewer that does not
-// read for a while is disconnected, so that nobody waits for it for ever.
+// sendOutput sends what the terminal writes to its viewer, until the process ends: nil. A viewer
+// that does not read for a while is disconnected, so that nobody waits for it for ever.
 func (a *API) sendOutput(s *socket, terminal io.Reader) error {
 	buf := make([]byte, terminalChunk)
 	for {

@@ -52,8 +52,8 @@ func requireAdmin(ctx context.Context) error {
 		hint("use the server's Unix socket or an admin's token")
 }
 
-// projectScope returns the project that a request is about, of those that the caller may reach: empty
-// for all of them.
+// projectScope returns the project that a request is about, of those that the caller may reach:
+// empty for all of them.
 func projectScope(ctx context.Context, project string) (string, error) {
 	p := principalOf(ctx)
 	if p.admin || project == p.project {

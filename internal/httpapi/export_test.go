@@ -2,9 +2,11 @@ package httpapi
 
 import "time"
 
-// SetTiming shortens what tests would otherwise wait for; 0 leaves as is. It is called before the API serves.
+// SetTiming shortens what tests would otherwise wait for; 0 leaves as is. It is called before the
+// API serves.
 func (a *API) SetTiming(keepalive, write, start time.Duration) {
-	for v, d := range map[*time.Duration]time.Duration{&a.timing.keepalive: keepalive, &a.timing.write: write, &a.timing.start: start} {
+	for v, d := range map[*time.Duration]time.Duration{&a.timing.keepalive: keepalive, &a.timing.write: write,
+		&a.timing.start: start} {
 		if d > 0 {
 			*v = d
 		}

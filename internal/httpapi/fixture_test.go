@@ -39,7 +39,10 @@ func newFixture(t testing.TB, cfg httpapi.Config, options ...func(*httpapi.API))
 }
 
 // newFixtureOver serves what wrap makes of the service.
-func newFixtureOver(t testing.TB, cfg httpapi.Config, wrap func(*session.ContainerService) httpapi.Service, options ...func(*httpapi.API)) *fixture {
+func newFixtureOver(
+	t testing.TB, cfg httpapi.Config, wrap func(*session.ContainerService) httpapi.Service,
+	options ...func(*httpapi.API),
+) *fixture {
 	t.Helper()
 	dir := t.TempDir()
 	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "octobot.db"))
@@ -56,8 +59,9 @@ func newFixtureOver(t testing.TB, cfg httpapi.Config, wrap func(*session.Contain
 	}
 	cfg.Version, cfg.Instance, cfg.Capabilities = "1.2.3", "inst", provider.Capabilities()
 	f := &fixture{
-		engine:  engine,
-		service: session.NewContainerService(provider, store, session.Config{DefaultImage: "octobot-test", Logger: logger}),
+		engine: engine,
+		service: session.NewContainerService(provider, store,
+			session.Config{DefaultImage: "octobot-test", Logger: logger}),
 	}
 	f.api = httpapi.New(wrap(f.service), cfg)
 	for _, option := range options {
@@ -111,7 +115,8 @@ func (f *fixture) token(t testing.TB, name, project string) (string, *client.Cli
 // running makes a session that runs.
 func (f *fixture) running(t testing.TB, id, project string) {
 	t.Helper()
-	if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id, Project: project}, nil); err != nil {
+	if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id, Project: project},
+		nil); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -117,7 +117,8 @@ func (a *API) problemOf(ctx context.Context, err error) *problem {
 		p.Detail = fmt.Sprintf("session %q: %s", e.SessionID, e.Detail)
 	}
 	if p.Status >= http.StatusInternalServerError {
-		a.log.LogAttrs(ctx, slog.LevelDebug, "request failed", slog.Any("error", err), slog.Any("cause", errors.Unwrap(e)))
+		a.log.LogAttrs(ctx, slog.LevelDebug, "request failed", slog.Any("error", err),
+			slog.Any("cause", errors.Unwrap(e)))
 	}
 	return p.hint(e.Hint)
 }
@@ -149,7 +150,8 @@ func init() {
 	}
 }
 
-// refusal makes a problem of what huma found wrong with a request. The offending values are left out: they may be secrets.
+// refusal makes a problem of what huma found wrong with a request. The offending values are left
+// out: they may be secrets.
 func refusal(status int, msg string, errs ...error) huma.StatusError {
 	const most = 3
 	var details []string

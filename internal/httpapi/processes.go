@@ -19,7 +19,8 @@ import (
 func (a *API) processRoutes() {
 	problemBody := &huma.Response{Description: "Error", Content: body[v1.Problem](a, problemType)}
 	output := map[string]reflect.Type{
-		v1.EventStdout: reflect.TypeFor[v1.Output](), v1.EventStderr: reflect.TypeFor[v1.Output](), v1.EventError: reflect.TypeFor[v1.Problem](),
+		v1.EventStdout: reflect.TypeFor[v1.Output](), v1.EventStderr: reflect.TypeFor[v1.Output](),
+		v1.EventError: reflect.TypeFor[v1.Problem](),
 	}
 	with := func(name string, t reflect.Type) map[string]reflect.Type {
 		kinds := map[string]reflect.Type{name: t}
@@ -37,7 +38,8 @@ func (a *API) processRoutes() {
 		Description: "Waits for the command; an exit code other than 0 is no error. With Accept: text/event-stream, stdout and stderr come as " +
 			"events while it runs, a client that reads slowly slows it, and the stream ends with exit or error. A client that goes away kills the " +
 			"command and its children.",
-		Responses: map[string]*huma.Response{"200": {Description: "The command ended", Content: ran}, "default": problemBody},
+		Responses: map[string]*huma.Response{"200": {Description: "The command ended", Content: ran},
+			"default": problemBody},
 	}, a.exec)
 	stream(a, huma.Operation{
 		OperationID: "exec-socket", Method: http.MethodGet, Path: "/v1/sessions/{id}/exec", Tags: []string{"Processes"},
@@ -45,7 +47,8 @@ func (a *API) processRoutes() {
 		Description: "Text frames are control: an object with one member. The client first sends {\"start\": ExecRequest}, without stdin in it. Then " +
 			"binary frames carry bytes, the first of which is the channel: 0 stdin (up), 1 stdout, 2 stderr (down). {\"eof\": true} up closes stdin. " +
 			"{\"exit\": {\"code\": 0}} or {\"error\": Problem} comes down last. Both directions wait for a slow reader. Frames are 1 MiB at most.",
-		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"}, "default": problemBody},
+		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"},
+			"default": problemBody},
 	}, a.execSocket)
 	stream(a, huma.Operation{
 		OperationID: "attach", Method: http.MethodGet, Path: "/v1/sessions/{id}/attach", Tags: []string{"Processes"},
@@ -54,11 +57,13 @@ func (a *API) processRoutes() {
 			"{\"exit\": {\"code\": 0}} or {\"error\": Problem} down, before the close. Without cmd it is the session's main process where that has a terminal, " +
 			"else the user's shell on a new one. A viewer that does not read for 30 seconds is disconnected. What goes wrong before the terminal " +
 			"is connected is answered as a problem.",
-		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"}, "default": problemBody},
+		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"},
+			"default": problemBody},
 	}, a.attach)
 	logs := map[string]*huma.MediaType{
-		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString, Description: "Both streams as they come, merged. An answer that is broken off was not all."}},
-		eventStream:  a.events(with(v1.EventEnd, reflect.TypeFor[v1.End]())),
+		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString,
+			Description: "Both streams as they come, merged. An answer that is broken off was not all."}},
+		eventStream: a.events(with(v1.EventEnd, reflect.TypeFor[v1.End]())),
 	}
 	stream(a, huma.Operation{
 		OperationID: "logs", Method: http.MethodGet, Path: "/v1/sessions/{id}/logs", Tags: []string{"Processes"},
@@ -123,7 +128,8 @@ func (a *API) execTime(ctx context.Context, req v1.ExecRequest) (context.Context
 	case limit < 0:
 		return nil, nil, newProblem(v1.CodeInvalidArgument, "timeout: %s is negative", req.Timeout)
 	case most > 0 && limit > most:
-		return nil, nil, newProblem(v1.CodeInvalidArgument, "timeout: %s is more than the %s that this server allows", req.Timeout, v1.Duration(most))
+		return nil, nil, newProblem(v1.CodeInvalidArgument, "timeout: %s is more than the %s that this server allows",
+			req.Timeout, v1.Duration(most))
 	case limit == 0:
 		limit = most
 	}
@@ -140,12 +146,15 @@ func execError(ctx context.Context, id string, err error) error {
 		return nil
 	}
 	if late, ok := errors.AsType[errOutOfTime](context.Cause(ctx)); ok && session.CodeOf(err) == session.CodeTimeout {
-		return &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id, Detail: late.Error(), Hint: "give it more time: timeout"}
+		return &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id, Detail: late.Error(),
+			Hint: "give it more time: timeout"}
 	}
 	return causeOf(ctx, err)
 }
 
-func (a *API) execEvents(w *responseWriter, r *http.Request, id string, req v1.ExecRequest, opts container.ExecOptions) error {
+func (a *API) execEvents(
+	w *responseWriter, r *http.Request, id string, req v1.ExecRequest, opts container.ExecOptions,
+) error {
 	ctx, cancel := a.streams.until(r.Context())
 	defer cancel(nil)
 	ctx, stop, err := a.execTime(ctx, req)
@@ -199,7 +208,8 @@ func (a *API) logs(w *responseWriter, r *http.Request, in *logsInput) error {
 	defer w.patient(ctx)()
 	if wantsEvents(r) {
 		events := newEventWriter(w, a.timing.keepalive)
-		err := a.service.Logs(ctx, in.ID, opts, outputEvents{events, v1.EventStdout}, outputEvents{events, v1.EventStderr})
+		err := a.service.Logs(ctx, in.ID, opts, outputEvents{events, v1.EventStdout},
+			outputEvents{events, v1.EventStderr})
 		return a.finish(ctx, events, causeOf(ctx, err), func() error { return events.send(v1.EventEnd, v1.End{}) })
 	}
 	w.stream = true
@@ -236,7 +246,8 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	}
 	ago, err := time.ParseDuration(s)
 	if err != nil || ago < 0 {
-		return time.Time{}, newProblem(v1.CodeInvalidArgument, "since: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", s)
+		return time.Time{}, newProblem(v1.CodeInvalidArgument,
+			"since: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", s)
 	}
 	return now.Add(-ago), nil
 }

@@ -41,13 +41,16 @@ func TestExec(t *testing.T) {
 			client.ExecResult{ExitCode: 43, Stdout: []byte("out\n"), Stderr: []byte("err\n")}},
 		{"text", withStdin(v1.ExecRequest{Cmd: []string{"cat"}}, []byte("grüße <&> \u2028\x00\n")),
 			client.ExecResult{Stdout: []byte("grüße <&> \u2028\x00\n"), Stderr: []byte{}}},
-		{"any bytes", withStdin(v1.ExecRequest{Cmd: []string{"cat"}}, every), client.ExecResult{Stdout: every, Stderr: []byte{}}},
-		{"environment", v1.ExecRequest{Cmd: []string{"sh", "-c", "echo $A; pwd"}, Env: []string{"A=b"}, WorkingDir: "/tmp"},
+		{"any bytes", withStdin(v1.ExecRequest{Cmd: []string{"cat"}}, every),
+			client.ExecResult{Stdout: every, Stderr: []byte{}}},
+		{"environment", v1.ExecRequest{Cmd: []string{"sh", "-c", "echo $A; pwd"}, Env: []string{"A=b"},
+			WorkingDir: "/tmp"},
 			client.ExecResult{Stdout: []byte("b\n/tmp\n"), Stderr: []byte{}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := f.admin.Exec(t.Context(), "s", c.req)
-			if err != nil || got.ExitCode != c.want.ExitCode || !bytes.Equal(got.Stdout, c.want.Stdout) || !bytes.Equal(got.Stderr, c.want.Stderr) || got.Truncated {
+			if err != nil || got.ExitCode != c.want.ExitCode || !bytes.Equal(got.Stdout, c.want.Stdout) ||
+				!bytes.Equal(got.Stderr, c.want.Stderr) || got.Truncated {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -55,7 +58,8 @@ func TestExec(t *testing.T) {
 
 	_, err := f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"no-such-program"}})
 	wantCode(t, err, v1.CodeExecFailed)
-	_, err = f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)})
+	_, err = f.admin.Exec(t.Context(), "s",
+		v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)})
 	if e := wantCode(t, err, v1.CodeTimeout); !strings.Contains(e.Detail, "10ms") {
 		t.Errorf("detail %q", e.Detail)
 	}
@@ -139,11 +143,13 @@ func TestExecEvents(t *testing.T) {
 	}
 
 	// Before the first event, errors have their own status; after it, they are events.
-	resp = f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true, header: events, body: strings.NewReader(`{"cmd":["nothing"]}`)})
+	resp = f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true, header: events,
+		body: strings.NewReader(`{"cmd":["nothing"]}`)})
 	wantProblem(t, resp, v1.CodeExecFailed)
 	resp = f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true, header: events,
 		body: strings.NewReader(`{"cmd":["sh","-c","echo out; sleep 60"],"timeout":"1s"}`)})
-	if b, _ = io.ReadAll(resp.Body); !strings.Contains(string(b), "event: error\n") || !strings.Contains(string(b), `"code":"timeout"`) {
+	if b, _ = io.ReadAll(resp.Body); !strings.Contains(string(b), "event: error\n") ||
+		!strings.Contains(string(b), `"code":"timeout"`) {
 		t.Errorf("stream %q", b)
 	}
 }
@@ -170,7 +176,8 @@ func TestExecStream(t *testing.T) {
 	f := newFixture(t, httpapi.Config{MaxExecTime: time.Minute})
 	f.running(t, "s", "")
 	var stdout, stderr bytes.Buffer
-	code, err := f.admin.ExecStream(t.Context(), "s", v1.ExecRequest{Cmd: []string{"sh", "-c", "echo out; echo err >&2; exit 43"}},
+	code, err := f.admin.ExecStream(t.Context(), "s",
+		v1.ExecRequest{Cmd: []string{"sh", "-c", "echo out; echo err >&2; exit 43"}},
 		client.Streams{Stdout: &stdout, Stderr: &stderr})
 	if err != nil || code != 43 || stdout.String() != "out\n" || stderr.String() != "err\n" {
 		t.Errorf("code %d, %v, %q, %q", code, err, &stdout, &stderr)
@@ -191,10 +198,12 @@ func TestExecStream(t *testing.T) {
 	wantCode(t, exec("none", v1.ExecRequest{Cmd: []string{"true"}}, client.Streams{}), v1.CodeSessionNotFound)
 	wantCode(t, exec("s", v1.ExecRequest{}, client.Streams{}), v1.CodeInvalidArgument)
 	wantCode(t, exec("s", v1.ExecRequest{Cmd: []string{"cat"}, Stdin: "x"}, client.Streams{}), v1.CodeInvalidArgument)
-	wantCode(t, exec("s", v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)}, client.Streams{}), v1.CodeTimeout)
+	wantCode(t, exec("s", v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)},
+		client.Streams{}), v1.CodeTimeout)
 
 	broken := errors.New("broken")
-	if err := exec("s", v1.ExecRequest{Cmd: []string{"cat"}}, client.Streams{Stdin: iotest.ErrReader(broken)}); !errors.Is(err, broken) {
+	if err := exec("s", v1.ExecRequest{Cmd: []string{"cat"}},
+		client.Streams{Stdin: iotest.ErrReader(broken)}); !errors.Is(err, broken) {
 		t.Errorf("broken stdin: %v", err)
 	}
 	r, w := io.Pipe()
@@ -239,7 +248,8 @@ func TestExecStreamWaitsForSlowReader(t *testing.T) {
 func TestAttach(t *testing.T) {
 	f := newFixture(t, httpapi.Config{})
 	f.running(t, "s", "")
-	terminal, err := f.admin.Attach(t.Context(), "s", client.AttachOptions{Cmd: []string{"sh"}, Env: []string{"A=b c"}, Rows: 30, Cols: 100})
+	terminal, err := f.admin.Attach(t.Context(), "s",
+		client.AttachOptions{Cmd: []string{"sh"}, Env: []string{"A=b c"}, Rows: 30, Cols: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,17 +345,31 @@ func TestSocketsRefuseBadFrames(t *testing.T) {
 		status     websocket.StatusCode
 	}{
 		{"no start", "exec", nil, v1.CodeRequestTimeout, websocket.StatusPolicyViolation},
-		{"bytes first", "exec", []func(context.Context, *websocket.Conn) error{binary(0, 'x')}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"eof first", "exec", []func(context.Context, *websocket.Conn) error{text(`{"eof":true}`)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"start twice", "exec", []func(context.Context, *websocket.Conn) error{text(start), text(start)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"no JSON", "exec", []func(context.Context, *websocket.Conn) error{text(start), text("{")}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"unknown member", "exec", []func(context.Context, *websocket.Conn) error{text(`{"start":{"cmd":["cat"],"root":true}}`)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"no UTF-8", "exec", []func(context.Context, *websocket.Conn) error{text("{\"start\":{\"cmd\":[\"\xff\"]}}")}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"output up", "exec", []func(context.Context, *websocket.Conn) error{text(start), binary(1, 'x')}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"empty frame", "exec", []func(context.Context, *websocket.Conn) error{text(start), binary()}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"zero size", "attach?cmd=cat", []func(context.Context, *websocket.Conn) error{text(`{"resize":{"rows":0,"cols":1}}`)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"huge size", "attach?cmd=cat", []func(context.Context, *websocket.Conn) error{text(`{"resize":{"rows":70000,"cols":1}}`)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
-		{"exit up", "attach?cmd=cat", []func(context.Context, *websocket.Conn) error{text(`{"exit":{"code":0}}`)}, v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"bytes first", "exec", []func(context.Context, *websocket.Conn) error{binary(0, 'x')}, v1.CodeInvalidArgument,
+			websocket.StatusPolicyViolation},
+		{"eof first", "exec", []func(context.Context, *websocket.Conn) error{text(`{"eof":true}`)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"start twice", "exec", []func(context.Context, *websocket.Conn) error{text(start), text(start)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"no JSON", "exec", []func(context.Context, *websocket.Conn) error{text(start), text("{")},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"unknown member", "exec",
+			[]func(context.Context, *websocket.Conn) error{text(`{"start":{"cmd":["cat"],"root":true}}`)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"no UTF-8", "exec", []func(context.Context, *websocket.Conn) error{text("{\"start\":{\"cmd\":[\"\xff\"]}}")},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"output up", "exec", []func(context.Context, *websocket.Conn) error{text(start), binary(1, 'x')},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"empty frame", "exec", []func(context.Context, *websocket.Conn) error{text(start), binary()},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"zero size", "attach?cmd=cat",
+			[]func(context.Context, *websocket.Conn) error{text(`{"resize":{"rows":0,"cols":1}}`)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"huge size", "attach?cmd=cat",
+			[]func(context.Context, *websocket.Conn) error{text(`{"resize":{"rows":70000,"cols":1}}`)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
+		{"exit up", "attach?cmd=cat", []func(context.Context, *websocket.Conn) error{text(`{"exit":{"code":0}}`)},
+			v1.CodeInvalidArgument, websocket.StatusPolicyViolation},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := patient
@@ -411,11 +435,13 @@ func TestLogs(t *testing.T) {
 	} {
 		resp := get(query)
 		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK || string(b) != want || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		if err != nil || resp.StatusCode != http.StatusOK || string(b) != want ||
+			!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
 			t.Errorf("%q: %s, %q, %v", query, resp.Status, b, err)
 		}
 	}
-	for _, query := range []string{"?since=yesterday", "?since=-1h", "?tail=-2", "?tail=x", "?unknown=1", "?follow=maybe"} {
+	for _, query := range []string{"?since=yesterday", "?since=-1h", "?tail=-2", "?tail=x", "?unknown=1",
+		"?follow=maybe"} {
 		wantProblem(t, get(query), v1.CodeInvalidArgument)
 	}
 	err := f.admin.Logs(t.Context(), "none", client.LogOptions{}, nil, nil)

@@ -79,7 +79,8 @@ func (a *API) routes() {
 // openSchemas lets later versions of the server add fields to what it says, but
 // not clients to what they ask.
 func (a *API) openSchemas() {
-	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true, "Resources": true, "Credentials": true}
+	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
+		"Resources": true, "Credentials": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {
 			schema.AdditionalProperties = nil

@@ -70,22 +70,27 @@ func TestLife(t *testing.T) {
 	created, err := c.CreateSession(ctx, v1.CreateSessionRequest{
 		ID: "life", Project: "p1", Start: &start,
 		Spec: v1.Spec{
-			Image: "debian:12", Cmd: []string{"sleep", "3600"}, Env: []string{"A=b"}, Labels: map[string]string{"l": "m"},
+			Image: "debian:12", Cmd: []string{"sleep", "3600"}, Env: []string{"A=b"},
+			Labels:       map[string]string{"l": "m"},
 			PortBindings: map[string]string{"3000/tcp": ""}, WorkingDir: "/tmp", User: "user",
 			Resources: v1.Resources{CPUs: 1.5, Memory: 64 << 20, PIDs: 100}, Tmpfs: map[string]string{"/t": "size=1m"},
-			ReadOnly: true, IdleTimeout: v1.Duration(30 * time.Minute), MaxAge: v1.Duration(time.Hour), OnExpire: v1.ExpireClose,
+			ReadOnly: true, IdleTimeout: v1.Duration(30 * time.Minute), MaxAge: v1.Duration(time.Hour),
+			OnExpire: v1.ExpireClose,
 		},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if created.ID != "life" || created.Project != "p1" || created.Status != v1.StatusCreated || created.Image != "debian:12" ||
+	if created.ID != "life" || created.Project != "p1" || created.Status != v1.StatusCreated ||
+		created.Image != "debian:12" ||
 		created.Resources != (v1.Resources{CPUs: 1.5, Memory: 64 << 20, PIDs: 100}) || created.OnExpire != "close" ||
-		created.IdleTimeout != v1.Duration(30*time.Minute) || !created.ReadOnly || created.StartedAt != nil || created.ContainerID == "" {
+		created.IdleTimeout != v1.Duration(30*time.Minute) || !created.ReadOnly || created.StartedAt != nil ||
+		created.ContainerID == "" {
 		t.Errorf("created %+v", created)
 	}
 	started, err := c.StartSession(ctx, "life")
-	if err != nil || started.Status != v1.StatusRunning || started.Address == "" || len(started.Ports) != 2 || started.StartedAt == nil {
+	if err != nil || started.Status != v1.StatusRunning || started.Address == "" || len(started.Ports) != 2 ||
+		started.StartedAt == nil {
 		t.Fatalf("started %+v, %v", started, err)
 	}
 	got, err := c.GetSession(ctx, "life")
@@ -159,7 +164,8 @@ func TestList(t *testing.T) {
 func TestCreateProgress(t *testing.T) {
 	f := newFixture(t, httpapi.Config{})
 	var steps []v1.Progress
-	created, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "s"}, func(p v1.Progress) { steps = append(steps, p) })
+	created, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "s"},
+		func(p v1.Progress) { steps = append(steps, p) })
 	if err != nil || created.Status != v1.StatusRunning {
 		t.Fatalf("created %+v, %v", created, err)
 	}
@@ -167,18 +173,20 @@ func TestCreateProgress(t *testing.T) {
 	_, err = f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "s"}, func(v1.Progress) {})
 	wantCode(t, err, v1.CodeSessionExists)
 	f.engine.SetImages("debian:12")
-	_, err = f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{Spec: v1.Spec{Image: "nobody/has-this"}}, func(v1.Progress) {})
+	_, err = f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{Spec: v1.Spec{Image: "nobody/has-this"}},
+		func(v1.Progress) {})
 	wantCode(t, err, v1.CodeImageNotFound)
 }
 
 func TestEvents(t *testing.T) {
 	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(time.Millisecond, 0, 0) })
 	go func() {
-		// The stream's first sign of life shows that it is subscribed; nothing tells the client, so make
-		// events until it has seen what it waits for.
+		// The stream's first sign of life shows that it is subscribed; nothing tells the client, so
+		// make events until it has seen what it waits for.
 		for i := 0; t.Context().Err() == nil && i < 1000; i++ {
 			id := "s" + strconv.Itoa(i)
-			if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id, Project: "p"}, nil); err != nil {
+			if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id, Project: "p"},
+				nil); err != nil {
 				return
 			}
 			_ = f.admin.DeleteSession(t.Context(), id)
@@ -209,7 +217,8 @@ func TestAdmin(t *testing.T) {
 	f := newFixture(t, httpapi.Config{})
 	ctx := t.Context()
 	info, err := f.admin.Info(ctx)
-	if err != nil || info.Version != "1.2.3" || info.Instance != "inst" || info.Engine == nil || info.Engine.Name != "mock" || !info.Capabilities.Ports {
+	if err != nil || info.Version != "1.2.3" || info.Instance != "inst" || info.Engine == nil ||
+		info.Engine.Name != "mock" || !info.Capabilities.Ports {
 		t.Errorf("info %+v, %v", info, err)
 	}
 	if err := f.admin.Ready(ctx); err != nil {
@@ -227,7 +236,8 @@ func TestAdmin(t *testing.T) {
 	_, err = f.admin.CreateToken(ctx, v1.CreateTokenRequest{Name: "t1"})
 	wantCode(t, err, v1.CodeTokenExists)
 	tokens, err := f.admin.ListTokens(ctx)
-	if err != nil || len(tokens) != 1 || tokens[0].Name != "t1" || tokens[0].Project != "p" || tokens[0].ExpiresAt != nil {
+	if err != nil || len(tokens) != 1 || tokens[0].Name != "t1" || tokens[0].Project != "p" ||
+		tokens[0].ExpiresAt != nil {
 		t.Errorf("tokens %+v, %v", tokens, err)
 	}
 	if err := f.admin.DeleteToken(ctx, "t1"); err != nil {
@@ -236,7 +246,8 @@ func TestAdmin(t *testing.T) {
 	wantCode(t, f.admin.DeleteToken(ctx, "t1"), v1.CodeTokenNotFound)
 
 	f.engine.SetDown(true)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // it may be told a second late
+	// it may be told a second late
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if err = f.admin.Ready(ctx); err != nil || time.Now().After(deadline) {
 			break
 		}

@@ -42,7 +42,8 @@ func (a *API) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 			}
 		}
 		a.metrics.observe(route, w, time.Since(start))
-		a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("caller", caller.name), slog.String("method", r.Method),
+		a.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("caller", caller.name),
+			slog.String("method", r.Method),
 			slog.String("route", route), slog.Int("status", w.status), slog.Duration("took", time.Since(start)))
 	}()
 
@@ -55,7 +56,8 @@ func (a *API) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(rw, &timedBody{ReadCloser: r.Body, control: w.control, timeout: a.timing.body}, a.cfg.MaxBody)
+		r.Body = http.MaxBytesReader(rw, &timedBody{ReadCloser: r.Body, control: w.control, timeout: a.timing.body},
+			a.cfg.MaxBody)
 	}
 	r = r.WithContext(context.WithValue(r.Context(), principalKey{}, caller))
 	handler, pattern := a.mux.Handler(r)
@@ -78,7 +80,8 @@ func (a *API) checkRequest(r *http.Request, trusted bool) (principal, *problem) 
 		}
 	}
 	if size := headerSize(r); size > maxHeader {
-		return principal{}, newProblem(v1.CodeHeadersTooLarge, "the request's line and headers are %d bytes, more than %d", size, maxHeader)
+		return principal{}, newProblem(v1.CodeHeadersTooLarge,
+			"the request's line and headers are %d bytes, more than %d", size, maxHeader)
 	}
 	// The router would redirect such paths to others.
 	if !canonical(r.URL.Path) {
@@ -138,7 +141,8 @@ func (a *API) checkOrigin(r *http.Request) *problem {
 	}
 	u, err := url.Parse(origin)
 	sameOrigin := err == nil && strings.EqualFold(u.Host, r.Host) && (u.Scheme == "https") == (r.TLS != nil)
-	if err != nil || !sameOrigin && !slices.ContainsFunc(a.cfg.AllowedHosts, func(h string) bool { return strings.EqualFold(h, u.Hostname()) }) {
+	if err != nil || !sameOrigin &&
+		!slices.ContainsFunc(a.cfg.AllowedHosts, func(h string) bool { return strings.EqualFold(h, u.Hostname()) }) {
 		return newProblem(v1.CodeHostNotAllowed, "requests from pages of another origin are refused").
 			hint("add the origin's host to the server's allowed hosts")
 	}

@@ -34,7 +34,8 @@ func (a *API) sessionRoutes() {
 			"201": {Description: "Created", Content: body[v1.Session](a, "application/json")},
 			"200": {Description: "A stream of events", Content: map[string]*huma.MediaType{
 				eventStream: a.events(map[string]reflect.Type{
-					v1.EventProgress: reflect.TypeFor[v1.Progress](), v1.EventSession: reflect.TypeFor[v1.Session](), v1.EventError: reflect.TypeFor[v1.Problem](),
+					v1.EventProgress: reflect.TypeFor[v1.Progress](), v1.EventSession: reflect.TypeFor[v1.Session](),
+					v1.EventError: reflect.TypeFor[v1.Problem](),
 				})}},
 			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
 		},
@@ -54,13 +55,15 @@ func (a *API) sessionRoutes() {
 		Summary: "Close a session", Description: "Closes it and removes its container. A closed one stays so.",
 	}, a.deleteSession)
 	route(a, huma.Operation{
-		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start", Tags: []string{"Sessions"},
+		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start",
+		Tags:    []string{"Sessions"},
 		Summary: "Start a session", Description: "One that runs stays as it is.",
 	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
 		return a.changeSession(ctx, in.ID, a.service.Start)
 	})
 	route(a, huma.Operation{
-		OperationID: "stop-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/stop", Tags: []string{"Sessions"},
+		OperationID: "stop-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/stop",
+		Tags:    []string{"Sessions"},
 		Summary: "Stop a session", Description: "One that is stopped stays as it is.",
 	}, a.stopSession)
 	stream(a, huma.Operation{
@@ -69,18 +72,22 @@ func (a *API) sessionRoutes() {
 		Description: "A stream of events from now on, named by their kind. A client that is too slow gets overflow, and the stream ends: " +
 			"it has missed events and had better list the sessions.",
 		Responses: map[string]*huma.Response{
-			"200": {Description: "A stream of events", Content: map[string]*huma.MediaType{eventStream: a.events(map[string]reflect.Type{
-				v1.KindCreated: reflect.TypeFor[v1.Event](), v1.KindStarted: reflect.TypeFor[v1.Event](), v1.KindStopped: reflect.TypeFor[v1.Event](),
-				v1.KindFailed: reflect.TypeFor[v1.Event](), v1.KindClosed: reflect.TypeFor[v1.Event](),
-				v1.EventOverflow: reflect.TypeFor[v1.End](), v1.EventError: reflect.TypeFor[v1.Problem](),
-			})}},
+			"200": {Description: "A stream of events",
+				Content: map[string]*huma.MediaType{eventStream: a.events(map[string]reflect.Type{
+					v1.KindCreated: reflect.TypeFor[v1.Event](), v1.KindStarted: reflect.TypeFor[v1.Event](),
+					v1.KindStopped: reflect.TypeFor[v1.Event](),
+					v1.KindFailed:  reflect.TypeFor[v1.Event](), v1.KindClosed: reflect.TypeFor[v1.Event](),
+					v1.EventOverflow: reflect.TypeFor[v1.End](), v1.EventError: reflect.TypeFor[v1.Problem](),
+				})}},
 			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
 		},
 	}, a.watchEvents)
 }
 
 // changeSession does what a session is asked for, and answers with the session.
-func (a *API) changeSession(ctx context.Context, id string, do func(context.Context, string) (session.View, error)) (*sessionBody, error) {
+func (a *API) changeSession(
+	ctx context.Context, id string, do func(context.Context, string) (session.View, error),
+) (*sessionBody, error) {
 	if err := a.checkReach(ctx, id); err != nil {
 		return nil, err
 	}
@@ -187,7 +194,8 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 	if err != nil {
 		return nil, err
 	}
-	out := &listOutput{Body: v1.SessionList{Sessions: make([]v1.Session, 0, len(page.Sessions)), Next: formatCursor(page.Next)}}
+	out := &listOutput{Body: v1.SessionList{Sessions: make([]v1.Session, 0, len(page.Sessions)),
+		Next: formatCursor(page.Next)}}
 	for _, v := range page.Sessions {
 		out.Body.Sessions = append(out.Body.Sessions, fromView(v))
 	}
@@ -211,7 +219,8 @@ func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, err
 	if in.Timeout != "" {
 		var err error
 		if timeout, err = time.ParseDuration(in.Timeout); err != nil || timeout < 0 {
-			return nil, newProblem(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"", in.Timeout)
+			return nil, newProblem(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"",
+				in.Timeout)
 		}
 	}
 	return a.changeSession(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {

@@ -27,7 +27,8 @@ func checkUpgrade(r *http.Request) error {
 		!hasToken(r.Header, "Connection", "upgrade"), !hasToken(r.Header, "Upgrade", "websocket"):
 		return newProblem(v1.CodeUpgradeRequired, "this path is for WebSockets over HTTP/1.1")
 	case r.Header.Get("Sec-WebSocket-Version") != "13" || err != nil || len(key) != 16:
-		return newProblem(v1.CodeInvalidArgument, "the WebSocket handshake is not of version 13, or its key is malformed")
+		return newProblem(v1.CodeInvalidArgument,
+			"the WebSocket handshake is not of version 13, or its key is malformed")
 	}
 	return nil
 }
@@ -50,15 +51,15 @@ type socket struct {
 	// ctx is the work's: it ends when the client goes away or errs, and with shutdown.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// life is the connection's: a read or write that a ctx ends breaks the connection, so it goes on a
-	// little longer than the work, for bye's sake.
+	// life is the connection's: a read or write that a ctx ends breaks the connection, so it goes
+	// on a little longer than the work, for bye's sake.
 	life context.Context
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 }
 
-// accept upgrades a request that checkUpgrade let through. The handler answers for the connection from
-// then on: it calls bye.
+// accept upgrades a request that checkUpgrade let through. The handler answers for the connection
+// from then on: it calls bye.
 func (a *API) accept(w *responseWriter, r *http.Request) (*socket, error) {
 	w.stream = true
 	// The origin was checked, by rules that know of the server's other names.

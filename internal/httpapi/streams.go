@@ -35,7 +35,8 @@ func (s *streams) open() (leave func(), err error) {
 		return nil, newProblem(v1.CodeBusy, "the server is shutting down")
 	}
 	if s.n >= maxStreams {
-		return nil, newProblem(v1.CodeBusy, "%d commands, terminals and streams are under way, which is all there may be", s.n).
+		return nil, newProblem(v1.CodeBusy,
+			"%d commands, terminals and streams are under way, which is all there may be", s.n).
 			hint("end some, or try again later")
 	}
 	s.n++

@@ -40,7 +40,8 @@ func TestProgressIsToldWhilePulling(t *testing.T) {
 	var fail error
 	f := newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service {
 		return pulling{s, func(_ context.Context, progress func(container.PullProgress)) error {
-			progress(container.PullProgress{Image: "debian:12", Layer: "abc", Status: "Downloading", Current: 1, Total: 2})
+			progress(container.PullProgress{Image: "debian:12", Layer: "abc", Status: "Downloading", Current: 1,
+				Total: 2})
 			<-seen // so the step has left before the creation goes on
 			progress(container.PullProgress{Image: "debian:12", Status: "Pull complete"})
 			return fail
@@ -84,7 +85,8 @@ func TestCreationEndsWithItsClient(t *testing.T) {
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() { <-begun; cancel() }()
-			if _, err := f.admin.CreateSession(ctx, v1.CreateSessionRequest{}, progress); !errors.Is(err, context.Canceled) {
+			if _, err := f.admin.CreateSession(ctx, v1.CreateSessionRequest{},
+				progress); !errors.Is(err, context.Canceled) {
 				t.Errorf("error %v", err)
 			}
 			<-ended
@@ -181,8 +183,9 @@ func TestOutputWaitsForSlowReader(t *testing.T) {
 		}
 		return 0
 	})
-	resp := f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true, header: map[string]string{"Accept": "text/event-stream"},
-		body: strings.NewReader(`{"cmd":["much"]}`)})
+	resp := f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true,
+		header: map[string]string{"Accept": "text/event-stream"},
+		body:   strings.NewReader(`{"cmd":["much"]}`)})
 	time.Sleep(600 * time.Millisecond) // the connection is full, and longer than that
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.HasSuffix(string(b), "event: exit\ndata: {\"code\":0}\n\n") {

@@ -18,7 +18,8 @@ func toSpec(s v1.Spec) session.Spec {
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
 		CPUs: s.Resources.CPUs, Memory: s.Resources.Memory, PIDs: s.Resources.PIDs,
 		Runtime: s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
-		IdleTimeout: time.Duration(s.IdleTimeout), MaxAge: time.Duration(s.MaxAge), OnExpire: session.Expiry(s.OnExpire),
+		IdleTimeout: time.Duration(s.IdleTimeout), MaxAge: time.Duration(s.MaxAge),
+		OnExpire: session.Expiry(s.OnExpire),
 	}
 }
 
@@ -36,7 +37,8 @@ func fromView(v session.View) v1.Session {
 	s := v1.Session{
 		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Address: v.Address,
 		Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
-		CreatedAt: v.CreatedAt, StartedAt: timeOrNil(v.StartedAt), ActiveAt: timeOrNil(v.ActiveAt), ClosedAt: timeOrNil(v.ClosedAt),
+		CreatedAt: v.CreatedAt, StartedAt: timeOrNil(v.StartedAt), ActiveAt: timeOrNil(v.ActiveAt),
+		ClosedAt: timeOrNil(v.ClosedAt),
 	}
 	for _, p := range v.Ports {
 		s.Ports = append(s.Ports, v1.Port{Container: p.Container, HostIP: p.HostIP, HostPort: p.HostPort})
@@ -51,7 +53,8 @@ func fromView(v session.View) v1.Session {
 }
 
 func fromEvent(e session.Event) v1.Event {
-	return v1.Event{Time: e.Time, Kind: e.Kind, SessionID: e.SessionID, Project: e.ProjectID, Status: v1.Status(e.Status), Reason: e.Reason}
+	return v1.Event{Time: e.Time, Kind: e.Kind, SessionID: e.SessionID, Project: e.ProjectID,
+		Status: v1.Status(e.Status), Reason: e.Reason}
 }
 
 func fromToken(t session.Token) v1.Token {
@@ -64,7 +67,8 @@ func fromReport(r session.Report, dryRun bool) v1.ReconcileReport {
 		Held: r.Held, Failed: r.Failed, Refused: r.Refused, Fates: make([]v1.Fate, 0, len(r.Fates)),
 	}
 	for _, f := range r.Fates {
-		report.Fates = append(report.Fates, v1.Fate{SessionID: f.SessionID, ContainerID: f.ContainerID, Action: string(f.Action), Reason: f.Reason})
+		report.Fates = append(report.Fates,
+			v1.Fate{SessionID: f.SessionID, ContainerID: f.ContainerID, Action: string(f.Action), Reason: f.Reason})
 	}
 	return report
 }

@@ -18,7 +18,8 @@ type keyState struct {
 	refs int           // holders and waiters; guarded by Locks.mu
 }
 
-// Lock waits for the key, or for the end of ctx, whose error it returns then. The caller calls unlock once.
+// Lock waits for the key, or for the end of ctx, whose error it returns then. The caller calls
+// unlock once.
 func (l *Locks) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	k := l.ref(key)
 	select {

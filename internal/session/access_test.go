@@ -23,7 +23,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	var out bytes.Buffer
-	code, err := k.ExecStream(t.Context(), "x", []string{"cat"}, container.ExecOptions{Stdin: strings.NewReader("in")}, &out, nil)
+	code, err := k.ExecStream(t.Context(), "x", []string{"cat"}, container.ExecOptions{Stdin: strings.NewReader("in")},
+		&out, nil)
 	if err != nil || code != 0 || out.String() != "in" {
 		t.Errorf("%d, %q, %v", code, out.String(), err)
 	}
@@ -66,7 +67,8 @@ func TestExecCut(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
-	pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"sh", "-c", "exit 7"}, Rows: 24, Cols: 80})
+	pty, err := k.Attach(t.Context(), "x",
+		container.AttachOptions{Cmd: []string{"sh", "-c", "exit 7"}, Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +181,8 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens, err := k.ListTokens(t.Context())
-	if err != nil || len(tokens) != 2 || tokens[0].Name != "lab" || tokens[0].ProjectID != "p" || tokens[0].ExpiresAt.IsZero() {
+	if err != nil || len(tokens) != 2 || tokens[0].Name != "lab" || tokens[0].ProjectID != "p" ||
+		tokens[0].ExpiresAt.IsZero() {
 		t.Errorf("%+v, %v", tokens, err)
 	}
 	for _, token := range tokens {
@@ -192,7 +195,8 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	for _, wrong := range []string{"", "octo_", secret[:47], secret + "x", "octo_" + strings.Repeat("A", 43), strings.ToUpper(secret)} {
+	for _, wrong := range []string{"", "octo_", secret[:47], secret + "x", "octo_" + strings.Repeat("A", 43),
+		strings.ToUpper(secret)} {
 		_, err := k.Authenticate(t.Context(), wrong)
 		wantCode(t, err, session.CodeUnauthenticated)
 	}

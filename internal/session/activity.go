@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// activity remembers which sessions are being used, between two writes of that to the
-// store. The zero value is ready. It holds only sessions in use, and those used since the last write.
+// activity remembers which sessions are being used, between two writes of that to the store. The
+// zero value is ready. It holds only sessions in use, and those used since the last write.
 type activity struct {
 	mu  sync.Mutex
 	use map[string]*use // guarded by mu

@@ -16,7 +16,8 @@ func newBenchKit(b *testing.B, n int) *kit {
 	for w := range 16 {
 		wg.Go(func() {
 			for i := w; i < n; i += 16 {
-				if _, err := k.Create(b.Context(), session.CreateRequest{ID: fmt.Sprintf("s%05d", i), Start: true}); err != nil {
+				if _, err := k.Create(b.Context(),
+					session.CreateRequest{ID: fmt.Sprintf("s%05d", i), Start: true}); err != nil {
 					b.Error(err)
 				}
 			}

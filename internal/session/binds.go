@@ -12,9 +12,9 @@ import (
 
 const bindHint = "the daemon's administrator names the directories that may be mounted (bind roots)"
 
-// resolveBinds gives binds with their sources free of symbolic links, so that what is mounted is what was
-// looked at. It refuses volumes, and every source that is not below one of roots. Whether something outside
-// the roots exists, it does not tell.
+// resolveBinds gives binds with their sources free of symbolic links, so that what is mounted is
+// what was looked at. It refuses volumes, and every source that is not below one of roots. Whether
+// something outside the roots exists, it does not tell.
 func resolveBinds(roots, binds []string) ([]string, error) {
 	if len(binds) == 0 {
 		return binds, nil
@@ -33,11 +33,13 @@ func resolveBinds(roots, binds []string) ([]string, error) {
 			return nil, err
 		}
 		if bind.Volume {
-			return nil, refuse(CodeForbidden, bindHint, "binds[%d]: named volumes can't be mounted: %.64q", i, bind.Source)
+			return nil, refuse(CodeForbidden, bindHint, "binds[%d]: named volumes can't be mounted: %.64q", i,
+				bind.Source)
 		}
 		source, missing, err := resolvePath(bind.Source)
 		if err != nil || !below(allowed, source) {
-			return nil, refuse(CodeForbidden, bindHint, "binds[%d]: %.200q is not below a directory that may be mounted", i, bind.Source)
+			return nil, refuse(CodeForbidden, bindHint,
+				"binds[%d]: %.200q is not below a directory that may be mounted", i, bind.Source)
 		}
 		if missing {
 			return nil, refuse(CodePathNotFound, "", "binds[%d]: %.200q does not exist", i, bind.Source)

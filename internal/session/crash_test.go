@@ -176,7 +176,8 @@ func TestCrash(t *testing.T) {
 							op.prepare(t, k)
 						}
 						p := &process{last: last, after: after}
-						dying := session.NewContainerService(&mortalRuntime{k.rt, p}, mortalStore{k.store, p}, configure())
+						dying := session.NewContainerService(&mortalRuntime{k.rt, p}, mortalStore{k.store, p},
+							configure())
 						_ = op.do(t.Context(), dying) // nobody is there to hear it
 						finished = p.steps < last
 						k.assertRight(t, "x", op.want)

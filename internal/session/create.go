@@ -27,8 +27,8 @@ type CreateRequest struct {
 }
 
 // Create makes a session and its container, and starts it where that is asked for. It is all or
-// nothing: after an error, the end of ctx included, there is no session and
-// its ID is free (the closed record keeps the reason). Where engine or store do not answer while it is being undone,
+// nothing: after an error, the end of ctx included, there is no session and its ID is free (the
+// closed record keeps the reason). Where engine or store do not answer while it is being undone,
 // reconciliation finishes that; where only the record that all went well could not be written, it
 // finishes the session.
 //
@@ -125,8 +125,9 @@ func (s *ContainerService) resolveSpec(req *CreateRequest) (Spec, error) {
 	return spec, nil
 }
 
-// recordCreation writes the intent to create sess. Where the store's answer is lost, it may have been written, and
-// reconciliation would make a session that the caller was refused; so it is taken back where the store answers.
+// recordCreation writes the intent to create sess. Where the store's answer is lost, it may have
+// been written, and reconciliation would make a session that the caller was refused; so it is taken
+// back where the store answers.
 func (s *ContainerService) recordCreation(ctx context.Context, sess Session) (Session, error) {
 	recorded, err := s.store.create(ctx, sess)
 	if err == nil || errors.Is(err, ErrExists) {
@@ -146,7 +147,10 @@ func (s *ContainerService) recordCreation(ctx context.Context, sess Session) (Se
 // provision gives the session its container, unless c is it already, and starts it where that is
 // desired. It returns the session as it is to be recorded then, and the container where it is
 // known as it is now; after an error, the session as it was.
-func (s *ContainerService) provision(ctx context.Context, sess Session, c *container.Container, cred *container.Credentials, progress func(container.PullProgress)) (Session, *container.Container, error) {
+func (s *ContainerService) provision(
+	ctx context.Context, sess Session, c *container.Container, cred *container.Credentials,
+	progress func(container.PullProgress),
+) (Session, *container.Container, error) {
 	made := sess
 	if c == nil {
 		opts := sess.Options()
@@ -169,7 +173,8 @@ func (s *ContainerService) provision(ctx context.Context, sess Session, c *conta
 	return made, c, nil
 }
 
-// undoCreate ends a session whose creation failed because of cause. The caller's ctx may have ended.
+// undoCreate ends a session whose creation failed because of cause. The caller's ctx may have
+// ended.
 func (s *ContainerService) undoCreate(ctx context.Context, sess Session, cause error) {
 	f := toError(ctx, "create", sess.ID, cause)
 	sess.Failure = &Failure{Code: f.Code, Detail: f.Detail, At: now()}
@@ -179,7 +184,8 @@ func (s *ContainerService) undoCreate(ctx context.Context, sess Session, cause e
 		_, err = s.closeSession(ctx, sess)
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error", errorWithCause(err))
+		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error",
+			errorWithCause(err))
 	}
 }
 
@@ -193,7 +199,8 @@ func (s *ContainerService) acquireStartSlot(ctx context.Context) (free func(), e
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timer.C:
-		return nil, refuse(CodeBusy, "try again later", "%d sessions are being created or started already", s.cfg.Creates)
+		return nil, refuse(CodeBusy, "try again later", "%d sessions are being created or started already",
+			s.cfg.Creates)
 	}
 }
 

@@ -25,14 +25,16 @@ func TestRefused(t *testing.T) {
 		{"long ID", session.CreateRequest{ID: strings.Repeat("a", 4096)}, session.CodeInvalidArgument},
 		{"project", session.CreateRequest{ProjectID: "a\x00b"}, session.CodeInvalidArgument},
 		{"image", session.CreateRequest{Spec: session.Spec{Image: "UPPER:::"}}, session.CodeInvalidArgument},
-		{"label", session.CreateRequest{Spec: session.Spec{Labels: map[string]string{"octobot.x": ""}}}, session.CodeInvalidArgument},
+		{"label", session.CreateRequest{Spec: session.Spec{Labels: map[string]string{"octobot.x": ""}}},
+			session.CodeInvalidArgument},
 		{"network", session.CreateRequest{Spec: session.Spec{NetworkMode: "host"}}, session.CodeInvalidArgument},
 		{"memory", session.CreateRequest{Spec: session.Spec{Memory: -1}}, session.CodeInvalidArgument},
 		{"idle", session.CreateRequest{Spec: session.Spec{IdleTimeout: -1}}, session.CodeInvalidArgument},
 		{"age", session.CreateRequest{Spec: session.Spec{MaxAge: -1}}, session.CodeInvalidArgument},
 		{"expiry", session.CreateRequest{Spec: session.Spec{OnExpire: "explode"}}, session.CodeInvalidArgument},
 		{"bind", session.CreateRequest{Spec: session.Spec{Binds: []string{"/home:/x"}}}, session.CodeForbidden},
-		{"bind of the socket", session.CreateRequest{Spec: session.Spec{Binds: []string{"/var/run/docker.sock:/x"}}}, session.CodeInvalidArgument},
+		{"bind of the socket", session.CreateRequest{Spec: session.Spec{Binds: []string{"/var/run/docker.sock:/x"}}},
+			session.CodeInvalidArgument},
 		{"volume", session.CreateRequest{Spec: session.Spec{Binds: []string{"data:/x"}}}, session.CodeForbidden},
 	}
 	k := newKit(t)
@@ -65,9 +67,12 @@ func TestCreateIsAllOrNothing(t *testing.T) {
 		{"port", mock.Fault{Op: "start", Nth: 1, Err: container.ErrPortTaken}, session.CodePortTaken},
 		{"command", mock.Fault{Op: "start", Nth: 1, Err: container.ErrExecFailed}, session.CodeExecFailed},
 		{"engine", mock.Fault{Op: "create", Nth: 1, Err: container.ErrUnavailable}, session.CodeEngineUnavailable},
-		{"engine, its answer lost", mock.Fault{Op: "create", Nth: 1, Err: container.ErrUnavailable, Done: true}, session.CodeEngineUnavailable},
-		{"start, its answer lost", mock.Fault{Op: "start", Nth: 1, Err: container.ErrUnavailable, Done: true}, session.CodeEngineUnavailable},
-		{"a fault of the provider", mock.Fault{Op: "create", Nth: 1, Err: errors.New("secret internals")}, session.CodeInternal},
+		{"engine, its answer lost", mock.Fault{Op: "create", Nth: 1, Err: container.ErrUnavailable, Done: true},
+			session.CodeEngineUnavailable},
+		{"start, its answer lost", mock.Fault{Op: "start", Nth: 1, Err: container.ErrUnavailable, Done: true},
+			session.CodeEngineUnavailable},
+		{"a fault of the provider", mock.Fault{Op: "create", Nth: 1, Err: errors.New("secret internals")},
+			session.CodeInternal},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,8 +133,8 @@ func (l lossyStore) CreateSession(ctx context.Context, s session.Session) (sessi
 	return s, err
 }
 
-// TestCreateTakenBack checks that a record which was written, although the store said otherwise, does not
-// become a session that the caller was refused.
+// TestCreateTakenBack checks that a record which was written, although the store said otherwise,
+// does not become a session that the caller was refused.
 func TestCreateTakenBack(t *testing.T) {
 	k := newKit(t)
 	s := session.NewContainerService(k.rt, lossyStore{k.store, new(bool)}, configure())
@@ -168,7 +173,8 @@ func TestCreateExists(t *testing.T) {
 // nor removed by the failed creation of a session of its name, nor by what follows.
 func TestCreateBesideStranger(t *testing.T) {
 	k := newKit(t)
-	if _, err := k.rt.Create(t.Context(), "x", container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
+	if _, err := k.rt.Create(t.Context(), "x",
+		container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := k.Create(t.Context(), session.CreateRequest{ID: "x"})

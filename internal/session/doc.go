@@ -21,21 +21,22 @@
 //
 // # Creating is all or nothing
 //
-// A create that fails, or whose caller gives up, leaves no session: the container is removed, also where only
-// its start failed, and the record closed with the reason, so that the ID is free at once. A create
-// that a crash interrupted is finished by reconciliation, for nobody is left to tell.
-// Where it can't be finished the session is failed and says why.
+// A create that fails, or whose caller gives up, leaves no session: the container is removed, also
+// where only its start failed, and the record closed with the reason, so that the ID is free at
+// once. A create that a crash interrupted is finished by reconciliation, for nobody is left to
+// tell. Where it can't be finished the session is failed and says why.
 //
 // # Reconciliation
 //
-// A pass lists the containers, then reads the sessions, in this order: as intents are written first, a
-// container that was listed has its record by then. A pure function, plan, compares
-// them. The executor takes each action under the session's lock, without waiting for
-// a session that is being worked on, and reads record and container again before it
-// acts: a list may be older than the record.
+// A pass lists the containers, then reads the sessions, in this order: as intents are written
+// first, a container that was listed has its record by then. A pure function, plan, compares them.
+// The executor takes each action under the session's lock, without waiting for a session that is
+// being worked on, and reads record and container again before it acts: a list may be older than
+// the record.
 //
-// A session whose container is gone is failed (container_lost), and never silently made anew.
-// One whose container stopped is stopped, with how it ended. A container that comes back heals its session.
+// A session whose container is gone is failed (container_lost), and never silently made anew. One
+// whose container stopped is stopped, with how it ended. A container that comes back heals its
+// session.
 //
 // A container is removed only where all of this holds:
 //
@@ -44,8 +45,8 @@
 //     A store that is empty, restored from a backup, or another installation's
 //     can't, and so removes nothing of what it does not know;
 //   - two complete passes in a row saw it so;
-//   - where its session is unknown, it is older than the grace period, and the pass would not remove more
-//     than max(5, 10 %) of all containers that way.
+//   - where its session is unknown, it is older than the grace period, and the pass would not
+//     remove more than max(5, 10 %) of all containers that way.
 //
 // A person who has looked at a dry run can allow what the store can't confirm, and as
 // many as there are. The other conditions stand; the regular passes of a running daemon have seen

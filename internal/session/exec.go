@@ -12,7 +12,9 @@ import (
 
 // Exec runs a command in a running session and waits for it, as [container.Runtime].Exec does.
 // When ctx ends the command is killed, and what it had written comes back beside the error.
-func (s *ContainerService) Exec(ctx context.Context, id string, cmd []string, opts container.ExecOptions) (result *container.ExecResult, err error) {
+func (s *ContainerService) Exec(
+	ctx context.Context, id string, cmd []string, opts container.ExecOptions,
+) (result *container.ExecResult, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return nil, err
@@ -28,7 +30,9 @@ func (s *ContainerService) Exec(ctx context.Context, id string, cmd []string, op
 
 // ExecStream runs a command as Exec does and writes its output as it comes, see
 // [container.StreamExecer]. An engine that can't: unsupported.
-func (s *ContainerService) ExecStream(ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (code int, err error) {
+func (s *ContainerService) ExecStream(
+	ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
+) (code int, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return 0, err
@@ -48,7 +52,9 @@ func (s *ContainerService) ExecStream(ctx context.Context, id string, cmd []stri
 
 // Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use
 // until the terminal is closed. It is a [container.ExitCoder].
-func (s *ContainerService) Attach(ctx context.Context, id string, opts container.AttachOptions) (terminal container.PTY, err error) {
+func (s *ContainerService) Attach(
+	ctx context.Context, id string, opts container.AttachOptions,
+) (terminal container.PTY, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "attach", id, start, &err) }(time.Now())
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -67,7 +73,9 @@ func (s *ContainerService) Attach(ctx context.Context, id string, opts container
 
 // Logs writes what the session's main process has written, see [container.LogReader]. The
 // session need not run. An engine that can't: unsupported.
-func (s *ContainerService) Logs(ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer) (err error) {
+func (s *ContainerService) Logs(
+	ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer,
+) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "logs", id, start, &err) }(time.Now())
 	logs, ok := container.As[container.LogReader](s.rt)
 	if !ok {
@@ -100,7 +108,8 @@ func (s *ContainerService) markInUse(ctx context.Context, id string) (end func()
 	return func() { s.activity.endUse(id) }, nil
 }
 
-// hintIfChanged has the record looked at where an error shows that the container is not as recorded.
+// hintIfChanged has the record looked at where an error shows that the container is not as
+// recorded.
 func (s *ContainerService) hintIfChanged(err error) error {
 	if errors.Is(err, container.ErrContainerNotFound) || errors.Is(err, container.ErrContainerStopped) {
 		s.hintReconcile()

@@ -7,8 +7,8 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// performPlanned does one thing that was planned, if it still is to be done. The fate that comes back says
-// what became of it, or why it was left.
+// performPlanned does one thing that was planned, if it still is to be done. The fate that comes
+// back says what became of it, or why it was left.
 func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limits) (Fate, error) {
 	fate := p.Fate
 	unlock, ok := s.locks.TryLock(p.SessionID)
@@ -25,7 +25,8 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 		fate.Action, fate.Reason = ActionSkip, "it changed meanwhile"
 		return fate, nil
 	case err == nil:
-		s.log.InfoContext(ctx, "Reconciled", "session", p.SessionID, "container", p.ContainerID, "action", p.Action, "reason", p.Reason)
+		s.log.InfoContext(ctx, "Reconciled", "session", p.SessionID, "container", p.ContainerID, "action", p.Action,
+			"reason", p.Reason)
 		return fate, nil
 	}
 	f := toError(ctx, "reconcile", p.SessionID, err)
@@ -48,8 +49,8 @@ func isRecordedRefusal(err error) bool {
 	return isRefusal(err)
 }
 
-// carryOutIfCurrent reads record and container anew and does what was planned; done is false where that is not
-// what they ask for any more. The session's lock is held.
+// carryOutIfCurrent reads record and container anew and does what was planned; done is false where
+// that is not what they ask for any more. The session's lock is held.
 func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l limits) (done bool, err error) {
 	var owner *Session
 	switch sess, err := s.store.get(ctx, p.SessionID); {
@@ -80,7 +81,9 @@ func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l l
 }
 
 // removeStray removes a container that no session owns, if that is still so.
-func (s *ContainerService) removeStray(ctx context.Context, p planned, l limits, owner *Session, c *container.Container) (done bool, err error) {
+func (s *ContainerService) removeStray(
+	ctx context.Context, p planned, l limits, owner *Session, c *container.Container,
+) (done bool, err error) {
 	if c == nil || c.ID != p.ContainerID {
 		return false, nil
 	}
@@ -99,7 +102,9 @@ func (s *ContainerService) removeStray(ctx context.Context, p planned, l limits,
 }
 
 // carryOutAction does what decideAction said about a session. Its lock is held.
-func (s *ContainerService) carryOutAction(ctx context.Context, sess Session, c *container.Container, action Action, reason string) error {
+func (s *ContainerService) carryOutAction(
+	ctx context.Context, sess Session, c *container.Container, action Action, reason string,
+) error {
 	var err error
 	switch action {
 	case ActionCreate:
@@ -124,9 +129,10 @@ func (s *ContainerService) carryOutAction(ctx context.Context, sess Session, c *
 	return err
 }
 
-// finishCreate finishes a creation that was interrupted. Where it is refused, the session is left with the
-// container that it has, or failed where it has none: unlike in Create, there is nobody to tell. The
-// same goes for one that an answering engine does not get done in all the time that a creation has.
+// finishCreate finishes a creation that was interrupted. Where it is refused, the session is left
+// with the container that it has, or failed where it has none: unlike in Create, there is nobody to
+// tell. The same goes for one that an answering engine does not get done in all the time that a
+// creation has.
 func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *container.Container) error {
 	err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds)
 	made := sess
@@ -139,7 +145,8 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 			s.publishCreated(made)
 		}
 		return err
-	case !isRecordedRefusal(err) && (CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
+	case !isRecordedRefusal(err) &&
+		(CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // its time may be up
@@ -148,7 +155,8 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 		return inspectErr
 	}
 	f := toError(ctx, "", sess.ID, err)
-	s.log.WarnContext(ctx, "An interrupted creation could not be finished", "session", sess.ID, "error", errorWithCause(f))
+	s.log.WarnContext(ctx, "An interrupted creation could not be finished", "session", sess.ID, "error",
+		errorWithCause(f))
 	if c != nil && ownsContainer(sess, c) {
 		_, err = s.recordObserved(ctx, sess, c, "")
 	} else {
@@ -169,8 +177,11 @@ func (s *ContainerService) finishStart(ctx context.Context, sess Session) error 
 	return err
 }
 
-// expireSession ends a session past a limit. Its processes are given the time to end in order, also where it is closed then.
-func (s *ContainerService) expireSession(ctx context.Context, sess Session, c *container.Container, reason string) error {
+// expireSession ends a session past a limit. Its processes are given the time to end in order, also
+// where it is closed then.
+func (s *ContainerService) expireSession(
+	ctx context.Context, sess Session, c *container.Container, reason string,
+) error {
 	var err error
 	if c != nil && c.Status == container.StatusRunning {
 		if sess, err = s.recordIntent(ctx, sess, OperationStop, DesiredStopped); err != nil {

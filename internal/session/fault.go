@@ -40,9 +40,11 @@ func toError(ctx context.Context, op, id string, err error) *Error {
 func classify(ctx context.Context, err error) Error {
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return Error{Code: CodeSessionNotFound, Detail: "there is no such session", Hint: "octobot ls shows those that there are"}
+		return Error{Code: CodeSessionNotFound, Detail: "there is no such session",
+			Hint: "octobot ls shows those that there are"}
 	case errors.Is(err, ErrExists):
-		return Error{Code: CodeSessionExists, Detail: "there is a session of that ID already", Hint: "choose another ID, or remove it first: octobot rm"}
+		return Error{Code: CodeSessionExists, Detail: "there is a session of that ID already",
+			Hint: "choose another ID, or remove it first: octobot rm"}
 	case errors.Is(err, ErrConflict):
 		return Error{Code: CodeBusy, Detail: "it was changed by somebody else at the same time", Hint: "try again"}
 	}
@@ -62,22 +64,27 @@ func classify(ctx context.Context, err error) Error {
 	case container.ErrInvalidArgument:
 		return Error{Code: CodeInvalidArgument, Detail: userDetail(err, class)}
 	case container.ErrImageNotFound:
-		return Error{Code: CodeImageNotFound, Detail: userDetail(err, class), Hint: "check the image's name, and the credentials where it is private"}
+		return Error{Code: CodeImageNotFound, Detail: userDetail(err, class),
+			Hint: "check the image's name, and the credentials where it is private"}
 	case container.ErrPortTaken:
-		return Error{Code: CodePortTaken, Detail: userDetail(err, class), Hint: "choose another host port, or none for a random one"}
+		return Error{Code: CodePortTaken, Detail: userDetail(err, class),
+			Hint: "choose another host port, or none for a random one"}
 	case container.ErrExecFailed:
-		return Error{Code: CodeExecFailed, Detail: userDetail(err, class), Hint: "check that the program exists in the image and can be executed"}
+		return Error{Code: CodeExecFailed, Detail: userDetail(err, class),
+			Hint: "check that the program exists in the image and can be executed"}
 	case container.ErrPathNotFound:
 		return Error{Code: CodePathNotFound, Detail: userDetail(err, class)}
 	case container.ErrUnsupported:
 		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
 	case container.ErrUnavailable, container.ErrClosed:
-		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer", Hint: "octobot doctor says what is wrong with it"}
+		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer",
+			Hint: "octobot doctor says what is wrong with it"}
 	case context.Canceled:
 		return Error{Code: CodeCancelled, Detail: "it was cancelled"}
 	case context.DeadlineExceeded:
 		if ctx.Err() == nil {
-			return Error{Code: CodeTimeout, Detail: "the engine did not finish it in time", Hint: "octobot doctor says what is wrong with it"}
+			return Error{Code: CodeTimeout, Detail: "the engine did not finish it in time",
+				Hint: "octobot doctor says what is wrong with it"}
 		}
 		return Error{Code: CodeTimeout, Detail: "it did not end within the time that was given"}
 	}
@@ -94,8 +101,8 @@ func userDetail(err, class error) string {
 	return class.Error()
 }
 
-// isRefusal tells whether the engine answered err as a refusal, so that nothing happened. After every other
-// error it may have done what it was asked to, or do it yet.
+// isRefusal tells whether the engine answered err as a refusal, so that nothing happened. After
+// every other error it may have done what it was asked to, or do it yet.
 func isRefusal(err error) bool {
 	switch container.ClassOf(err) {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,

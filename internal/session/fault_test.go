@@ -44,10 +44,12 @@ func TestFaultOfEveryClass(t *testing.T) {
 			}
 		})
 	}
-	if e := toError(t.Context(), "get", "x", errors.New("panic at 0xdead")); e.Code != CodeInternal || strings.Contains(e.Error(), "0xdead") {
+	if e := toError(t.Context(), "get", "x", errors.New("panic at 0xdead")); e.Code != CodeInternal ||
+		strings.Contains(e.Error(), "0xdead") {
 		t.Errorf("%v", e)
 	}
-	for err, code := range map[error]Code{ErrNotFound: CodeSessionNotFound, ErrExists: CodeSessionExists, ErrConflict: CodeBusy} {
+	for err, code := range map[error]Code{ErrNotFound: CodeSessionNotFound, ErrExists: CodeSessionExists,
+		ErrConflict: CodeBusy} {
 		if e := toError(t.Context(), "get", "x", err); e.Code != code {
 			t.Errorf("%v: got %q, want %q", err, e.Code, code)
 		}

@@ -70,7 +70,8 @@ func openStore(t testing.TB, path string) session.Store {
 	return store
 }
 
-// bubble runs a subtest in which time passes only while everybody waits, so that a slow machine meets no bound.
+// bubble runs a subtest in which time passes only while everybody waits, so that a slow machine
+// meets no bound.
 func bubble(t *testing.T, name string, test func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }

@@ -123,7 +123,8 @@ func checkUsable(sess Session) error {
 	case sess.Failure != nil && sess.Failure.Code == CodeContainerLost:
 		return refuse(CodeContainerLost, lostHint, "%s", sess.Failure.Detail)
 	case sess.Failure != nil:
-		return refuse(sess.Failure.Code, "remove the session (octobot rm) and create it again", "%s", sess.Failure.Detail)
+		return refuse(sess.Failure.Code, "remove the session (octobot rm) and create it again", "%s",
+			sess.Failure.Detail)
 	case sess.Pending == OperationCreate:
 		return refuse(CodeBusy, "try again in a moment", "it is still being created")
 	}
@@ -131,7 +132,9 @@ func checkUsable(sess Session) error {
 }
 
 // recordIntent records what is about to be done.
-func (s *ContainerService) recordIntent(ctx context.Context, sess Session, op Operation, desired Desired) (Session, error) {
+func (s *ContainerService) recordIntent(
+	ctx context.Context, sess Session, op Operation, desired Desired,
+) (Session, error) {
 	sess.Pending, sess.PendingSince, sess.Desired = op, now(), desired
 	recorded, err := s.store.update(ctx, sess)
 	if err != nil {
@@ -182,8 +185,8 @@ func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Se
 	return sess, c, nil
 }
 
-// withStart notes in a session that the engine has started it, or that it ran already, and gives its
-// container, nil where the engine does not show it.
+// withStart notes in a session that the engine has started it, or that it ran already, and gives
+// its container, nil where the engine does not show it.
 func (s *ContainerService) withStart(ctx context.Context, sess Session) (Session, *container.Container) {
 	bounded, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
@@ -208,8 +211,11 @@ func (s *ContainerService) engineRemove(ctx context.Context, id string) error {
 	return s.rt.Remove(ctx, id)
 }
 
-// stopContainer carries out the recorded intent to stop; reason says why it ended, where that was not asked for.
-func (s *ContainerService) stopContainer(ctx context.Context, sess Session, timeout time.Duration, reason string) (Session, *container.Container, error) {
+// stopContainer carries out the recorded intent to stop; reason says why it ended, where that was
+// not asked for.
+func (s *ContainerService) stopContainer(
+	ctx context.Context, sess Session, timeout time.Duration, reason string,
+) (Session, *container.Container, error) {
 	if timeout < 0 {
 		timeout = container.DefaultStopTimeout
 	}
@@ -228,14 +234,17 @@ func (s *ContainerService) stopContainer(ctx context.Context, sess Session, time
 		return sess, nil, unfinished(ctx, err)
 	case c.Status == container.StatusRunning:
 		// Somebody else started it at once; the intent stays.
-		return sess, nil, unfinished(ctx, refuse(CodeBusy, "try again", "it was started again while it was being stopped"))
+		return sess, nil, unfinished(ctx,
+			refuse(CodeBusy, "try again", "it was started again while it was being stopped"))
 	}
 	sess, err = s.recordObserved(ctx, sess, c, reason)
 	return sess, c, err
 }
 
 // recordObserved writes what the engine shows of a session's container, and tells of what is news.
-func (s *ContainerService) recordObserved(ctx context.Context, sess Session, c *container.Container, reason string) (Session, error) {
+func (s *ContainerService) recordObserved(
+	ctx context.Context, sess Session, c *container.Container, reason string,
+) (Session, error) {
 	seen := withObserved(sess, c, reason)
 	started, ended := !seen.StartedAt.Equal(sess.StartedAt), seen.Exit != nil && seen.Exit != sess.Exit
 	seen, err := s.recordOutcome(ctx, seen)
@@ -250,8 +259,8 @@ func (s *ContainerService) recordObserved(ctx context.Context, sess Session, c *
 	return seen, nil
 }
 
-// closeSession carries out the recorded intent to close. A container of the same name that was not made for this
-// session is none of its business, and stays.
+// closeSession carries out the recorded intent to close. A container of the same name that was not
+// made for this session is none of its business, and stays.
 func (s *ContainerService) closeSession(ctx context.Context, sess Session) (Session, error) {
 	c, err := s.inspectContainer(ctx, sess.ID)
 	if err == nil && c != nil && sameOrigin(sess, c) {
@@ -269,7 +278,8 @@ func (s *ContainerService) closeSession(ctx context.Context, sess Session) (Sess
 	return sess, err
 }
 
-// recordLost records that the engine has no container of the session any more, and gives the error that says so.
+// recordLost records that the engine has no container of the session any more, and gives the error
+// that says so.
 func (s *ContainerService) recordLost(ctx context.Context, sess Session, cause error) (Session, error) {
 	lost := toError(ctx, "", sess.ID, cause)
 	sess, err := s.recordFailure(ctx, sess, lost.Code, lost.Detail)
@@ -297,7 +307,8 @@ func unfinished(ctx context.Context, err error) error {
 	return f
 }
 
-// viewAfterChange gives the view of a session that was just changed. c, where not nil, is its container; else the engine is asked.
+// viewAfterChange gives the view of a session that was just changed. c, where not nil, is its
+// container; else the engine is asked.
 func (s *ContainerService) viewAfterChange(ctx context.Context, sess Session, c *container.Container) View {
 	if c != nil || !engineMatters(sess) {
 		return viewOf(sess, c, nil)
@@ -311,7 +322,8 @@ func (s *ContainerService) viewAfterChange(ctx context.Context, sess Session, c 
 // inspectTimeout bounds how long a question about a session waits for the engine.
 const inspectTimeout = 2 * time.Second
 
-// inspectContainer asks the engine for a session's container: nil where it answers that there is none.
+// inspectContainer asks the engine for a session's container: nil where it answers that there is
+// none.
 func (s *ContainerService) inspectContainer(ctx context.Context, id string) (*container.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()

@@ -66,9 +66,10 @@ type limits struct {
 	allow bool // a person allowed what the store can't confirm, and any number
 }
 
-// plan compares sessions and containers. It gives the fate of every session, those last that something went
-// wrong with in the pass before, then that of every container that no session owns; refused tells that the removals of unknown containers were too many and
-// are held instead; stray is for the next pass's memory.
+// plan compares sessions and containers. It gives the fate of every session, those last that
+// something went wrong with in the pass before, then that of every container that no session owns;
+// refused tells that the removals of unknown containers were too many and are held instead; stray
+// is for the next pass's memory.
 func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map[string]bool) {
 	byID := bySession(w.containers)
 	fates = make([]planned, 0, len(w.sessions))
@@ -137,9 +138,9 @@ func bySession(containers []*container.Container) map[string][]*container.Contai
 	return byID
 }
 
-// pickContainer chooses among the containers that name the session: its own where that is there, else one that
-// keeps it from having its own. A closed session has none, and one that is being closed
-// cares for its own alone.
+// pickContainer chooses among the containers that name the session: its own where that is there,
+// else one that keeps it from having its own. A closed session has none, and one that is being
+// closed cares for its own alone.
 func pickContainer(s Session, containers []*container.Container) *container.Container {
 	if len(containers) == 0 || !s.ClosedAt.IsZero() {
 		return nil
@@ -157,8 +158,8 @@ func pickContainer(s Session, containers []*container.Container) *container.Cont
 	return containers[0]
 }
 
-// decideAction gives what is to be done about a session. c is its container, or one of its name, or nil; used is
-// when this process last saw it in use.
+// decideAction gives what is to be done about a session. c is its container, or one of its name, or
+// nil; used is when this process last saw it in use.
 func decideAction(s Session, c *container.Container, at, used time.Time) (Action, string) {
 	running := c != nil && c.Status == container.StatusRunning
 	switch {
@@ -222,7 +223,8 @@ func pastMaxAge(s Session, at time.Time) bool {
 
 func maxAgeReason(s Session) string { return fmt.Sprintf("older than %v", s.Spec.MaxAge) }
 
-// planOne gives the fate of a container that no unclosed session owns. s is the session that it names, or nil.
+// planOne gives the fate of a container that no unclosed session owns. s is the session that it
+// names, or nil.
 func planOne(s *Session, c *container.Container, w world, m memory, l limits) planned {
 	p := planned{Fate: Fate{SessionID: c.SessionID, ContainerID: c.ID, Action: ActionHold}}
 	origin := c.Labels[container.LabelOrigin]

@@ -73,17 +73,21 @@ func TestDecide(t *testing.T) {
 		session Session
 		want    [6]Action
 	}{
-		//                                                        none    created running stopped origin  ID
+		// Without a container, created, running, stopped, of another origin, of another ID.
 		{"running", recorded("", DesiredRunning), [6]Action{fail, record, keep, record, hold, hold}},
 		{"stopped", recorded("", DesiredStopped), [6]Action{fail, keep, record, keep, hold, hold}},
 		{"create", recorded(OperationCreate, DesiredStopped), [6]Action{create, create, create, create, fail, create}},
-		{"create and start", recorded(OperationCreate, DesiredRunning), [6]Action{create, create, create, create, fail, create}},
+		{"create and start", recorded(OperationCreate, DesiredRunning),
+			[6]Action{create, create, create, create, fail, create}},
 		{"start", recorded(OperationStart, DesiredRunning), [6]Action{fail, start, record, start, hold, hold}},
 		{"stop", recorded(OperationStop, DesiredStopped), [6]Action{fail, record, stop, record, hold, hold}},
 		{"close", recorded(OperationClose, DesiredClosed), [6]Action{cls, cls, cls, cls, cls, cls}},
-		{"failed", with(recorded("", DesiredStopped), func(s *Session) { s.Failure = lost }), [6]Action{keep, record, record, record, hold, hold}},
-		{"closed", with(recorded("", DesiredClosed), func(s *Session) { s.ClosedAt = noon }), [6]Action{keep, keep, keep, keep, keep, keep}},
-		{"never ended on record", with(recorded("", DesiredStopped), func(s *Session) { s.Exit = nil }), [6]Action{fail, keep, record, record, hold, hold}},
+		{"failed", with(recorded("", DesiredStopped), func(s *Session) { s.Failure = lost }),
+			[6]Action{keep, record, record, record, hold, hold}},
+		{"closed", with(recorded("", DesiredClosed), func(s *Session) { s.ClosedAt = noon }),
+			[6]Action{keep, keep, keep, keep, keep, keep}},
+		{"never ended on record", with(recorded("", DesiredStopped), func(s *Session) { s.Exit = nil }),
+			[6]Action{fail, keep, record, record, hold, hold}},
 	}
 	for _, tt := range tests {
 		for i, column := range columns {
@@ -116,7 +120,8 @@ func TestRecordComesToRest(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s %s %s", desired, pending, name), func(t *testing.T) {
-					if action, reason := decideAction(withObserved(s, c, ""), c, noon, time.Time{}); action != ActionKeep {
+					if action, reason := decideAction(withObserved(s, c, ""), c, noon,
+						time.Time{}); action != ActionKeep {
 						t.Errorf("then %s (%s)", action, reason)
 					}
 				})
@@ -197,7 +202,9 @@ func TestStrays(t *testing.T) {
 		{"another's of a closed ID, known", []Session{newer}, true, true, time.Hour, false, ActionRemove},
 		{"another's of a closed ID, never recorded", []Session{newer}, false, true, time.Hour, false, ActionHold},
 		{"of a running session", []Session{recorded("", DesiredRunning)}, true, true, time.Hour, true, ActionKeep},
-		{"another's of a running session", []Session{with(recorded("", DesiredRunning), func(s *Session) { s.Origin = "g:2" })}, true, true, time.Hour, true, ActionHold},
+		{"another's of a running session",
+			[]Session{with(recorded("", DesiredRunning), func(s *Session) { s.Origin = "g:2" })}, true, true, time.Hour,
+			true, ActionHold},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,7 +214,8 @@ func TestStrays(t *testing.T) {
 				at: noon, containers: []*container.Container{c}, sessions: tt.sessions,
 				allotted: map[string]bool{"g:1": tt.allotted}, lastUse: func(string) time.Time { return time.Time{} },
 			}
-			fates, refused, stray := plan(w, memory{stray: map[string]bool{"c-x": tt.seen}}, limits{grace: time.Minute, allow: tt.allow})
+			fates, refused, stray := plan(w, memory{stray: map[string]bool{"c-x": tt.seen}},
+				limits{grace: time.Minute, allow: tt.allow})
 			last := fates[len(fates)-1]
 			if last.Action != tt.want || last.ContainerID != "c-x" || refused {
 				t.Errorf("got %+v, refused %t; want %s", last, refused, tt.want)
@@ -232,7 +240,8 @@ func TestBreaker(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%d of %d, allowed %t", tt.unknown, tt.unknown+tt.known, tt.allow), func(t *testing.T) {
-			w := world{at: noon, allotted: map[string]bool{"g:1": true}, lastUse: func(string) time.Time { return time.Time{} }}
+			w := world{at: noon, allotted: map[string]bool{"g:1": true},
+				lastUse: func(string) time.Time { return time.Time{} }}
 			m := memory{stray: make(map[string]bool)}
 			for i := range tt.unknown + tt.known {
 				c := boxed(fmt.Sprintf("s%d", i), container.StatusRunning)

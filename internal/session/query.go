@@ -36,8 +36,8 @@ func (s *ContainerService) Get(ctx context.Context, id string) (v View, err erro
 	return s.lookTwice(ctx, sess)
 }
 
-// lookTwice gives the view of a session whose record was just read, without its lock. A container that
-// is missing may have been removed by us since; a removal is recorded before it is done, so
+// lookTwice gives the view of a session whose record was just read, without its lock. A container
+// that is missing may have been removed by us since; a removal is recorded before it is done, so
 // only beside an unchanged record it is lost.
 func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, error) {
 	v := s.viewAfterChange(ctx, sess, nil)

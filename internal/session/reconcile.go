@@ -26,8 +26,8 @@ type Report struct {
 	Held       int  // sessions and containers that are not as they should be, and were left alone
 	Failed     int  // sessions and containers that something should have been done about, and that failed
 	Refused    bool // the pass would have removed too many unknown containers, and removed none of them
-	// Fates says why. A dry run lists every session and container, a regular pass those that are not
-	// simply as recorded.
+	// Fates says why. A dry run lists every session and container, a regular pass those that are
+	// not simply as recorded.
 	Fates []Fate
 }
 
@@ -149,9 +149,11 @@ func (s *ContainerService) countStatuses(w world) {
 	s.counts = counts
 }
 
-// executePlan does the work, several sessions at a time, and completes the report. It gives the sessions that
-// something went wrong with, and the first error. An error of the store ends it.
-func (s *ContainerService) executePlan(ctx context.Context, work []planned, l limits, report *Report) (troubled map[string]bool, first error) {
+// executePlan does the work, several sessions at a time, and completes the report. It gives the
+// sessions that something went wrong with, and the first error. An error of the store ends it.
+func (s *ContainerService) executePlan(
+	ctx context.Context, work []planned, l limits, report *Report,
+) (troubled map[string]bool, first error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	troubled = make(map[string]bool)

@@ -219,17 +219,20 @@ func TestOldList(t *testing.T) {
 	k.status(t, "newer", session.StatusRunning)
 }
 
-// TestListFirst checks that a container which is made while a pass begins has a record by the time that it is compared.
+// TestListFirst checks that a container which is made while a pass begins has a record by the time
+// that it is compared.
 func TestListFirst(t *testing.T) {
 	k := newKit(t)
 	rt := interrupted{Runtime: k.rt, list: new(sync.Once), first: func() { k.create(t, "x") }}
-	r, err := session.NewContainerService(rt, k.store, configure()).ReconcilePass(t.Context(), session.ReconcileOptions{})
+	r, err := session.NewContainerService(rt, k.store, configure()).ReconcilePass(t.Context(),
+		session.ReconcileOptions{})
 	if err != nil || r.Sessions != 1 || r.Containers != 1 || r.Held+r.Changed != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// TestChangedMeanwhile checks that a session which changed after it was read is left to the next pass.
+// TestChangedMeanwhile checks that a session which changed after it was read is left to the next
+// pass.
 func TestChangedMeanwhile(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
@@ -290,7 +293,8 @@ func TestInterrupted(t *testing.T) {
 	t.Run("its name is taken", func(t *testing.T) {
 		k := newKit(t)
 		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
-		if _, err := k.rt.Create(t.Context(), "x", container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
+		if _, err := k.rt.Create(t.Context(), "x",
+			container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
 			t.Fatal(err)
 		}
 		k.settled(t)

@@ -13,7 +13,8 @@ type records struct {
 	timeout time.Duration
 }
 
-// bulk is how many times as long a call about every session may take. No caller of the API waits for those.
+// bulk is how many times as long a call about every session may take. No caller of the API waits
+// for those.
 const bulk = 30
 
 func callStore[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (T, error) {
@@ -33,7 +34,8 @@ func callStore[T any](ctx context.Context, timeout time.Duration, call func(cont
 }
 
 func (r records) create(ctx context.Context, s Session) (Session, error) {
-	return callStore(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.CreateSession(ctx, s) })
+	return callStore(ctx, r.timeout,
+		func(ctx context.Context) (Session, error) { return r.store.CreateSession(ctx, s) })
 }
 
 func (r records) get(ctx context.Context, id string) (Session, error) {
@@ -42,11 +44,12 @@ func (r records) get(ctx context.Context, id string) (Session, error) {
 
 // update begins a change: it is the caller's to give up.
 func (r records) update(ctx context.Context, s Session) (Session, error) {
-	return callStore(ctx, r.timeout, func(ctx context.Context) (Session, error) { return r.store.UpdateSession(ctx, s) })
+	return callStore(ctx, r.timeout,
+		func(ctx context.Context) (Session, error) { return r.store.UpdateSession(ctx, s) })
 }
 
-// updateOutcome writes what came of a change. The engine has acted, so the end of the caller's ctx does not keep
-// it from being written.
+// updateOutcome writes what came of a change. The engine has acted, so the end of the caller's ctx
+// does not keep it from being written.
 func (r records) updateOutcome(ctx context.Context, s Session) (Session, error) {
 	return callStore(context.WithoutCancel(ctx), r.timeout, func(ctx context.Context) (Session, error) {
 		return r.store.UpdateSession(ctx, s)
@@ -54,7 +57,8 @@ func (r records) updateOutcome(ctx context.Context, s Session) (Session, error) 
 }
 
 func (r records) list(ctx context.Context, f Filter) ([]Session, error) {
-	return callStore(ctx, r.timeout, func(ctx context.Context) ([]Session, error) { return r.store.ListSessions(ctx, f) })
+	return callStore(ctx, r.timeout,
+		func(ctx context.Context) ([]Session, error) { return r.store.ListSessions(ctx, f) })
 }
 
 func (r records) all(ctx context.Context) ([]Session, error) {
@@ -73,7 +77,8 @@ func (r records) touch(ctx context.Context, active map[string]time.Time) error {
 }
 
 func (r records) prune(ctx context.Context, t time.Time) (int, error) {
-	return callStore(ctx, bulk*r.timeout, func(ctx context.Context) (int, error) { return r.store.PruneSessions(ctx, t) })
+	return callStore(ctx, bulk*r.timeout,
+		func(ctx context.Context) (int, error) { return r.store.PruneSessions(ctx, t) })
 }
 
 func (r records) ping(ctx context.Context) error {

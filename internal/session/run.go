@@ -18,9 +18,10 @@ const (
 	maxBackoff    = 30 * time.Second
 )
 
-// Run reconciles: at once, then on a period, and when the engine or a failed operation hints
-// that something changed. It writes down which sessions are in use, and forgets those that were closed long ago. It returns
-// when ctx has ended and all that it began has too; the error is that of the last write of activity.
+// Run reconciles: at once, then on a period, and when the engine or a failed operation hints that
+// something changed. It writes down which sessions are in use, and forgets those that were closed
+// long ago. It returns when ctx has ended and all that it began has too; the error is that of the
+// last write of activity.
 func (s *ContainerService) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if watcher, ok := container.As[container.Watcher](s.rt); ok {
@@ -61,7 +62,8 @@ func (s *ContainerService) reconcileUntil(ctx context.Context) {
 				wait = min(wait, retryInterval)
 			}
 			trouble.note(ctx, err)
-			// A long pass is not repeated at once, lest hints keep the engine busy with nothing else.
+			// A long pass is not repeated at once, lest hints keep the engine busy with nothing
+			// else.
 			earliest = time.Now().Add(max(minSpacing, 10*time.Since(start)))
 			due = time.Now().Add(wait)
 			next.Reset(wait)
@@ -70,7 +72,9 @@ func (s *ContainerService) reconcileUntil(ctx context.Context) {
 }
 
 // runEvery calls f once an interval until ctx ends.
-func (s *ContainerService) runEvery(ctx context.Context, interval time.Duration, said string, f func(context.Context) error) {
+func (s *ContainerService) runEvery(
+	ctx context.Context, interval time.Duration, said string, f func(context.Context) error,
+) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	trouble := trouble{log: s.log, said: said}
@@ -93,8 +97,8 @@ func (s *ContainerService) pruneClosed(ctx context.Context) error {
 	return err
 }
 
-// trouble logs an error that comes back again and again when it begins, when it becomes another one, and when it
-// is over, instead of every time.
+// trouble logs an error that comes back again and again when it begins, when it becomes another
+// one, and when it is over, instead of every time.
 type trouble struct {
 	log  *slog.Logger
 	said string
@@ -122,11 +126,12 @@ func (t *trouble) note(ctx context.Context, err error) {
 	}
 }
 
-// watchEngine turns the engine's events into hints until ctx ends. What happened while there was no stream is
-// for a pass to find.
+// watchEngine turns the engine's events into hints until ctx ends. What happened while there was no
+// stream is for a pass to find.
 func (s *ContainerService) watchEngine(ctx context.Context, watcher container.Watcher) {
 	backoff := minBackoff
-	trouble := trouble{log: s.log, said: "The engine's event stream broke; trying again and again", over: "The engine's event stream is back"}
+	trouble := trouble{log: s.log, said: "The engine's event stream broke; trying again and again",
+		over: "The engine's event stream is back"}
 	for {
 		began := time.Now()
 		events, err := watcher.Watch(ctx)

@@ -18,7 +18,8 @@ func inBubble(t *testing.T, test func(t *testing.T, k *kit), change ...func(*ses
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		engine := mock.NewEngine()
-		k := &kit{engine: engine, rt: engine.Provider("test"), path: path, store: &hookedStore{Store: openStore(t, path)}}
+		k := &kit{engine: engine, rt: engine.Provider("test"), path: path,
+			store: &hookedStore{Store: openStore(t, path)}}
 		cfg := configure()
 		for _, f := range change {
 			f(&cfg)
@@ -280,7 +281,8 @@ func TestRunForgetsClosedSessions(t *testing.T) {
 	}, func(c *session.Config) { c.Retention = time.Hour })
 }
 
-// TestRunPassesWhileBulkWritesHang checks that a store that hangs in a write about many sessions holds no pass up.
+// TestRunPassesWhileBulkWritesHang checks that a store that hangs in a write about many sessions
+// holds no pass up.
 func TestRunPassesWhileBulkWritesHang(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		k.create(t, "x")
@@ -300,7 +302,8 @@ func TestRunPassesWhileBulkWritesHang(t *testing.T) {
 	}, func(c *session.Config) { c.ReconcileInterval = time.Second })
 }
 
-// TestHealth checks that what is wrong is told within a second, and that many who ask cost one look.
+// TestHealth checks that what is wrong is told within a second, and that many who ask cost one
+// look.
 func TestHealth(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		if h := k.Health(t.Context()); h.Store != nil || h.Engine != nil || h.Info.Name == "" {

@@ -153,12 +153,12 @@ type Health struct {
 	Info   container.EngineInfo
 }
 
-// healthAge is how old an answer of Health may be. Anybody may ask the API whether it is ready, and each look costs
-// the store a write.
+// healthAge is how old an answer of Health may be. Anybody may ask the API whether it is ready, and
+// each look costs the store a write.
 const healthAge = time.Second
 
-// Health asks the store and the engine, at the same time, unless that was done within the last second. It
-// answers within two seconds.
+// Health asks the store and the engine, at the same time, unless that was done within the last
+// second. It answers within two seconds.
 func (s *ContainerService) Health(ctx context.Context) Health {
 	select {
 	case s.examining <- struct{}{}:

@@ -45,7 +45,8 @@ func TestLife(t *testing.T) {
 		t.Fatalf("start: %+v, %v", v, err)
 	}
 	address := v.Address
-	if again, err := k.Start(t.Context(), id); err != nil || !again.StartedAt.Equal(v.StartedAt) || again.Address != address {
+	if again, err := k.Start(t.Context(), id); err != nil || !again.StartedAt.Equal(v.StartedAt) ||
+		again.Address != address {
 		t.Errorf("start again: %+v, %v", again, err)
 	}
 	v, err = k.Stop(t.Context(), id, 0)
@@ -81,7 +82,8 @@ func TestUnknownSession(t *testing.T) {
 	for _, tt := range []struct {
 		id   string
 		code session.Code
-	}{{"nobody", session.CodeSessionNotFound}, {"../x", session.CodeInvalidArgument}, {"", session.CodeInvalidArgument}} {
+	}{{"nobody", session.CodeSessionNotFound}, {"../x", session.CodeInvalidArgument}, {"",
+		session.CodeInvalidArgument}} {
 		for name, err := range everything(t.Context(), k.ContainerService, tt.id) {
 			if e := wantCode(t, err, tt.code); e.SessionID != tt.id || e.Op == "" {
 				t.Errorf("%s %q: %+v", name, tt.id, e)
@@ -140,7 +142,8 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 	k.status(t, "hanging", session.StatusStopped)
 }
 
-// TestBindsAreCheckedAtEachStart checks that a session can't have what it mounts replaced by a link.
+// TestBindsAreCheckedAtEachStart checks that a session can't have what it mounts replaced by a
+// link.
 func TestBindsAreCheckedAtEachStart(t *testing.T) {
 	root := t.TempDir()
 	data := filepath.Join(root, "data")
@@ -148,7 +151,8 @@ func TestBindsAreCheckedAtEachStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKit(t, func(c *session.Config) { c.BindRoots = []string{root} })
-	v, err := k.Create(t.Context(), session.CreateRequest{ID: "x", Spec: session.Spec{Binds: []string{data + ":/data"}}})
+	v, err := k.Create(t.Context(),
+		session.CreateRequest{ID: "x", Spec: session.Spec{Binds: []string{data + ":/data"}}})
 	if err != nil || len(v.Spec.Binds) != 1 {
 		t.Fatalf("%+v, %v", v.Spec, err)
 	}
@@ -222,7 +226,8 @@ func TestLost(t *testing.T) {
 	k.status(t, "y", session.StatusRunning)
 }
 
-// TestLookDuringDelete checks that a session which is deleted while it is looked at is not called lost.
+// TestLookDuringDelete checks that a session which is deleted while it is looked at is not called
+// lost.
 func TestLookDuringDelete(t *testing.T) {
 	for _, look := range []string{"get", "list"} {
 		t.Run(look, func(t *testing.T) {
@@ -241,7 +246,8 @@ func TestLookDuringDelete(t *testing.T) {
 			} else {
 				rt.list = new(sync.Once)
 				var page session.Page
-				if page, err = session.NewContainerService(rt, k.store, configure()).List(t.Context(), session.ListRequest{}); err == nil {
+				if page, err = session.NewContainerService(rt, k.store, configure()).List(t.Context(),
+					session.ListRequest{}); err == nil {
 					v = page.Sessions[0]
 				}
 			}
@@ -264,7 +270,8 @@ func TestEngineDown(t *testing.T) {
 	}
 	k.engine.SetDown(true)
 	k.status(t, "get", session.StatusUnknown)
-	if page, err := k.List(t.Context(), session.ListRequest{}); err != nil || len(page.Sessions) != 5 || page.Sessions[0].Status != session.StatusUnknown {
+	if page, err := k.List(t.Context(), session.ListRequest{}); err != nil || len(page.Sessions) != 5 ||
+		page.Sessions[0].Status != session.StatusUnknown {
 		t.Errorf("list: %+v, %v", page, err)
 	}
 	_, err := k.Exec(t.Context(), "exec", []string{"true"}, container.ExecOptions{})
@@ -273,7 +280,8 @@ func TestEngineDown(t *testing.T) {
 	wantCode(t, err, session.CodeEngineUnavailable)
 	_, err = k.Stop(t.Context(), "stop", 0)
 	wantCode(t, err, session.CodeEngineUnavailable)
-	if e := wantCode(t, k.Delete(t.Context(), "delete"), session.CodeEngineUnavailable); !strings.Contains(e.Hint, "will be finished") {
+	if e := wantCode(t, k.Delete(t.Context(), "delete"), session.CodeEngineUnavailable); !strings.Contains(e.Hint,
+		"will be finished") {
 		t.Errorf("hint: %q", e.Hint)
 	}
 	k.status(t, "start", session.StatusStarting)
@@ -328,7 +336,8 @@ func TestStoreFails(t *testing.T) {
 	_, errs["create"] = k.Create(t.Context(), session.CreateRequest{ID: "z"})
 	_, _, errs["authenticate"] = authenticate(t.Context(), k)
 	for op, err := range errs {
-		if e := wantCode(t, err, session.CodeStoreUnavailable); strings.Contains(e.Error()+e.Hint, errDisk.Error()) || !errors.Is(err, errDisk) {
+		if e := wantCode(t, err, session.CodeStoreUnavailable); strings.Contains(e.Error()+e.Hint, errDisk.Error()) ||
+			!errors.Is(err, errDisk) {
 			t.Errorf("%s: %+v", op, e)
 		}
 	}
@@ -408,7 +417,8 @@ func TestList(t *testing.T) {
 		{"closed too", session.ListRequest{Closed: true}, "s6 s5 s4 s3 s2 s1 s0"},
 		{"project", session.ListRequest{ProjectID: "odd"}, "s5 s3 s1"},
 		{"running", session.ListRequest{Statuses: []session.Status{session.StatusRunning}}, "s2 s0"},
-		{"failed or closed", session.ListRequest{Statuses: []session.Status{session.StatusFailed, session.StatusClosed}}, "s6 s4"},
+		{"failed or closed", session.ListRequest{Statuses: []session.Status{session.StatusFailed,
+			session.StatusClosed}}, "s6 s4"},
 		{"none", session.ListRequest{ProjectID: "nobody"}, ""},
 	}
 	for _, tt := range tests {

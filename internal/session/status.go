@@ -63,12 +63,14 @@ func recordedStatus(s Session) (Status, string) {
 	return StatusStopping, ""
 }
 
-// ownsContainer tells whether c is the container that s records, and not one that merely has its name.
+// ownsContainer tells whether c is the container that s records, and not one that merely has its
+// name.
 func ownsContainer(s Session, c *container.Container) bool {
 	return sameOrigin(s, c) && (s.ContainerID == "" || s.ContainerID == c.ID)
 }
 
-// sameOrigin tells whether c was made for this very session, and not for one that had its ID before or after.
+// sameOrigin tells whether c was made for this very session, and not for one that had its ID before
+// or after.
 func sameOrigin(s Session, c *container.Container) bool {
 	return s.Origin != "" && c.Labels[container.LabelOrigin] == s.Origin
 }
@@ -114,9 +116,9 @@ func (e *Exit) describe() string {
 	return fmt.Sprintf("exited with code %d", e.Code)
 }
 
-// withObserved gives the session as it is to be recorded when c is its container now: nothing is pending any more,
-// and what c shows is what is desired, for it came about after that was last asked for. reason is as
-// exitOf takes it.
+// withObserved gives the session as it is to be recorded when c is its container now: nothing is
+// pending any more, and what c shows is what is desired, for it came about after that was last
+// asked for. reason is as exitOf takes it.
 func withObserved(s Session, c *container.Container, reason string) Session {
 	s.Pending, s.PendingSince = OperationNone, time.Time{}
 	s.Failure = nil

@@ -17,34 +17,34 @@ var (
 	ErrConflict = errors.New("changed meanwhile")
 )
 
-// Store records sessions. It is safe for use from many goroutines. A call returns when its change is durable; a failed one may
-// have changed the record or not, but never half of it. Times are kept to the microsecond, in UTC.
+// Store records sessions. It is safe for use from many goroutines. A call returns when its change
+// is durable; a failed one may have changed the record or not, but never half of it. Times are kept
+// to the microsecond, in UTC.
 //
-// Opening a store records a new generation, an ID made at random. Every session
-// is counted within the generation that recorded it, so that a container whose
-// session the store does not know can be told apart: either the store recorded
-// it once and has dropped it since, or this store never did, because it
-// is empty, was restored from a backup, or is another's. See Allotted.
+// Opening a store records a new generation, an ID made at random. Every session is counted within
+// the generation that recorded it, so that a container whose session the store does not know can be
+// told apart: either the store recorded it once and has dropped it since, or this store never did,
+// because it is empty, was restored from a backup, or is another's. See Allotted.
 type Store interface {
 	// Instance returns the ID of the installation, made when the database was.
 	Instance(ctx context.Context) (string, error)
 
-	// CreateSession records a new session, with Version 1 and an Origin that
-	// it allots, and returns it so. A closed session of the same ID is replaced;
-	// an unclosed one: ErrExists.
+	// CreateSession records a new session, with Version 1 and an Origin that it allots, and returns
+	// it so. A closed session of the same ID is replaced; an unclosed one: ErrExists.
 	CreateSession(ctx context.Context, s Session) (Session, error)
 	// GetSession returns the session, closed or not; ErrNotFound.
 	GetSession(ctx context.Context, id string) (Session, error)
-	// UpdateSession replaces the record if its Version is still s.Version
-	// (else ErrConflict; ErrNotFound where it is gone), and returns it with the next one. ID,
-	// ProjectID, Origin and CreatedAt never change; ActiveAt never goes back.
+	// UpdateSession replaces the record if its Version is still s.Version (else ErrConflict;
+	// ErrNotFound where it is gone), and returns it with the next one. ID, ProjectID, Origin and
+	// CreatedAt never change; ActiveAt never goes back.
 	UpdateSession(ctx context.Context, s Session) (Session, error)
 	// TouchSessions moves ActiveAt of the sessions forward, in one transaction,
 	// and leaves Version alone. Unknown IDs are passed over.
 	TouchSessions(ctx context.Context, active map[string]time.Time) error
 	// ListSessions returns sessions, newest first (CreatedAt, then ID, both descending).
 	ListSessions(ctx context.Context, f Filter) ([]Session, error)
-	// AllSessions returns every session with one query, closed ones too, in any order. It is for reconciliation.
+	// AllSessions returns every session with one query, closed ones too, in any order. It is for
+	// reconciliation.
 	AllSessions(ctx context.Context) ([]Session, error)
 	// Allotted tells whether this store gave out origin: its generation is
 	// known here and its number is not past what that generation reached. A

@@ -33,7 +33,8 @@ func TestStray(t *testing.T) {
 		f.Reason, f.ContainerID = "", ""
 		want[f] = true
 	}
-	if !want[session.Fate{SessionID: "keep", Action: session.ActionKeep}] || !want[session.Fate{SessionID: "x", Action: session.ActionRemove}] {
+	if !want[session.Fate{SessionID: "keep", Action: session.ActionKeep}] ||
+		!want[session.Fate{SessionID: "x", Action: session.ActionRemove}] {
 		t.Errorf("dry run: %+v", dry.Fates)
 	}
 	k.reconcile(t)
@@ -43,7 +44,8 @@ func TestStray(t *testing.T) {
 	k.status(t, "keep", session.StatusRunning)
 }
 
-// TestReplacedStray checks that what is removed is the container that was seen, and not a later one of its name.
+// TestReplacedStray checks that what is removed is the container that was seen, and not a later one
+// of its name.
 func TestReplacedStray(t *testing.T) {
 	k := newKit(t)
 	v := k.create(t, "x")
@@ -193,7 +195,8 @@ func copyFile(t *testing.T, to, from string) {
 // TestStrangeStore checks that a store which is not the one that recorded the containers
 // removes none of them.
 func TestStrangeStore(t *testing.T) {
-	// restore makes a backup after the sessions "old…", and restores it after "new…" were made and "old1" was deleted.
+	// restore makes a backup after the sessions "old…", and restores it after "new…" were made and
+	// "old1" was deleted.
 	restore := func(t *testing.T, k *kit) session.Store {
 		for i := range 3 {
 			k.create(t, fmt.Sprintf("old%d", i))

@@ -20,7 +20,9 @@ const secretPrefix = "octo_"
 // CreateToken makes a token for a project's sessions, or an admin's where projectID is
 // empty, that expires after ttl; 0: never. The secret is returned once and kept nowhere.
 // A name that is taken: token_exists.
-func (s *ContainerService) CreateToken(ctx context.Context, name, projectID string, ttl time.Duration) (t Token, secret string, err error) {
+func (s *ContainerService) CreateToken(
+	ctx context.Context, name, projectID string, ttl time.Duration,
+) (t Token, secret string, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "create token", "", start, &err) }(time.Now())
 	if container.ValidateSessionID(name) != nil {
 		return Token{}, "", invalid("name: %.64q is not 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit", name)
@@ -41,7 +43,8 @@ func (s *ContainerService) CreateToken(ctx context.Context, name, projectID stri
 	}
 	err = s.store.createToken(ctx, t)
 	if errors.Is(err, ErrExists) {
-		err = refuse(CodeTokenExists, "choose another name, or remove it first: octobot token rm", "there is a token %q already", name)
+		err = refuse(CodeTokenExists, "choose another name, or remove it first: octobot token rm",
+			"there is a token %q already", name)
 	}
 	if err != nil {
 		return Token{}, "", err
@@ -49,11 +52,13 @@ func (s *ContainerService) CreateToken(ctx context.Context, name, projectID stri
 	return t, secret, nil
 }
 
-// Authenticate gives the token of a secret. One that is unknown, deleted or expired: unauthenticated. A
-// deletion through another process bites within a second, one through this service at once.
+// Authenticate gives the token of a secret. One that is unknown, deleted or expired:
+// unauthenticated. A deletion through another process bites within a second, one through this
+// service at once.
 func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t Token, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "authenticate", "", start, &err) }(time.Now())
-	if len(secret) != len(secretPrefix)+base64.RawURLEncoding.EncodedLen(32) || !strings.HasPrefix(secret, secretPrefix) {
+	if len(secret) != len(secretPrefix)+base64.RawURLEncoding.EncodedLen(32) ||
+		!strings.HasPrefix(secret, secretPrefix) {
 		return Token{}, errUnauthenticated
 	}
 	hash := sha256.Sum256([]byte(secret))
@@ -73,12 +78,14 @@ func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t T
 		return Token{}, errUnauthenticated
 	}
 	if !t.ExpiresAt.IsZero() && !time.Now().Before(t.ExpiresAt) {
-		return Token{}, refuse(CodeUnauthenticated, "make a new one: octobot token create", "the token %q has expired", t.Name)
+		return Token{}, refuse(CodeUnauthenticated, "make a new one: octobot token create", "the token %q has expired",
+			t.Name)
 	}
 	return t, nil
 }
 
-var errUnauthenticated = refuse(CodeUnauthenticated, "octobot token create makes a token", "the token is not known here")
+var errUnauthenticated = refuse(CodeUnauthenticated, "octobot token create makes a token",
+	"the token is not known here")
 
 // ListTokens returns all tokens by name, expired ones too.
 func (s *ContainerService) ListTokens(ctx context.Context) (tokens []Token, err error) {
@@ -105,7 +112,8 @@ const (
 	tokenCacheTime = 900 * time.Millisecond
 )
 
-// tokenCache keeps tokens for a moment, for clients that ask many times a second. The zero value is ready.
+// tokenCache keeps tokens for a moment, for clients that ask many times a second. The zero value is
+// ready.
 type tokenCache struct {
 	mu      sync.Mutex
 	entries map[[sha256.Size]byte]tokenEntry // guarded by mu

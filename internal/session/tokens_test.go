@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestTokenCacheForgets checks that an answer of the store which is older than a deletion is not kept.
+// TestTokenCacheForgets checks that an answer of the store which is older than a deletion is not
+// kept.
 func TestTokenCacheForgets(t *testing.T) {
 	var c tokenCache
 	hash := sha256.Sum256([]byte("secret"))

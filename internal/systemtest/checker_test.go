@@ -76,7 +76,8 @@ func removeAll(t *testing.T, engine *client.Client, instance string) {
 		t.Errorf("clean up: %v", err)
 	}
 	for _, n := range networks.Items {
-		if _, err := engine.NetworkRemove(context.WithoutCancel(t.Context()), n.ID, client.NetworkRemoveOptions{}); err != nil {
+		if _, err := engine.NetworkRemove(context.WithoutCancel(t.Context()), n.ID,
+			client.NetworkRemoveOptions{}); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	}
@@ -108,9 +109,11 @@ func violations(sessions map[string]row, containers []container.Summary) []strin
 		case len(own) > 1:
 			found = append(found, fmt.Sprintf("session %q has %d containers", id, len(own)))
 		case own[0].ID != r.containerID:
-			found = append(found, fmt.Sprintf("session %q records container %.12s, the engine has %.12s", id, r.containerID, own[0].ID))
+			found = append(found, fmt.Sprintf("session %q records container %.12s, the engine has %.12s", id,
+				r.containerID, own[0].ID))
 		case (own[0].State == container.StateRunning) != (r.desired == "running"):
-			found = append(found, fmt.Sprintf("session %q should be %s, its container is %s", id, r.desired, own[0].State))
+			found = append(found, fmt.Sprintf("session %q should be %s, its container is %s", id, r.desired,
+				own[0].State))
 		}
 	}
 	slices.Sort(found)
@@ -128,9 +131,11 @@ func check(t *testing.T, sessions map[string]row, containers []container.Summary
 // The checker is what the other tests rest on, so it must be able to fail.
 func TestViolations(t *testing.T) {
 	on := func(id, session, state string) container.Summary {
-		return container.Summary{ID: id, State: container.ContainerState(state), Labels: map[string]string{"octobot.session": session}}
+		return container.Summary{ID: id, State: container.ContainerState(state),
+			Labels: map[string]string{"octobot.session": session}}
 	}
-	good := map[string]row{"a": {id: "a", desired: "running", containerID: "1"}, "b": {id: "b", desired: "stopped", containerID: "2"},
+	good := map[string]row{"a": {id: "a", desired: "running", containerID: "1"},
+		"b": {id: "b", desired: "stopped", containerID: "2"},
 		"c": {id: "c", desired: "closed", closed: true}, "d": {id: "d", desired: "running", failed: true}}
 	both := []container.Summary{on("1", "a", "running"), on("2", "b", "exited")}
 	for name, test := range map[string]struct {
@@ -138,15 +143,16 @@ func TestViolations(t *testing.T) {
 		containers []container.Summary
 		want       int
 	}{
-		"agree":                        {good, both, 0},
-		"container without a session":  {good, append(slices.Clone(both), on("9", "x", "running")), 1},
-		"container of a closed one":    {good, append(slices.Clone(both), on("9", "c", "exited")), 1},
-		"session without container":    {good, both[:1], 1},
-		"two containers":               {good, append(slices.Clone(both), on("9", "a", "running")), 1},
-		"another container":            {good, []container.Summary{on("9", "a", "running"), both[1]}, 1},
-		"not running":                  {good, []container.Summary{on("1", "a", "exited"), both[1]}, 1},
-		"running though stopped":       {good, []container.Summary{both[0], on("2", "b", "running")}, 1},
-		"left half done":               {map[string]row{"a": {desired: "closed", pending: "close", closed: true}}, nil, 1},
+		"agree":                       {good, both, 0},
+		"container without a session": {good, append(slices.Clone(both), on("9", "x", "running")), 1},
+		"container of a closed one":   {good, append(slices.Clone(both), on("9", "c", "exited")), 1},
+		"session without container":   {good, both[:1], 1},
+		"two containers":              {good, append(slices.Clone(both), on("9", "a", "running")), 1},
+		"another container":           {good, []container.Summary{on("9", "a", "running"), both[1]}, 1},
+		"not running":                 {good, []container.Summary{on("1", "a", "exited"), both[1]}, 1},
+		"running though stopped":      {good, []container.Summary{both[0], on("2", "b", "running")}, 1},
+		"left half done": {map[string]row{"a": {desired: "closed", pending: "close", closed: true}}, nil,
+			1},
 		"nothing at all, and it's all": {nil, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,15 +47,16 @@ type daemon struct {
 	api  *client.Client
 }
 
-// newDaemon makes an installation that uses the engine at dockerHost. It is not started. Its sessions'
-// containers are removed when the test ends.
+// newDaemon makes an installation that uses the engine at dockerHost. It is not started. Its
+// sessions' containers are removed when the test ends.
 func newDaemon(t *testing.T, dockerHost string, args ...string) *daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "octobot-data-") // short: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{t: t, dir: dir, args: append([]string{"--docker-host", dockerHost, "--listen", "", "--default-image", testImage()}, args...)}
+	d := &daemon{t: t, dir: dir, args: append([]string{"--docker-host", dockerHost, "--listen", "", "--default-image",
+		testImage()}, args...)}
 	d.api, err = client.New(client.Options{Socket: filepath.Join(dir, "octobot.sock")})
 	if err != nil {
 		t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"github.com/octobot-run/octobot/client"
 )
 
-// TestKillEngine kills dockerd under load, and starts it again. While it is
-// away nothing is taken for gone, and the API says what is wrong; when it is back, all is well without
-// anybody doing anything.
+// TestKillEngine kills dockerd under load, and starts it again. While it is away nothing is taken
+// for gone, and the API says what is wrong; when it is back, all is well without anybody doing
+// anything.
 func TestKillEngine(t *testing.T) {
 	engine := newDockerd(t)
 	outside := engineClient(t, engine.host())
@@ -50,7 +50,8 @@ func TestKillEngine(t *testing.T) {
 				t.Errorf("get while the engine is away: %q, %v; want %q", s.Status, err, v1.StatusUnknown)
 			}
 		})
-		if _, err := d.api.Reconcile(t.Context(), client.ReconcileOptions{}); client.CodeOf(err) != v1.CodeEngineUnavailable {
+		if _, err := d.api.Reconcile(t.Context(),
+			client.ReconcileOptions{}); client.CodeOf(err) != v1.CodeEngineUnavailable {
 			t.Errorf("reconcile while the engine is away: %v, want %q", err, v1.CodeEngineUnavailable)
 		}
 		cancel()
@@ -74,15 +75,16 @@ func TestKillEngine(t *testing.T) {
 			if _, err := d.api.StartSession(t.Context(), id); err != nil {
 				t.Fatalf("start %s after the engine came back: %v", id, err)
 			}
-			if result, err := d.api.Exec(t.Context(), id, v1.ExecRequest{Cmd: []string{"echo", "here"}}); err != nil || string(result.Stdout) != "here\n" {
+			if result, err := d.api.Exec(t.Context(), id, v1.ExecRequest{Cmd: []string{"echo", "here"}}); err != nil ||
+				string(result.Stdout) != "here\n" {
 				t.Fatalf("exec in %s after the engine came back: %q, %v", id, result.Stdout, err)
 			}
 		}
 	}
 }
 
-// promptly fails the test where f hangs, and logs how long it took. The bound is far
-// above the second that users are promised, for the machine may be busy; the log tells how near it was.
+// promptly fails the test where f hangs, and logs how long it took. The bound is far above the
+// second that users are promised, for the machine may be busy; the log tells how near it was.
 func promptly(t *testing.T, what string, f func(ctx context.Context)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

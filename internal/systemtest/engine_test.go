@@ -24,9 +24,8 @@ func testImage() string {
 	return "octobot-test:busybox"
 }
 
-// sharedEngine returns the address of the engine that the test scripts
-// started, and a client of our own to it: what these tests claim about the engine is
-// asked of the engine, never of Octobot.
+// sharedEngine returns the address of the engine that the test scripts started, and a client of our
+// own to it: what these tests claim about the engine is asked of the engine, never of Octobot.
 func sharedEngine(t *testing.T) (string, *client.Client) {
 	t.Helper()
 	host := os.Getenv("OCTOBOT_TEST_DOCKER_HOST")
@@ -104,7 +103,8 @@ func (d *dockerd) start() {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	d.cmd = exec.Command("dockerd", "--data-root", filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"),
+	d.cmd = exec.Command("dockerd", "--data-root", filepath.Join(d.dir, "data"), "--exec-root",
+		filepath.Join(d.dir, "exec"),
 		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--bridge", d.bridge,
 		"--cgroup-parent", cmp.Or(os.Getenv("OCTOBOT_TEST_CGROUP"), "docker"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log

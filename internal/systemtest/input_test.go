@@ -87,7 +87,8 @@ func TestBadInput(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(d.dir, "octobot.sock"))
 	}}
 	defer transport.CloseIdleConnections()
-	web := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	web := &http.Client{Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 	create := func(body string) func() *http.Request {
 		return func() *http.Request {
@@ -193,7 +194,8 @@ func TestBadInput(t *testing.T) {
 			if err := json.Unmarshal(body, &problem); err != nil {
 				t.Fatalf("%s: the answer is not a problem: %.300s", resp.Status, body)
 			}
-			if resp.StatusCode < 400 || resp.StatusCode > 499 || problem.Code == "" || problem.Status != resp.StatusCode {
+			if resp.StatusCode < 400 || resp.StatusCode > 499 || problem.Code == "" ||
+				problem.Status != resp.StatusCode {
 				t.Errorf("%s, code %q; want 4xx and a code: %.300s", resp.Status, problem.Code, body)
 			}
 			if kind := resp.Header.Get("Content-Type"); kind != "application/problem+json" {

@@ -132,7 +132,8 @@ func TestKillDaemon(t *testing.T) {
 	t.Cleanup(func() { removeAll(t, engine, instance) })
 	users := make([]*user, 4)
 	for i := range users {
-		users[i] = &user{name: fmt.Sprintf("u%d-%d", i, seed%1e6), rand: rand.New(rand.NewPCG(seed, uint64(i+1))), knows: map[string]outcome{}}
+		users[i] = &user{name: fmt.Sprintf("u%d-%d", i, seed%1e6), rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
+			knows: map[string]outcome{}}
 	}
 	for range *kills {
 		var wg sync.WaitGroup

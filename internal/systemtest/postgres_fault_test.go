@@ -29,7 +29,8 @@ func TestPostgresFails(t *testing.T) {
 					"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 			},
 			func(s *pgtest.Server, t *testing.T) {
-				s.Exec(t, "SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()",
+				s.Exec(t, "SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only",
+					"SELECT pg_reload_conf()",
 					"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 			},
 		},
@@ -37,7 +38,8 @@ func TestPostgresFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := pgtest.StartServer(t)
 			url := server.URL(t)
-			f := withSessions(t, newDaemon(t, host, "--reconcile-grace", "1s", "--reconcile-interval", "1s", "--database-url", url), engine)
+			f := withSessions(t, newDaemon(t, host, "--reconcile-grace", "1s", "--reconcile-interval", "1s",
+				"--database-url", url), engine)
 			fault.begin(server, t)
 			f.survives(t, func() { fault.end(server, t) })
 			check(t, rows(t, "pgx", url), containers(t, engine, f.instance))

@@ -61,8 +61,8 @@ func (f faulty) containerIDs(t *testing.T) []string {
 	return ids
 }
 
-// survives shows that a store that fails costs no container: changes are refused
-// with the store's code, passes end without removing anything, and when the store is well again, so is everything.
+// survives shows that a store that fails costs no container: changes are refused with the store's
+// code, passes end without removing anything, and when the store is well again, so is everything.
 func (f faulty) survives(t *testing.T, mend func()) {
 	t.Helper()
 	promptly(t, "create", func(ctx context.Context) {
@@ -145,7 +145,8 @@ func TestSQLiteDiskFull(t *testing.T) {
 			break
 		}
 		name := fmt.Sprint("filler-", time.Now().UnixNano())
-		if _, err := d.api.CreateToken(t.Context(), v1.CreateTokenRequest{Name: name}); client.CodeOf(err) == v1.CodeStoreUnavailable {
+		if _, err := d.api.CreateToken(t.Context(),
+			v1.CreateTokenRequest{Name: name}); client.CodeOf(err) == v1.CodeStoreUnavailable {
 			break
 		}
 	}
@@ -210,7 +211,8 @@ func TestStoreOfAnotherTime(t *testing.T) {
 		report := f.staysThroughPasses(t)
 		for i := range 3 {
 			id := sessionID(t, 10+i)
-			if !slices.ContainsFunc(report.Fates, func(fate v1.Fate) bool { return fate.SessionID == id && fate.Reason != "" }) {
+			if !slices.ContainsFunc(report.Fates,
+				func(fate v1.Fate) bool { return fate.SessionID == id && fate.Reason != "" }) {
 				t.Errorf("the report does not mention %q, which the store lost: %+v", id, report.Fates)
 			}
 		}
@@ -235,7 +237,8 @@ func TestStoreOfAnotherTime(t *testing.T) {
 	})
 }
 
-// staysThroughPasses runs more passes than a removal takes, past the grace, and returns the last one's report.
+// staysThroughPasses runs more passes than a removal takes, past the grace, and returns the last
+// one's report.
 func (f faulty) staysThroughPasses(t *testing.T) v1.ReconcileReport {
 	t.Helper()
 	var report v1.ReconcileReport

@@ -202,7 +202,8 @@ func TestGotest(t *testing.T) {
 			if tt.not != "" && strings.Contains(string(out), tt.not) {
 				t.Errorf("%q is there", tt.not)
 			}
-			if lines := strings.Split(strings.TrimSpace(string(out)), "\n"); !strings.HasPrefix(lines[len(lines)-1], "DONE ") {
+			if lines := strings.Split(strings.TrimSpace(string(out)), "\n"); !strings.HasPrefix(lines[len(lines)-1],
+				"DONE ") {
 				t.Errorf("the last line is %q", lines[len(lines)-1])
 			}
 			if t.Failed() {

@@ -100,7 +100,8 @@ func testCancelStop(f *fixture) {
 	f.mustBePrompt("remove", func() { f.must(f.rt.Remove(f.ctx, id)) })
 }
 
-// testCancelStopStop: a stop that was left, and may go on in the engine, is not in the way of a quicker one.
+// testCancelStopStop: a stop that was left, and may go on in the engine, is not in the way of a
+// quicker one.
 func testCancelStopStop(f *fixture) {
 	id := f.leaveStop()
 	f.mustBePrompt("stop", func() { f.must(f.rt.Stop(f.ctx, id, time.Second)) })

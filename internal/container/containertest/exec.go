@@ -123,7 +123,8 @@ func testExecDir(f *fixture) {
 
 func testExecUser(f *fixture) {
 	id := f.running()
-	for user, want := range map[string]string{"": "0", "root": "0", "user": "1000", "1000": "1000", "1000:1000": "1000"} {
+	for user, want := range map[string]string{"": "0", "root": "0", "user": "1000", "1000": "1000",
+		"1000:1000": "1000"} {
 		f.equal("uid of "+user, f.exec(id, container.ExecOptions{User: user}, "id", "-u").Stdout, want+"\n")
 	}
 	_, err := f.rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{User: "nobody-of-that-name"})
@@ -278,7 +279,8 @@ func testExecDeadline(f *fixture) {
 	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
 	defer cancel()
 	f.mustBePrompt("exec", func() {
-		res, err := f.rt.Exec(ctx, id, []string{"sh", "-c", "echo before; echo oops >&2; sleep 3600"}, container.ExecOptions{})
+		res, err := f.rt.Exec(ctx, id, []string{"sh", "-c", "echo before; echo oops >&2; sleep 3600"},
+			container.ExecOptions{})
 		f.class(err, context.DeadlineExceeded)
 		if res == nil {
 			f.Fatal("no result with what had been written")

@@ -181,7 +181,10 @@ func (f *fixture) calls(rt container.Runtime, id string) map[string]func() error
 func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func() error {
 	calls := make(map[string]func() error)
 	if x, ok := container.As[container.LogReader](rt); ok {
-		calls["logs"] = func() error { return x.Logs(f.ctx, id, container.LogOptions{Tail: -1}, io.Discard, io.Discard) }
+		calls["logs"] = func() error {
+			return x.Logs(f.ctx, id, container.LogOptions{Tail: -1}, io.Discard,
+				io.Discard)
+		}
 	}
 	if x, ok := container.As[container.StreamExecer](rt); ok {
 		calls["exec stream"] = func() error {

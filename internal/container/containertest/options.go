@@ -68,7 +68,8 @@ func testOptionPIDs(f *fixture) {
 	opts := f.idle()
 	opts.Resources.PIDs = 32
 	f.start(id, opts)
-	res := f.exec(id, container.ExecOptions{}, "sh", "-c", "i=0; while [ $i -lt 64 ]; do sleep 5 & i=$((i+1)); done; wait")
+	res := f.exec(id, container.ExecOptions{}, "sh", "-c",
+		"i=0; while [ $i -lt 64 ]; do sleep 5 & i=$((i+1)); done; wait")
 	if res.ExitCode == 0 || !strings.Contains(res.Stderr, "fork") {
 		f.Fatalf("64 processes: exit code %d, stderr %q", res.ExitCode, res.Stderr)
 	}

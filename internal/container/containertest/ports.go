@@ -153,7 +153,8 @@ func testPortHeld(f *fixture) {
 	f.must(f.rt.Start(f.ctx, f.id("s")))
 }
 
-// testPortRandomTaken: any port will do, so one that somebody has got since the create is no obstacle.
+// testPortRandomTaken: any port will do, so one that somebody has got since the create is no
+// obstacle.
 func testPortRandomTaken(f *fixture) {
 	if !f.caps.Ports || !f.caps.HoldsPorts {
 		return

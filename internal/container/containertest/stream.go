@@ -31,14 +31,16 @@ func testStreamResult(f *fixture) {
 	}
 	id := f.running()
 	var stdout, stderr strings.Builder
-	code, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2; exit 43"}, container.ExecOptions{}, &stdout, &stderr)
+	code, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2; exit 43"},
+		container.ExecOptions{}, &stdout, &stderr)
 	f.must(err)
 	f.equal("exit code", code, 43)
 	f.equal("stdout", stdout.String(), "out\n")
 	f.equal("stderr", stderr.String(), "err\n")
 
 	// A nil writer discards, and no limit holds.
-	code, err = s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2"}, container.ExecOptions{MaxOutput: 1}, nil, nil)
+	code, err = s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2"},
+		container.ExecOptions{MaxOutput: 1}, nil, nil)
 	f.must(err)
 	f.equal("exit code", code, 0)
 }
@@ -118,7 +120,8 @@ func testStreamWriterError(f *fixture) {
 	}
 	id := f.running()
 	f.mustBePrompt("exec", func() {
-		_, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo x; sleep 4242"}, container.ExecOptions{}, failing{}, nil)
+		_, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo x; sleep 4242"}, container.ExecOptions{},
+			failing{}, nil)
 		if !errors.Is(err, errWriter) {
 			f.Fatalf("error is %v; want the writer's", err)
 		}
@@ -137,10 +140,11 @@ func testStreamCancel(f *fixture) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	f.mustBePrompt("exec", func() {
-		_, err := s.ExecStream(ctx, id, []string{"yes"}, container.ExecOptions{}, writerFunc(func(b []byte) (int, error) {
-			cancel()
-			return len(b), nil
-		}), nil)
+		_, err := s.ExecStream(ctx, id, []string{"yes"}, container.ExecOptions{},
+			writerFunc(func(b []byte) (int, error) {
+				cancel()
+				return len(b), nil
+			}), nil)
 		f.class(err, context.Canceled)
 	})
 	if f.caps.KillsExec {
@@ -164,14 +168,15 @@ func testStreamSlowWriter(f *fixture) {
 	written := 0
 	ended := make(chan error, 1)
 	go func() {
-		_, err := s.ExecStream(f.ctx, id, []string{"head", "-c", "50000000", "/dev/zero"}, container.ExecOptions{}, writerFunc(func(b []byte) (int, error) {
-			if written == 0 {
-				close(first)
-				<-release
-			}
-			written += len(b)
-			return len(b), nil
-		}), nil)
+		_, err := s.ExecStream(f.ctx, id, []string{"head", "-c", "50000000", "/dev/zero"}, container.ExecOptions{},
+			writerFunc(func(b []byte) (int, error) {
+				if written == 0 {
+					close(first)
+					<-release
+				}
+				written += len(b)
+				return len(b), nil
+			}), nil)
 		ended <- err
 	}()
 	<-first
@@ -196,7 +201,8 @@ func testStreamTty(f *fixture) {
 		return
 	}
 	var stdout, stderr strings.Builder
-	code, err := s.ExecStream(f.ctx, f.running(), []string{"sh", "-c", "echo out; echo err >&2; exit 5"}, container.ExecOptions{Tty: true}, &stdout, &stderr)
+	code, err := s.ExecStream(f.ctx, f.running(), []string{"sh", "-c", "echo out; echo err >&2; exit 5"},
+		container.ExecOptions{Tty: true}, &stdout, &stderr)
 	f.must(err)
 	f.equal("exit code", code, 5)
 	f.equal("stdout", stdout.String(), "out\r\nerr\r\n")

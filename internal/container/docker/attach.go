@@ -18,8 +18,9 @@ import (
 const (
 	// hangupGrace is how long the process of a closed terminal has after SIGHUP.
 	hangupGrace = time.Second
-	// resizePace is the least time between two sizes for Podman. Its conmon reads them from a FIFO, 200
-	// bytes at a time, and where more have piled up, parts of two get mixed and the last is lost.
+	// resizePace is the least time between two sizes for Podman. Its conmon reads them from a FIFO,
+	// 200 bytes at a time, and where more have piled up, parts of two get mixed and the last is
+	// lost.
 	resizePace = 100 * time.Millisecond
 	// noDetachKeys is a sequence that nobody types. Without one, engines take ctrl-p ctrl-q out
 	// of the input, and hold back every ctrl-p until the next key; so they do with the first key of
@@ -28,7 +29,9 @@ const (
 )
 
 // Attach connects a terminal.
-func (p *DockerProvider) Attach(ctx context.Context, sessionID string, opts container.AttachOptions) (container.PTY, error) {
+func (p *DockerProvider) Attach(
+	ctx context.Context, sessionID string, opts container.AttachOptions,
+) (container.PTY, error) {
 	c, err := p.beginCall(ctx, "attach", sessionID, opts.Validate)
 	if err != nil {
 		return nil, err
@@ -250,7 +253,8 @@ func (t *pty) sendSize(to size) error {
 	if err == nil || t.life.Err() != nil {
 		return nil
 	}
-	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running || stateErr != nil && isEngineAnswer(stateErr) {
+	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running ||
+		stateErr != nil && isEngineAnswer(stateErr) {
 		return nil
 	}
 	return container.Errorf("terminal resize", "", classify(err), "%s", engineText(err))
@@ -296,7 +300,8 @@ func (t *pty) Close() (err error) {
 		ctx, cancel := cleanupContext(context.Background())
 		defer cancel()
 		if hangupErr := t.of.hangUp(ctx); hangupErr != nil {
-			err = container.Errorf("terminal close", "", container.ErrUnavailable, "its processes may still run: %s", engineText(hangupErr))
+			err = container.Errorf("terminal close", "", container.ErrUnavailable, "its processes may still run: %s",
+				engineText(hangupErr))
 		}
 		t.p.mu.Lock()
 		delete(t.p.ptys, t)
@@ -305,9 +310,9 @@ func (t *pty) Close() (err error) {
 	return err
 }
 
-// hangUp does what the end of a terminal does: SIGHUP to the processes of its
-// session. The first of them, which is what the terminal was for, is killed where that does not end it; what
-// has arranged to survive a hangup, as nohup does, survives.
+// hangUp does what the end of a terminal does: SIGHUP to the processes of its session. The first of
+// them, which is what the terminal was for, is killed where that does not end it; what has arranged
+// to survive a hangup, as nohup does, survives.
 func (p *DockerProvider) hangUp(ctx context.Context, r *process) error {
 	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || err != nil && isEngineAnswer(err) {
 		return nil

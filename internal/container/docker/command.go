@@ -53,8 +53,8 @@ func (s *proven) add(k provenKey) {
 	s.runs[k] = struct{}{}
 }
 
-// checkCommand gives ErrExecFailed for a container, just started, whose init could not execute its command.
-// What can't be found out is no failure: the start has succeeded.
+// checkCommand gives ErrExecFailed for a container, just started, whose init could not execute its
+// command. What can't be found out is no failure: the start has succeeded.
 func (c *call) checkCommand(id string) error {
 	started := time.Now()
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {

@@ -29,7 +29,8 @@ func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r i
 	if err := c.checkDirectory(found.Container.ID, name); err != nil {
 		return c.toError(pathError(err))
 	}
-	_, err = p.client.CopyToContainer(c.ctx, found.Container.ID, client.CopyToContainerOptions{DestinationPath: name, Content: source})
+	_, err = p.client.CopyToContainer(c.ctx, found.Container.ID,
+		client.CopyToContainerOptions{DestinationPath: name, Content: source})
 	// An engine that refuses answers while the request still reads.
 	select {
 	case <-source.closed:
@@ -61,7 +62,8 @@ func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (
 	return &archive{c: c, content: content}, nil
 }
 
-// checkDirectory does for Podman, which unpacks an archive over a file too, what Docker does itself.
+// checkDirectory does for Podman, which unpacks an archive over a file too, what Docker does
+// itself.
 func (c *call) checkDirectory(id, name string) error {
 	if !c.p.podman() {
 		return nil
@@ -92,7 +94,8 @@ func pathError(err error) error {
 // refused the archive.
 const abandonRead = time.Second
 
-// source is the archive that the request reads and closes. It remembers an error of the reader's own.
+// source is the archive that the request reads and closes. It remembers an error of the reader's
+// own.
 type source struct {
 	r      io.Reader
 	once   sync.Once

@@ -31,9 +31,9 @@ const (
 	undoFor = 30 * time.Second
 )
 
-// labelCreate tells the containers of one create request from those of another, so that
-// one whose answer was lost is undone, and nothing else. Its values sort by time, finer than the whole seconds
-// of the engines' listings.
+// labelCreate tells the containers of one create request from those of another, so that one whose
+// answer was lost is undone, and nothing else. Its values sort by time, finer than the whole
+// seconds of the engines' listings.
 const labelCreate = container.LabelPrefix + ".create"
 
 const (
@@ -50,7 +50,9 @@ var capabilities = []string{
 
 // Create makes the session's container. The hot path is one call to the engine: what may be
 // missing (image, network, init) is looked after when the engine says so.
-func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts container.Options) (*container.Container, error) {
+func (p *DockerProvider) Create(
+	ctx context.Context, sessionID string, opts container.Options,
+) (*container.Container, error) {
 	c, err := p.beginCall(ctx, "create", sessionID, opts.Validate)
 	if err != nil {
 		return nil, err
@@ -102,9 +104,9 @@ func (p *DockerProvider) Create(ctx context.Context, sessionID string, opts cont
 	}, nil
 }
 
-// create asks the engine for the container. The request does not end with the caller:
-// an engine that has been asked may create although nobody listens any more. Where the caller goes, what
-// was made is removed, in the background if it takes longer than undoWait.
+// create asks the engine for the container. The request does not end with the caller: an engine
+// that has been asked may create although nobody listens any more. Where the caller goes, what was
+// made is removed, in the background if it takes longer than undoWait.
 func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
 	type answer struct {
 		id  string
@@ -179,7 +181,8 @@ func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.
 		if err != nil {
 			return isNoContainer(err)
 		}
-		if found.Container.Config == nil || found.Container.Config.Labels[labelCreate] != spec.Config.Labels[labelCreate] {
+		if found.Container.Config == nil ||
+			found.Container.Config.Labels[labelCreate] != spec.Config.Labels[labelCreate] {
 			return true
 		}
 		id = found.Container.ID
@@ -189,7 +192,9 @@ func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.
 }
 
 // createRequest turns options into what the engine is asked for.
-func (p *DockerProvider) createRequest(sessionID string, opts container.Options) (client.ContainerCreateOptions, error) {
+func (p *DockerProvider) createRequest(
+	sessionID string, opts container.Options,
+) (client.ContainerCreateOptions, error) {
 	labels := container.Labels(p.instance, sessionID, opts)
 	exposed, bindings, err := p.ports(opts)
 	if err != nil {
@@ -262,11 +267,13 @@ func (p *DockerProvider) networkMode(opts container.Options) string {
 	return cmp.Or(opts.NetworkMode, p.cfg.Docker.Network, p.network.name)
 }
 
-// logConfig caps the log. Podman has no driver "local", and its own is what it takes for the default.
+// logConfig caps the log. Podman has no driver "local", and its own is what it takes for the
+// default.
 func (p *DockerProvider) logConfig() dockercontainer.LogConfig {
 	size := cmp.Or(p.cfg.Docker.LogMaxSize, defaultLogSize)
 	if p.podman() {
-		return dockercontainer.LogConfig{Type: "k8s-file", Config: map[string]string{"max-size": strconv.FormatInt(size, 10)}}
+		return dockercontainer.LogConfig{Type: "k8s-file",
+			Config: map[string]string{"max-size": strconv.FormatInt(size, 10)}}
 	}
 	return dockercontainer.LogConfig{Type: "local", Config: map[string]string{
 		"max-size": strconv.FormatInt(size, 10),

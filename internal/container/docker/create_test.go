@@ -43,7 +43,8 @@ func TestBadInputAsksNothing(t *testing.T) {
 		"unpause":   func(id string) error { return p.Unpause(ctx, id) },
 	}
 	for name, call := range calls {
-		for _, id := range []string{"", ".", "..", "../x", "a/b", "a%2eb", "a b", "a\x00b", "é", strings.Repeat("a", 4096)} {
+		for _, id := range []string{"", ".", "..", "../x", "a/b", "a%2eb", "a b", "a\x00b", "é",
+			strings.Repeat("a", 4096)} {
 			if err := call(id); !errors.Is(err, container.ErrInvalidArgument) {
 				t.Errorf("%s of session %.20q: %v; want invalid argument", name, id, err)
 			}
@@ -178,7 +179,8 @@ func TestPullKeepsCredentialsApart(t *testing.T) {
 	engine := newPullGate(t)
 	p := engine.open(t)
 	var waiting sync.WaitGroup
-	for id, creds := range map[string]*container.Credentials{"a": nil, "b": {Username: "u", Password: "1"}, "c": {Username: "u", Password: "2"}} {
+	for id, creds := range map[string]*container.Credentials{"a": nil, "b": {Username: "u", Password: "1"},
+		"c": {Username: "u", Password: "2"}} {
 		waiting.Go(func() {
 			if _, err := p.Create(t.Context(), id, container.Options{Image: missing, Credentials: creds}); err != nil {
 				t.Errorf("create %s: %v", id, err)
@@ -206,7 +208,8 @@ func TestPullFails(t *testing.T) {
 		"refused midway": {func(w http.ResponseWriter, _ *http.Request) {
 			say(w, `{"errorDetail":{"message":"manifest unknown"},"error":"manifest unknown"}`)
 		}, container.ErrImageNotFound},
-		"pulled and still missing": {func(w http.ResponseWriter, _ *http.Request) { say(w, `{"status":"done"}`) }, container.ErrImageNotFound},
+		"pulled and still missing": {func(w http.ResponseWriter, _ *http.Request) { say(w, `{"status":"done"}`) },
+			container.ErrImageNotFound},
 		"engine goes away": {func(w http.ResponseWriter, _ *http.Request) {
 			say(w, `{"status":"Downloading"}`)
 			panic(http.ErrAbortHandler)
@@ -268,14 +271,16 @@ func TestLostAnswerIsUndone(t *testing.T) {
 				"GET /containers/" + full + "/json": func(w http.ResponseWriter, r *http.Request) { engine.inspect(full)(w, r) },
 			})
 			p := engine.open(t)
-			if _, err := p.Create(t.Context(), "a", container.Options{Image: "here:latest"}); !errors.Is(err, container.ErrUnavailable) {
+			if _, err := p.Create(t.Context(), "a",
+				container.Options{Image: "here:latest"}); !errors.Is(err, container.ErrUnavailable) {
 				t.Errorf("create: %v; want unavailable", err)
 			}
 			want := 0
 			if theirs {
 				want = 1
 			}
-			for deadline := time.Now().Add(10 * time.Second); engine.count("GET /containers/"+full+"/json") == 0 || len(engine.containers()) != want; {
+			for deadline := time.Now().Add(10 * time.Second); engine.count("GET /containers/"+full+"/json") == 0 ||
+				len(engine.containers()) != want; {
 				if time.Now().After(deadline) {
 					t.Fatalf("containers %q; want %d", engine.containers(), want)
 				}

@@ -41,11 +41,11 @@ type Candidate struct {
 }
 
 // Discover finds the engine: host if that is not empty, then the environment's DOCKER_HOST, the
-// docker CLI's current context, and the first of the well-known sockets that takes a
-// connection. Something named explicitly is taken as it is, whether it answers or not; where no socket
-// answers, it is the first one, for an engine that is started later. An error, which is
-// [container.ErrInvalidArgument], means that what was named can't be used; the Engine
-// holds where was looked even then.
+// docker CLI's current context, and the first of the well-known sockets that takes a connection.
+// Something named explicitly is taken as it is, whether it answers or not; where no socket answers,
+// it is the first one, for an engine that is started later. An error, which is
+// [container.ErrInvalidArgument], means that what was named can't be used; the Engine holds where
+// was looked even then.
 func Discover(host string) (Engine, error) {
 	return search{
 		getenv: os.Getenv,

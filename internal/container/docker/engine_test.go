@@ -40,7 +40,8 @@ func eachEngine(t *testing.T, test func(t *testing.T, p *docker.DockerProvider, 
 
 func removeNetworks(t *testing.T, cli *client.Client, instance string) {
 	ctx := context.Background()
-	list, err := cli.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("label", container.LabelInstance+"="+instance)})
+	list, err := cli.NetworkList(ctx,
+		client.NetworkListOptions{Filters: make(client.Filters).Add("label", container.LabelInstance+"="+instance)})
 	if err != nil {
 		t.Error(err)
 	}
@@ -80,23 +81,27 @@ func TestHardening(t *testing.T) {
 			t.Fatal(err)
 		}
 		host := found.Container.HostConfig
-		if host.Privileged || len(host.Devices) != 0 || host.PidMode == "host" || host.IpcMode == "host" || host.NetworkMode == "host" {
+		if host.Privileged || len(host.Devices) != 0 || host.PidMode == "host" || host.IpcMode == "host" ||
+			host.NetworkMode == "host" {
 			t.Errorf("host config %+v", host)
 		}
 		if host.PidsLimit == nil || *host.PidsLimit != 4096 {
 			t.Errorf("pids limit %v; want 4096", host.PidsLimit)
 		}
-		if networks := found.Container.NetworkSettings.Networks; len(networks) != 1 || networks["octobot-"+instance] == nil {
+		if networks := found.Container.NetworkSettings.Networks; len(networks) != 1 ||
+			networks["octobot-"+instance] == nil {
 			t.Errorf("networks %v; want the instance's own", networks)
 		}
 		if !found.Container.Config.OpenStdin || found.Container.Config.StdinOnce {
 			t.Error("stdin is not kept open")
 		}
-		res, err := p.Exec(t.Context(), id, []string{"grep", "-E", "CapBnd|NoNewPrivs", "/proc/self/status"}, container.ExecOptions{})
+		res, err := p.Exec(t.Context(), id, []string{"grep", "-E", "CapBnd|NoNewPrivs", "/proc/self/status"},
+			container.ExecOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Bits of CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
+		// Bits of CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE,
+		// SYS_CHROOT, SETFCAP.
 		for _, want := range []string{"CapBnd:\t00000000800404fb", "NoNewPrivs:\t1"} {
 			if !strings.Contains(res.Stdout, want) {
 				t.Errorf("a command's status is %q; want %q in it", res.Stdout, want)
@@ -116,7 +121,8 @@ func TestOwnNetwork(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		list, err := cli.NetworkList(t.Context(), client.NetworkListOptions{Filters: make(client.Filters).Add("name", "octobot-"+instance)})
+		list, err := cli.NetworkList(t.Context(),
+			client.NetworkListOptions{Filters: make(client.Filters).Add("name", "octobot-"+instance)})
 		if err != nil || len(list.Items) != 1 {
 			t.Fatalf("networks %+v, %v; want one", list.Items, err)
 		}
@@ -131,7 +137,8 @@ func TestOwnNetwork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := p.Exec(t.Context(), b, []string{"ping", "-c", "1", "-W", "1", strings.TrimSpace(addr.Stdout)}, container.ExecOptions{})
+		res, err := p.Exec(t.Context(), b, []string{"ping", "-c", "1", "-W", "1", strings.TrimSpace(addr.Stdout)},
+			container.ExecOptions{})
 		if err != nil || res.ExitCode == 0 {
 			t.Errorf("ping from another session: %+v, %v; want none to arrive", res, err)
 		}
@@ -147,7 +154,8 @@ func TestOwnNetwork(t *testing.T) {
 	})
 }
 
-// TestAnonymousVolumes removes a container of an image that declares a volume: the volume goes with it.
+// TestAnonymousVolumes removes a container of an image that declares a volume: the volume goes with
+// it.
 func TestAnonymousVolumes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
 		const withVolume = "octobot-test:volume"
@@ -188,8 +196,8 @@ func TestAnonymousVolumes(t *testing.T) {
 	})
 }
 
-// TestTwinNetworks leaves a second network of the instance's name behind, as a daemon that was killed
-// while the engine made it does. Engines that refuse such a one have nothing to show.
+// TestTwinNetworks leaves a second network of the instance's name behind, as a daemon that was
+// killed while the engine made it does. Engines that refuse such a one have nothing to show.
 func TestTwinNetworks(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
 		start(t, p, instance+"-a", idle())
@@ -203,7 +211,8 @@ func TestTwinNetworks(t *testing.T) {
 			t.Fatal(err)
 		}
 		start(t, p, instance+"-b", idle())
-		list, err := cli.NetworkList(t.Context(), client.NetworkListOptions{Filters: make(client.Filters).Add("name", name)})
+		list, err := cli.NetworkList(t.Context(),
+			client.NetworkListOptions{Filters: make(client.Filters).Add("name", name)})
 		if err != nil || len(list.Items) != 1 {
 			t.Errorf("networks %+v, %v; want one", list.Items, err)
 		}
@@ -232,7 +241,8 @@ func TestPickedPortTaken(t *testing.T) {
 	for err != nil && t.Context().Err() == nil { // its holder ends a moment after the container
 		l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
 	}
-	if err := p.Start(t.Context(), id); !errors.Is(err, container.ErrPortTaken) || !strings.Contains(err.Error(), "Podman picked") {
+	if err := p.Start(t.Context(), id); !errors.Is(err, container.ErrPortTaken) ||
+		!strings.Contains(err.Error(), "Podman picked") {
 		t.Errorf("start: %v; want that the port which Podman picked is taken", err)
 	}
 	l.Close()
@@ -321,15 +331,18 @@ func TestCallsPerOperation(t *testing.T) {
 		if err := do(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		// A command that is not over at the first look is looked at again; how often is the machine's business.
+		// A command that is not over at the first look is looked at again; how often is the
+		// machine's business.
 		if asked := slices.Compact(r.take()); !slices.Equal(asked, want) {
 			t.Errorf("%s asked %q; want %q", what, asked, want)
 		}
 	}
 	const id = "calls-s"
 	t.Cleanup(func() { _ = p.Remove(context.Background(), id) }) // where a step has failed
-	step("create", []string{"POST /containers/create"}, func() error { _, err := p.Create(ctx, id, idle()); return err })
-	step("start", []string{"POST /containers/ID/start", "GET /containers/ID/json"}, func() error { return p.Start(ctx, id) })
+	step("create", []string{"POST /containers/create"},
+		func() error { _, err := p.Create(ctx, id, idle()); return err })
+	step("start", []string{"POST /containers/ID/start", "GET /containers/ID/json"},
+		func() error { return p.Start(ctx, id) })
 	step("get", []string{"GET /containers/ID/json"}, func() error { _, err := p.Get(ctx, id); return err })
 	step("list", []string{"GET /containers/json"}, func() error { _, err := p.List(ctx); return err })
 	step("exec", []string{"POST /containers/ID/exec", "POST /exec/ID/start", "GET /exec/ID/json"}, func() error {
@@ -348,7 +361,8 @@ func TestRememberedContainerIsReplaced(t *testing.T) {
 		if err := other.Remove(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Exec(t.Context(), id, []string{"true"}, container.ExecOptions{}); !errors.Is(err, container.ErrContainerNotFound) {
+		if _, err := p.Exec(t.Context(), id, []string{"true"},
+			container.ExecOptions{}); !errors.Is(err, container.ErrContainerNotFound) {
 			t.Errorf("exec after the removal: %v; want not found", err)
 		}
 		start(t, other, id, idle())
@@ -364,7 +378,8 @@ func TestKillWithoutShell(t *testing.T) {
 		start(t, p, id, idle())
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		_, err := p.ExecStream(ctx, id, []string{"sh", "-c", "rm /bin/sh; echo gone; exec sleep 3600"}, container.ExecOptions{}, cancelOnWrite(cancel), io.Discard)
+		_, err := p.ExecStream(ctx, id, []string{"sh", "-c", "rm /bin/sh; echo gone; exec sleep 3600"},
+			container.ExecOptions{}, cancelOnWrite(cancel), io.Discard)
 		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "/bin/sh") {
 			t.Errorf("cancelled exec in an image without a shell: %v", err)
 		}

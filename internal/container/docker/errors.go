@@ -48,11 +48,13 @@ var (
 	saysNoImage     = []string{"no such image", "image not known", "manifest unknown", "pull access denied",
 		"repository does not exist", "no matching manifest", "manifest for", "unable to find image"}
 	saysNoNetwork  = []string{"network not found", "unable to find network", "could not find network"}
-	saysNotRunning = []string{"is not running", "is restarting", "container state improper", "is paused", "marked for removal",
+	saysNotRunning = []string{"is not running", "is restarting", "container state improper", "is paused",
+		"marked for removal",
 		"cannot exec in a stopped", "can only create exec sessions on running", "not in running state"}
 	saysExists    = []string{"is already in use by"}
 	saysPortTaken = []string{"port is already allocated", "address already in use", "ports are not available"}
-	saysNoCommand = []string{"executable file not found", "oci runtime exec failed", "unable to start container process: exec:",
+	saysNoCommand = []string{"executable file not found", "oci runtime exec failed",
+		"unable to start container process: exec:",
 		"attempted to invoke a command that was not found", "oci permission denied", "exec format error",
 		"unable to find user", "no matching entries in passwd file", "chdir to cwd"}
 	saysNoPath = []string{"could not find the file", "not a directory", "extraction point is not a directory",
@@ -70,7 +72,8 @@ func errorSays(err error, words []string) bool {
 	return false
 }
 
-// isNoNetwork recognises a network that is gone, or whose name stands for two: Docker names it between the words.
+// isNoNetwork recognises a network that is gone, or whose name stands for two: Docker names it
+// between the words.
 func isNoNetwork(err error) bool {
 	text := strings.ToLower(err.Error())
 	return errorSays(err, saysNoNetwork) || strings.Contains(text, "network ") &&

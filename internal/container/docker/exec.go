@@ -20,23 +20,27 @@ import (
 
 const (
 	// The engine keeps a command's connection open as long as anything holds its output, a
-	// background child too. So while the connection is open, the engine is asked whether the command
-	// has ended, after a tenth of the time it has run for; most commands are over before the first time.
+	// background child too. So while the connection is open, the engine is asked whether the
+	// command has ended, after a tenth of the time it has run for; most commands are over before
+	// the first time.
 	firstLook = 150 * time.Millisecond
 	lastLook  = 5 * time.Second
-	// drainQuiet is how long the output must be silent after the command's end to be
-	// taken as complete. While a child goes on writing it never is: drainMost bounds the time that is waited
+	// drainQuiet is how long the output must be silent after the command's end to be taken as
+	// complete. While a child goes on writing it never is: drainMost bounds the time that is waited
 	// for more, and drainBytes, above what pipe and sockets hold, how much more is taken.
 	drainQuiet = 500 * time.Millisecond
 	drainMost  = time.Second
 	drainBytes = 4 << 20
-	// stopNotice is how long a stop of the container may come after the end of a command that it killed.
+	// stopNotice is how long a stop of the container may come after the end of a command that it
+	// killed.
 	stopNotice = 2 * time.Second
 )
 
 // Exec runs cmd and collects its output. It costs three calls to the engine: create, start
 // and inspect.
-func (p *DockerProvider) Exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions) (*container.ExecResult, error) {
+func (p *DockerProvider) Exec(
+	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
+) (*container.ExecResult, error) {
 	most := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
 	stdout, stderr := &capped{most: most}, &capped{most: most}
 	code, err := p.exec(ctx, sessionID, cmd, opts, stdout, stderr)
@@ -53,11 +57,15 @@ func (p *DockerProvider) Exec(ctx context.Context, sessionID string, cmd []strin
 }
 
 // ExecStream runs cmd and passes its output on.
-func (p *DockerProvider) ExecStream(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error) {
+func (p *DockerProvider) ExecStream(
+	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
+) (int, error) {
 	return p.exec(ctx, sessionID, cmd, opts, orDiscard(stdout), orDiscard(stderr))
 }
 
-func (p *DockerProvider) exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int, error) {
+func (p *DockerProvider) exec(
+	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
+) (int, error) {
 	c, err := p.beginCall(ctx, "exec", sessionID, func() error { return opts.Validate(cmd) })
 	if err != nil {
 		return 0, err
@@ -141,7 +149,8 @@ func (r *process) resetAtEnd(err error) bool {
 	return r.p.podman() && r.opts.AttachStdin && errors.Is(err, syscall.ECONNRESET)
 }
 
-// feed is the process's stdin. Errors are not told: a process that does not read its input is no failure.
+// feed is the process's stdin. Errors are not told: a process that does not read its input is no
+// failure.
 func (r *process) feed(stdin io.Reader) {
 	last := &lastByte{r: stdin}
 	if _, err := io.Copy(r.conn, last); err != nil {
@@ -229,8 +238,8 @@ func (r *process) stoppedOr(err error) error {
 	return err
 }
 
-// containerStops waits a little for the container to have stopped: the engine hears of the death of a
-// container's commands before it hears of the container's own.
+// containerStops waits a little for the container to have stopped: the engine hears of the death of
+// a container's commands before it hears of the container's own.
 func (r *process) containerStops() bool {
 	ctx, cancel := context.WithTimeout(r.ctx, stopNotice)
 	defer cancel()
@@ -256,7 +265,8 @@ func (r *process) toCallError(err error) error {
 	if r.killErr == nil {
 		return told
 	}
-	return errors.Join(told, r.errorOf(cmp.Or(r.caller.Err(), classify(err)), "the command may still run: "+engineText(r.killErr)))
+	return errors.Join(told, r.errorOf(cmp.Or(r.caller.Err(), classify(err)),
+		"the command may still run: "+engineText(r.killErr)))
 }
 
 // execState is what the engine says of an exec. The exit code is null until it is known.
@@ -283,9 +293,11 @@ func (r *process) create() error {
 	})
 }
 
-// attach starts the exec and takes its connection. Where that fails, it may have been started all the same.
+// attach starts the exec and takes its connection. Where that fails, it may have been started all
+// the same.
 func (r *process) attach(size *[2]uint) error {
-	conn, err := r.p.hijack(r.ctx, "/exec/"+r.execID+"/start", nil, dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
+	conn, err := r.p.hijack(r.ctx, "/exec/"+r.execID+"/start", nil,
+		dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
 	if err == nil {
 		r.conn = conn
 		return nil
@@ -310,7 +322,8 @@ func (d *drain) end() {
 	_ = d.conn.SetReadDeadline(time.Now().Add(drainQuiet)) // for a Read under way
 }
 
-// Read counts only the time that it waits itself: with a slow writer nothing is lost of what the process wrote.
+// Read counts only the time that it waits itself: with a slow writer nothing is lost of what the
+// process wrote.
 func (d *drain) Read(b []byte) (int, error) {
 	started := time.Now()
 	ended := d.ended.Load()

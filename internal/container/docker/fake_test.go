@@ -37,7 +37,8 @@ var (
 // method and path without the API version, replace its own.
 func newFakeEngine(t *testing.T, handlers map[string]http.HandlerFunc) *fakeEngine {
 	t.Helper()
-	f := &fakeEngine{handlers: handlers, images: map[string]bool{"here:latest": true}, made: map[string]map[string]string{}}
+	f := &fakeEngine{handlers: handlers, images: map[string]bool{"here:latest": true},
+		made: map[string]map[string]string{}}
 	socket := filepath.Join(t.TempDir(), "engine.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -96,7 +97,8 @@ func (f *fakeEngine) create(w http.ResponseWriter, r *http.Request) {
 	case !f.images[spec.Image]:
 		answer(w, http.StatusNotFound, map[string]string{"message": "No such image: " + spec.Image})
 	case f.made[name] != nil:
-		answer(w, http.StatusConflict, map[string]string{"message": fmt.Sprintf("Conflict. The container name %q is already in use", name)})
+		answer(w, http.StatusConflict,
+			map[string]string{"message": fmt.Sprintf("Conflict. The container name %q is already in use", name)})
 	default:
 		f.made[name] = spec.Labels
 		answer(w, http.StatusCreated, map[string]string{"Id": name})

@@ -43,7 +43,8 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 		return nil, c.toError(err)
 	}
 	slices.SortFunc(res.Items, func(a, b dockercontainer.Summary) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]),
+			cmp.Compare(a.ID, b.ID))
 	})
 
 	list := make([]*container.Container, 0, len(res.Items))
@@ -110,7 +111,8 @@ func fromInspect(session string, info dockercontainer.InspectResponse) *containe
 		for port, bindings := range info.NetworkSettings.Ports {
 			for _, b := range bindings {
 				if n, err := strconv.Atoi(b.HostPort); err == nil && n != 0 {
-					out.Ports = append(out.Ports, container.Port{Container: port.String(), HostIP: hostIP(b.HostIP), HostPort: n})
+					out.Ports = append(out.Ports, container.Port{Container: port.String(), HostIP: hostIP(b.HostIP),
+						HostPort: n})
 				}
 			}
 		}
@@ -145,7 +147,8 @@ func status(state dockercontainer.ContainerState) string {
 // setAddress orders the ports and derives the address from them.
 func setAddress(c *container.Container) {
 	slices.SortFunc(c.Ports, func(a, b container.Port) int {
-		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a.Container, b.Container), cmp.Compare(a.HostIP, b.HostIP))
+		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a.Container, b.Container),
+			cmp.Compare(a.HostIP, b.HostIP))
 	})
 	for _, port := range c.Ports {
 		if port.Container == container.SessionPort {
@@ -191,8 +194,8 @@ func publicLabels(labels map[string]string) map[string]string {
 	return out
 }
 
-// parseTime reads an engine's time; its "0001-01-01T00:00:00Z", Podman's empty text and a Unix epoch
-// stand for never.
+// parseTime reads an engine's time; its "0001-01-01T00:00:00Z", Podman's empty text and a Unix
+// epoch stand for never.
 func parseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil || t.Year() <= 1970 {

@@ -27,7 +27,8 @@ const (
 // errNoShell is about an image, so it is the same after every attempt.
 var errNoShell = errors.New("the image has no /bin/sh, without which the processes in it can't be found")
 
-// kill kills the process and its children, once, although the caller has gone, and keeps the trouble that had.
+// kill kills the process and its children, once, although the caller has gone, and keeps the
+// trouble that had.
 func (r *process) kill() {
 	if r.killed {
 		return
@@ -76,8 +77,8 @@ func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
 	}
 }
 
-// signalTree runs the script in the container, as the user that the process runs as and with no more
-// rights: the shell there is the session's own and not to be trusted.
+// signalTree runs the script in the container, as the user that the process runs as and with no
+// more rights: the shell there is the session's own and not to be trusted.
 func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string) error {
 	made, err := p.client.ExecCreate(ctx, r.containerID, client.ExecCreateOptions{
 		User:         r.opts.User,

@@ -16,8 +16,8 @@ import (
 // killTimeout bounds the wait for an engine's answer to a SIGKILL.
 const killTimeout = 5 * time.Second
 
-// changeContainer makes one change of the session's container, from its beginning to its end, when take
-// has given it its turn.
+// changeContainer makes one change of the session's container, from its beginning to its end, when
+// take has given it its turn.
 func (p *DockerProvider) changeContainer(
 	ctx context.Context, op, sessionID string, take func(*call) (func(), error), do func(c *call, id string) error,
 ) error {
@@ -53,7 +53,8 @@ func (c *call) start(id string) error {
 	return c.checkCommand(id)
 }
 
-// startOnce asks the engine to start the main process, and waits out what is only for a moment in the way.
+// startOnce asks the engine to start the main process, and waits out what is only for a moment in
+// the way.
 func (c *call) startOnce(id string) error {
 	run := func() error {
 		_, err := c.p.client.ContainerStart(c.ctx, id, client.ContainerStartOptions{})
@@ -67,7 +68,8 @@ func (c *call) startOnce(id string) error {
 		err = run()
 	}
 	for wait := 10 * time.Millisecond; err != nil; wait = min(2*wait, time.Second) {
-		// An engine that could not execute the command may still show the container as it was amid the start.
+		// An engine that could not execute the command may still show the container as it was amid
+		// the start.
 		if isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoCommand) {
 			return err
 		}
@@ -93,7 +95,8 @@ func (c *call) startOnce(id string) error {
 func (p *DockerProvider) Stop(ctx context.Context, sessionID string, timeout time.Duration) error {
 	seconds := wholeSeconds(timeout)
 	take := func(c *call) (func(), error) { return c.takeTurnToEnd(time.Duration(seconds) * time.Second) }
-	return p.changeContainer(ctx, "stop", sessionID, take, func(c *call, id string) error { return c.stop(id, seconds) })
+	return p.changeContainer(ctx, "stop", sessionID, take,
+		func(c *call, id string) error { return c.stop(id, seconds) })
 }
 
 func (c *call) stop(id string, seconds int) error {

@@ -13,7 +13,9 @@ import (
 )
 
 // Logs writes the container's log.
-func (p *DockerProvider) Logs(ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer) error {
+func (p *DockerProvider) Logs(
+	ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer,
+) error {
 	c, err := p.beginCall(ctx, "logs", sessionID, nil)
 	if err != nil {
 		return err
@@ -23,7 +25,8 @@ func (p *DockerProvider) Logs(ctx context.Context, sessionID string, opts contai
 	if err != nil {
 		return c.toError(err)
 	}
-	ask := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: opts.Timestamps, Follow: opts.Follow}
+	ask := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: opts.Timestamps,
+		Follow: opts.Follow}
 	if opts.Tail >= 0 {
 		ask.Tail = strconv.Itoa(opts.Tail)
 	}

@@ -78,15 +78,17 @@ func (p *DockerProvider) makeNetwork(ctx context.Context) ([]network.Summary, er
 	_, createErr := p.client.NetworkCreate(ctx, p.network.name, opts)
 	found, err := p.findNetworks(ctx)
 	if err != nil || len(found) == 0 {
-		return nil, cmp.Or(createErr, err, error(container.Errorf("", "", container.ErrUnavailable, "network %s vanished", p.network.name)))
+		return nil, cmp.Or(createErr, err,
+			error(container.Errorf("", "", container.ErrUnavailable, "network %s vanished", p.network.name)))
 	}
 	return found, nil
 }
 
-// keepOneNetwork removes all but one of the networks of our name. Engines before 25 let processes that make it at
-// the same time all succeed, and one that is killed while the engine makes it leaves a second one to the
-// next; no container can join by a name that stands for two. Everybody agrees on the oldest, or on one that
-// containers are on already, which the engine refuses to remove.
+// keepOneNetwork removes all but one of the networks of our name. Engines before 25 let processes
+// that make it at the same time all succeed, and one that is killed while the engine makes it
+// leaves a second one to the next; no container can join by a name that stands for two. Everybody
+// agrees on the oldest, or on one that containers are on already, which the engine refuses to
+// remove.
 func (p *DockerProvider) keepOneNetwork(ctx context.Context, found []network.Summary) error {
 	left := len(found)
 	for _, n := range slices.Backward(found) {
@@ -114,7 +116,8 @@ func (p *DockerProvider) keepOneNetwork(ctx context.Context, found []network.Sum
 // findNetworks gives the networks of our name, the oldest first.
 func (p *DockerProvider) findNetworks(ctx context.Context) ([]network.Summary, error) {
 	// The filter matches parts of names too.
-	list, err := p.client.NetworkList(ctx, client.NetworkListOptions{Filters: make(client.Filters).Add("name", p.network.name)})
+	list, err := p.client.NetworkList(ctx,
+		client.NetworkListOptions{Filters: make(client.Filters).Add("name", p.network.name)})
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,8 @@ func (w *capped) Write(b []byte) (int, error) {
 }
 
 // refusalFilter holds back output that starts as an engine's report that it could not start a
-// command. Only the exit code tells whether that is what it is; a real command's output is passed on then.
+// command. Only the exit code tells whether that is what it is; a real command's output is passed
+// on then.
 type refusalFilter struct {
 	text   []byte
 	to     io.Writer // of what is held; nil while nothing is
@@ -153,7 +154,8 @@ func (f *refusalFilter) flush() error {
 
 // held tells whether all there was looks like an engine's report.
 func (f *refusalFilter) held() bool {
-	return f.to != nil && !f.passed && (bytes.HasPrefix(f.text, []byte("OCI runtime")) || errorSays(errors.New(string(f.text)), saysNoCommand))
+	return f.to != nil && !f.passed &&
+		(bytes.HasPrefix(f.text, []byte("OCI runtime")) || errorSays(errors.New(string(f.text)), saysNoCommand))
 }
 
 func (f *refusalFilter) reason() string {

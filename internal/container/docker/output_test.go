@@ -39,7 +39,8 @@ func TestCopyOutput(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
+			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)),
+				iotest.DataErrReader(strings.NewReader(tt.in))} {
 				var stdout, stderr bytes.Buffer
 				err := copyOutput(tt.tty, r, &stdout, &stderr)
 				if (err != nil) != tt.fails || stdout.String() != tt.stdout || stderr.String() != tt.stderr {
@@ -99,7 +100,8 @@ func TestRefusalFilter(t *testing.T) {
 		"podman":          {[]string{podman, "Error: read unixpacket\n"}, true, ""},
 		"a command's own": {[]string{"hello\n", docker}, false, "hello\n" + docker},
 		"an error of its": {[]string{"Error: no such thing\n"}, false, ""},
-		"much more":       {[]string{docker, strings.Repeat("x", maxRefusal)}, false, docker + strings.Repeat("x", maxRefusal)},
+		"much more": {[]string{docker, strings.Repeat("x", maxRefusal)}, false, docker +
+			strings.Repeat("x", maxRefusal)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -123,19 +125,22 @@ func TestRefusalFilter(t *testing.T) {
 	}
 }
 
-// TestExecFailure has what Docker's and Podman's inits say, and what Podman's has said while it is still at it.
+// TestExecFailure has what Docker's and Podman's inits say, and what Podman's has said while it is
+// still at it.
 func TestExecFailure(t *testing.T) {
 	for log, want := range map[string]struct {
 		reason string
 		whole  bool
 	}{
-		"[FATAL tini (7)] exec nope failed: No such file or directory\n":        {"nope failed: No such file or directory", true},
-		"[FATAL tini (7)] exec nope failed: No such file or directory\r\n":      {"nope failed: No such file or directory", true},
-		"ERROR (catatonit:6): failed to exec pid1: No such file or directory\n": {"pid1: No such file or directory", true},
-		"ERROR (catatonit:6): failed to exec pid1: No such file or directory":   {"", false},
+		"[FATAL tini (7)] exec nope failed: No such file or directory\n":   {"nope failed: No such file or directory", true},
+		"[FATAL tini (7)] exec nope failed: No such file or directory\r\n": {"nope failed: No such file or directory", true},
+		"ERROR (catatonit:6): failed to exec pid1: No such file or directory\n": {"pid1: No such file or directory",
+			true},
+		"ERROR (catatonit:6): failed to exec pid1: No such file or directory": {"", false},
 		"ERROR (catatonit:6): ": {"", false},
 		"":                      {"", false},
-		"before\nERROR (catatonit:6): failed to exec pid1: Permission denied\n":        {"pid1: Permission denied", true},
+		"before\nERROR (catatonit:6): failed to exec pid1: Permission denied\n": {"pid1: Permission denied",
+			true},
 		"ERROR (catatonit:6): failed to exec pid1: Permission denied\nafter\n":         {"", true},
 		"ERROR (catatonit:2): failed to register signal fd: Operation not permitted\n": {"", true},
 		"sh: can't open 'script': No such file or directory\n":                         {"", true},

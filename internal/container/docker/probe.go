@@ -112,7 +112,8 @@ func (p *DockerProvider) Probe(ctx context.Context) (container.EngineInfo, error
 		e.Warnings = append(e.Warnings, "Podman does not stop traffic between the containers of one network.")
 	}
 	if p.noInit.Load() {
-		e.Warnings = append(e.Warnings, "The engine has no init binary (Podman: the package catatonit); orphaned processes are not reaped.")
+		e.Warnings = append(e.Warnings,
+			"The engine has no init binary (Podman: the package catatonit); orphaned processes are not reaped.")
 	}
 	if info.OSType != "" && info.OSType != "linux" {
 		e.Warnings = append(e.Warnings, fmt.Sprintf("The engine runs %s containers; sessions need linux.", info.OSType))

@@ -166,7 +166,8 @@ type call struct {
 
 // beginCall admits a call about a session: not after Close, not with arguments that
 // ValidateSessionID or check (which may be nil) refuse, not with a ctx that has ended; in all these
-// cases nothing is asked of the engine. It returns when the API's version is negotiated. The caller calls done.
+// cases nothing is asked of the engine. It returns when the API's version is negotiated. The caller
+// calls done.
 func (p *DockerProvider) beginCall(ctx context.Context, op, sessionID string, check func() error) (*call, error) {
 	return p.admitCall(&call{p: p, op: op, session: sessionID, caller: ctx}, func() error {
 		if err := container.ValidateSessionID(sessionID); err != nil || check == nil {

@@ -32,7 +32,8 @@ func engineHost(t *testing.T, name string) string {
 	t.Helper()
 	host := os.Getenv(engineVariables[name])
 	if host == "" {
-		t.Skipf("%s is not set: it names the %s engine to test against, as in unix:///var/run/docker.sock", engineVariables[name], name)
+		t.Skipf("%s is not set: it names the %s engine to test against, as in unix:///var/run/docker.sock",
+			engineVariables[name], name)
 	}
 	return host
 }
@@ -78,11 +79,14 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 	containertest.Run(t, containertest.Harness{
 		Image: image,
 		New: func(t *testing.T, instance string) container.Runtime {
-			// One network for all: each case is an instance of its own, and an engine has address space for some thirty networks.
-			return open(t, config.Config{Instance: instance, Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}})
+			// One network for all: each case is an instance of its own, and an engine has address
+			// space for some thirty networks.
+			return open(t, config.Config{Instance: instance,
+				Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}})
 		},
 		Dead: func(t *testing.T) container.Runtime {
-			return open(t, config.Config{Docker: config.Docker{Host: "unix://" + filepath.Join(t.TempDir(), "nobody.sock")}})
+			return open(t, config.Config{Docker: config.Docker{Host: "unix://" +
+				filepath.Join(t.TempDir(), "nobody.sock")}})
 		},
 		Foreign: func(t *testing.T, name string, labels map[string]string) {
 			made, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
@@ -93,7 +97,8 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				if _, err := cli.ContainerRemove(context.Background(), made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+				if _, err := cli.ContainerRemove(context.Background(), made.ID,
+					client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -104,7 +109,8 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 				filters.Add("label", k+"="+v)
 			}
 			// Not t.Context: it is asked while tests end, too.
-			list, err := cli.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: filters})
+			list, err := cli.ContainerList(context.Background(),
+				client.ContainerListOptions{All: true, Filters: filters})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -79,7 +79,8 @@ func (p *DockerProvider) joinPull(key pullKey, steps chan container.PullProgress
 	shared := p.pulls.current[key]
 	if shared == nil {
 		ctx, cancel := context.WithCancel(p.life)
-		shared = &pull{cancel: cancel, done: make(chan struct{}), waiters: make(map[chan container.PullProgress]struct{})}
+		shared = &pull{cancel: cancel, done: make(chan struct{}),
+			waiters: make(map[chan container.PullProgress]struct{})}
 		if p.pulls.current == nil {
 			p.pulls.current = make(map[pullKey]*pull)
 		}
@@ -153,8 +154,8 @@ func (p *DockerProvider) pullImage(ctx context.Context, key pullKey, tell func(c
 	return nil
 }
 
-// pullError: whatever keeps an engine that answers from having the image (none of that name, none for that
-// platform, a registry that refuses or can't be reached), the image can't be had.
+// pullError: whatever keeps an engine that answers from having the image (none of that name, none
+// for that platform, a registry that refuses or can't be reached), the image can't be had.
 func pullError(err error) error {
 	if !isEngineAnswer(err) {
 		return err

@@ -14,8 +14,9 @@ import (
 )
 
 // Podman picks the host's port for one that is published at random when it makes the container, and
-// keeps none free for the start: by then anybody may have it. The caller asked for any port,
-// so a container that has never run is made anew, with another. For that it carries what it was made from.
+// keeps none free for the start: by then anybody may have it. The caller asked for any port, so a
+// container that has never run is made anew, with another. For that it carries what it was made
+// from.
 
 // labelSpec holds the request that made the container, as JSON.
 const labelSpec = container.LabelPrefix + ".spec"
@@ -54,7 +55,8 @@ func picksPorts(host *dockercontainer.HostConfig) bool {
 func asksFor(host *dockercontainer.HostConfig, refusal error) bool {
 	for _, bindings := range host.PortBindings {
 		for _, b := range bindings {
-			if b.HostPort != "" && strings.Contains(refusal.Error(), net.JoinHostPort(b.HostIP.String(), b.HostPort)+":") {
+			if b.HostPort != "" && strings.Contains(refusal.Error(),
+				net.JoinHostPort(b.HostIP.String(), b.HostPort)+":") {
 				return true
 			}
 		}
@@ -74,7 +76,8 @@ func (c *call) remake(id string, refusal error) (string, error) {
 	}
 	var spec client.ContainerCreateOptions
 	if found.Container.Config == nil || found.Container.State == nil ||
-		json.Unmarshal([]byte(found.Container.Config.Labels[labelSpec]), &spec) != nil || asksFor(spec.HostConfig, refusal) {
+		json.Unmarshal([]byte(found.Container.Config.Labels[labelSpec]), &spec) != nil ||
+		asksFor(spec.HostConfig, refusal) {
 		return "", refusal
 	}
 	if status(found.Container.State.Status) != container.StatusCreated {

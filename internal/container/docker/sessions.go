@@ -42,7 +42,8 @@ func (s *sessionIDs) drop(session, id string) {
 	}
 }
 
-// keep forgets all but what a listing has; an entry newer than the listing is merely looked up again.
+// keep forgets all but what a listing has; an entry newer than the listing is merely looked up
+// again.
 func (s *sessionIDs) keep(listed map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

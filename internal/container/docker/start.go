@@ -20,8 +20,8 @@ import (
 //go:embed tty.sh
 var ttyScript string
 
-// start starts the process. A terminal whose size is given has it before
-// the command's first instruction.
+// start starts the process. A terminal whose size is given has it before the command's first
+// instruction.
 func (r *process) start() error {
 	r.addTag()
 	sized := r.rows != 0 && r.cols != 0
@@ -45,9 +45,9 @@ func (r *process) addTag() {
 	r.opts.Env = append(slices.Clip(r.opts.Env), tagName+"="+r.tag)
 }
 
-// startOnTerminal starts cmd, or the user's shell where it is empty, through tty.sh, so that its terminal
-// has its size and it is known to have been found. An image without a shell gets cmd as it is:
-// it may see the engine's default size for a moment.
+// startOnTerminal starts cmd, or the user's shell where it is empty, through tty.sh, so that its
+// terminal has its size and it is known to have been found. An image without a shell gets cmd as it
+// is: it may see the engine's default size for a moment.
 func (r *process) startOnTerminal(cmd []string) error {
 	marker := "\x1e" + rand.Text() + "\x1e"
 	r.opts.Cmd = append([]string{"/bin/sh", "-c", ttyScript, "sh", marker}, cmd...)

@@ -7,8 +7,9 @@ import (
 )
 
 // Podman does not take two changes of one container at a time. It refuses a start while another
-// call stops the container, and a kill that waits for the container to end misses the end where a start
-// comes right behind it, and then waits for ever. So there each change has the container to itself.
+// call stops the container, and a kill that waits for the container to end misses the end where a
+// start comes right behind it, and then waits for ever. So there each change has the container to
+// itself.
 
 // waitError says what a call waited for when its ctx ended.
 type waitError struct {

@@ -57,7 +57,8 @@ func (p *DockerProvider) url(path string, query url.Values) string {
 	if u, err := client.ParseHostURL(p.client.DaemonHost()); err == nil {
 		base = u.Path
 	}
-	u := url.URL{Scheme: "http", Host: client.DummyHost, Path: base + "/v" + p.client.ClientVersion() + path, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: client.DummyHost, Path: base + "/v" + p.client.ClientVersion() + path,
+		RawQuery: query.Encode()}
 	return u.String()
 }
 
@@ -112,8 +113,8 @@ func (s *stream) closeWrite() error {
 	return nil
 }
 
-// hijack posts body, if it is not nil, and takes the connection over. ctx bounds the handshake alone; the caller
-// closes the stream.
+// hijack posts body, if it is not nil, and takes the connection over. ctx bounds the handshake
+// alone; the caller closes the stream.
 func (p *DockerProvider) hijack(ctx context.Context, path string, query url.Values, body any) (_ *stream, err error) {
 	var encoded []byte
 	if body != nil {
@@ -146,7 +147,8 @@ func (p *DockerProvider) hijack(ctx context.Context, path string, query url.Valu
 	}()
 	if keep, ok := conn.(*net.TCPConn); ok {
 		// A quiet terminal must not be dropped by what is between us and a remote engine.
-		_ = keep.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 4})
+		_ = keep.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second,
+			Interval: 30 * time.Second, Count: 4})
 	}
 	if err := req.Write(conn); err != nil {
 		return nil, err

@@ -10,7 +10,9 @@ import (
 )
 
 // Attach connects a terminal; see [container.Runtime].
-func (m *MockProvider) Attach(ctx context.Context, sessionID string, opts container.AttachOptions) (container.PTY, error) {
+func (m *MockProvider) Attach(
+	ctx context.Context, sessionID string, opts container.AttachOptions,
+) (container.PTY, error) {
 	var t container.PTY
 	err := m.call(ctx, "attach", sessionID, validate(sessionID, opts.Validate()), func(context.Context) error {
 		system, err := m.running(sessionID)

@@ -26,17 +26,18 @@ func (m *MockProvider) filesOf(sessionID string) (*toybox.FileSystem, error) {
 
 // CopyTo implements [container.Copier]. Links and devices in the archive are refused.
 func (m *MockProvider) CopyTo(ctx context.Context, sessionID, dir string, r io.Reader) error {
-	return m.call(ctx, "copyto", sessionID, validate(sessionID, container.ValidatePath(dir)), func(ctx context.Context) error {
-		files, err := m.filesOf(sessionID)
-		if err != nil {
-			return err
-		}
-		dir = path.Clean(dir)
-		if !files.IsDir(dir) {
-			return refuse(container.ErrPathNotFound, "%s is not a directory", dir)
-		}
-		return unpack(ctx, files, dir, r)
-	})
+	return m.call(ctx, "copyto", sessionID, validate(sessionID, container.ValidatePath(dir)),
+		func(ctx context.Context) error {
+			files, err := m.filesOf(sessionID)
+			if err != nil {
+				return err
+			}
+			dir = path.Clean(dir)
+			if !files.IsDir(dir) {
+				return refuse(container.ErrPathNotFound, "%s is not a directory", dir)
+			}
+			return unpack(ctx, files, dir, r)
+		})
 }
 
 func unpack(ctx context.Context, files *toybox.FileSystem, dir string, r io.Reader) error {
@@ -72,18 +73,19 @@ func unpack(ctx context.Context, files *toybox.FileSystem, dir string, r io.Read
 // CopyFrom implements [container.Copier]. The archive is of the files as they are at the call.
 func (m *MockProvider) CopyFrom(ctx context.Context, sessionID, p string) (io.ReadCloser, error) {
 	var archive io.ReadCloser
-	err := m.call(ctx, "copyfrom", sessionID, validate(sessionID, container.ValidatePath(p)), func(context.Context) error {
-		files, err := m.filesOf(sessionID)
-		if err != nil {
-			return err
-		}
-		data, err := pack(files, path.Clean(p))
-		if err != nil {
-			return err
-		}
-		archive = io.NopCloser(bytes.NewReader(data))
-		return nil
-	})
+	err := m.call(ctx, "copyfrom", sessionID, validate(sessionID, container.ValidatePath(p)),
+		func(context.Context) error {
+			files, err := m.filesOf(sessionID)
+			if err != nil {
+				return err
+			}
+			data, err := pack(files, path.Clean(p))
+			if err != nil {
+				return err
+			}
+			archive = io.NopCloser(bytes.NewReader(data))
+			return nil
+		})
 	return archive, err
 }
 

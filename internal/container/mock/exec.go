@@ -13,7 +13,9 @@ import (
 )
 
 // Exec runs a scripted command; see [container.Runtime].
-func (m *MockProvider) Exec(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions) (*container.ExecResult, error) {
+func (m *MockProvider) Exec(
+	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
+) (*container.ExecResult, error) {
 	limit := opts.MaxOutput
 	if limit == 0 {
 		limit = container.DefaultMaxOutput
@@ -45,7 +47,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 // ExecStream implements [container.StreamExecer].
-func (m *MockProvider) ExecStream(ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (code int, err error) {
+func (m *MockProvider) ExecStream(
+	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
+) (code int, err error) {
 	err = m.call(ctx, "exec", sessionID, validate(sessionID, opts.Validate(cmd)), func(ctx context.Context) error {
 		system, err := m.running(sessionID)
 		if err != nil {
@@ -84,8 +88,11 @@ func spawn(system *toybox.System, spec toybox.Spec) (*toybox.Process, error) {
 }
 
 // execStreams runs a command and hands its output to the writers from this goroutine.
-func execStreams(ctx context.Context, system *toybox.System, spec toybox.Spec, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
-	out := &outlet{chunks: make(chan chunk), taken: make(chan struct{}), done: make(chan struct{}), ending: system.Ending()}
+func execStreams(
+	ctx context.Context, system *toybox.System, spec toybox.Spec, stdin io.Reader, stdout, stderr io.Writer,
+) (int, error) {
+	out := &outlet{chunks: make(chan chunk), taken: make(chan struct{}), done: make(chan struct{}),
+		ending: system.Ending()}
 	release := sync.OnceFunc(func() { close(out.done) })
 	defer release()
 	spec.Stdout, spec.Stderr = out.to(stdout), out.to(stderr)
@@ -122,7 +129,9 @@ func execStreams(ctx context.Context, system *toybox.System, spec toybox.Spec, s
 }
 
 // execTerminal runs a command on a PTY and hands its output to the writer.
-func execTerminal(ctx context.Context, system *toybox.System, spec toybox.Spec, opts container.ExecOptions, stdout io.Writer) (int, error) {
+func execTerminal(
+	ctx context.Context, system *toybox.System, spec toybox.Spec, opts container.ExecOptions, stdout io.Writer,
+) (int, error) {
 	spec.Terminal = system.NewTerminal(nil)
 	spec.Terminal.Resize(opts.Rows, opts.Cols)
 	v := spec.Terminal.View()

@@ -61,7 +61,8 @@ func (w logWriter) Write(b []byte) (int, error) {
 
 // append adds to the log. The caller holds mu.
 func (l *log) append(stream int, piece []byte) {
-	if n := len(l.lines); n > 0 && l.lines[n-1].stream == stream && !l.lines[n-1].finished() && len(l.lines[n-1].text) < maxLine {
+	if n := len(l.lines); n > 0 && l.lines[n-1].stream == stream && !l.lines[n-1].finished() &&
+		len(l.lines[n-1].text) < maxLine {
 		l.lines[n-1].text = append(l.lines[n-1].text, piece...)
 		l.size += len(piece)
 	} else {
@@ -132,7 +133,9 @@ func (l *log) tail(n int) cursor {
 }
 
 // Logs implements [container.LogReader].
-func (m *MockProvider) Logs(ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer) error {
+func (m *MockProvider) Logs(
+	ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer,
+) error {
 	return m.session(ctx, "logs", sessionID, func(ctx context.Context) error {
 		m.engine.mu.Lock()
 		b, err := m.own(sessionID)

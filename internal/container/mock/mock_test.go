@@ -207,7 +207,8 @@ func TestMainEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := mock.NewMockProvider()
 		defer m.Close()
-		if _, err := m.Create(t.Context(), "s", container.Options{Image: "a", Cmd: []string{"sleep", "3600"}}); err != nil {
+		if _, err := m.Create(t.Context(), "s",
+			container.Options{Image: "a", Cmd: []string{"sleep", "3600"}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Start(t.Context(), "s"); err != nil {

@@ -4,8 +4,8 @@
 // A [MockProvider] keeps every promise of [container.Runtime] on an [Engine] of its own making.
 // Containers have honest states, files, logs, ports and processes. What runs in them is the small
 // Unix of package toybox, whose shell and commands are enough for demonstrations; others are
-// scripted in Go, see [Engine.Handle]. Trouble is made with [Engine.Inject], [Engine.SetDown], [Engine.Lose]
-// and [Engine.Exit].
+// scripted in Go, see [Engine.Handle]. Trouble is made with [Engine.Inject], [Engine.SetDown],
+// [Engine.Lose] and [Engine.Exit].
 package mock
 
 import (
@@ -76,7 +76,9 @@ func refuse(class error, format string, args ...any) error {
 
 // call is the frame of every method: what holds before the engine is asked, the trouble that
 // was injected, and the operation and the session in every error.
-func (m *MockProvider) call(ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error) error {
+func (m *MockProvider) call(
+	ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error,
+) error {
 	err := m.enter(ctx, op, sessionID, invalid, do)
 	if err == nil {
 		return nil
@@ -94,7 +96,9 @@ func (m *MockProvider) call(ctx context.Context, op, sessionID string, invalid e
 	return &container.Error{Op: op, SessionID: sessionID, Class: e.Class, Detail: e.Detail}
 }
 
-func (m *MockProvider) enter(ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error) error {
+func (m *MockProvider) enter(
+	ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error,
+) error {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -200,7 +204,9 @@ func (m *MockProvider) running(sessionID string) (*toybox.System, error) {
 }
 
 // Create makes a container; see [container.Runtime].
-func (m *MockProvider) Create(ctx context.Context, sessionID string, opts container.Options) (*container.Container, error) {
+func (m *MockProvider) Create(
+	ctx context.Context, sessionID string, opts container.Options,
+) (*container.Container, error) {
 	var c container.Container
 	err := m.call(ctx, "create", sessionID, validate(sessionID, opts.Validate()), func(ctx context.Context) error {
 		m.engine.mu.Lock()
@@ -231,7 +237,8 @@ func (m *MockProvider) Create(ctx context.Context, sessionID string, opts contai
 func keepOptions(o container.Options) container.Options {
 	return container.Options{
 		Image: o.Image, Cmd: slices.Clone(o.Cmd), Env: slices.Clone(o.Env),
-		NetworkMode: o.NetworkMode, PortBindings: maps.Clone(o.PortBindings), Tty: o.Tty, WorkingDir: o.WorkingDir, User: o.User, Resources: o.Resources,
+		NetworkMode: o.NetworkMode, PortBindings: maps.Clone(o.PortBindings), Tty: o.Tty, WorkingDir: o.WorkingDir,
+		User: o.User, Resources: o.Resources,
 		ReadOnly: o.ReadOnly, Tmpfs: maps.Clone(o.Tmpfs),
 	}
 }

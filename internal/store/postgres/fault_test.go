@@ -45,7 +45,8 @@ func wantFailures(t *testing.T, s session.Store) {
 		began := time.Now()
 		err := call(ctx)
 		cancel()
-		if err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict) {
+		if err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) ||
+			errors.Is(err, session.ErrConflict) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 		if took := time.Since(began); took > 10*time.Second { // the deadline and a lot of patience with the machine
@@ -154,7 +155,8 @@ func TestOpenRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)"); err != nil {
+	if _, err := conn.Exec(t.Context(),
+		"INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)"); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.Close(t.Context()); err != nil {

@@ -47,7 +47,8 @@ func filled(t *testing.T, n int) string {
 		t.Fatal(err)
 	}
 	for i := range n {
-		if _, err := s.CreateSession(t.Context(), session.Session{ID: fmt.Sprint("s", i), CreatedAt: time.Now()}); err != nil {
+		if _, err := s.CreateSession(t.Context(),
+			session.Session{ID: fmt.Sprint("s", i), CreatedAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +124,8 @@ func TestSettingsOfEveryConnection(t *testing.T) {
 		}
 		defer conn.Close() // not before the next is opened
 		for pragma, want := range map[string]string{
-			"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "cache_size": "-512",
+			"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000",
+			"cache_size": "-512",
 		} {
 			var got string
 			if err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
@@ -163,7 +165,8 @@ func TestOpenRefuses(t *testing.T) {
 			return path
 		}, "newer octobot"},
 		{"a directory", func(t *testing.T) string { return t.TempDir() }, "is a directory"},
-		{"a file for a directory", func(t *testing.T) string { return filepath.Join(filled(t, 0), "octobot.db") }, "not a directory"},
+		{"a file for a directory", func(t *testing.T) string { return filepath.Join(filled(t, 0), "octobot.db") },
+			"not a directory"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := tc.make(t)
@@ -217,7 +220,8 @@ func TestUnwritable(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		said := string(out)
-		refused := strings.Contains(said, "permission denied") || strings.Contains(said, "no such file") // as /proc says it
+		// as /proc says it
+		refused := strings.Contains(said, "permission denied") || strings.Contains(said, "no such file")
 		if !refused || !strings.Contains(said, path) {
 			t.Errorf("%s: error is %q", path, said)
 		}
@@ -299,7 +303,8 @@ func TestNoWriting(t *testing.T) {
 			}
 			written := 0
 			for ; err == nil; written++ {
-				big := session.Session{ID: fmt.Sprint("s", written), Spec: session.Spec{Image: strings.Repeat("x", 1000)}}
+				big := session.Session{ID: fmt.Sprint("s", written),
+					Spec: session.Spec{Image: strings.Repeat("x", 1000)}}
 				_, err = s.CreateSession(t.Context(), big)
 			}
 			written--

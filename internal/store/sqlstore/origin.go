@@ -37,9 +37,8 @@ func parseOrigin(origin string) (generation string, seq int64, ok bool) {
 	return generation, seq, true
 }
 
-// ledger remembers which generation an open store counts in and how far
-// callers have seen it count. A database that counts behind that was put back
-// in time under the running store.
+// ledger remembers which generation an open store counts in and how far callers have seen it count.
+// A database that counts behind that was put back in time under the running store.
 type ledger struct {
 	mu         sync.Mutex
 	generation string

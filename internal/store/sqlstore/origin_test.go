@@ -14,7 +14,8 @@ func FuzzParseOrigin(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, origin string) {
 		generation, seq, ok := parseOrigin(origin)
-		if ok && (formatOrigin(generation, seq) != origin || seq < 1 || len(generation) != len(newID()) || !storable(generation)) {
+		if ok && (formatOrigin(generation, seq) != origin || seq < 1 || len(generation) != len(newID()) ||
+			!storable(generation)) {
 			t.Errorf("%q is taken for %q, %d", origin, generation, seq)
 		}
 	})

@@ -31,7 +31,9 @@ func (s *Store) CreateSession(ctx context.Context, sess session.Session) (create
 	return created, err
 }
 
-func (s *Store) create(ctx context.Context, sess session.Session, generation string) (created session.Session, err error) {
+func (s *Store) create(
+	ctx context.Context, sess session.Session, generation string,
+) (created session.Session, err error) {
 	row, err := encode(sess)
 	if err != nil {
 		return session.Session{}, err
@@ -169,9 +171,11 @@ func listQuery(f session.Filter) (query string, args []any) {
 		where = append(where, "closed_at IS NULL")
 	}
 	if f.After != (session.Cursor{}) {
-		where = append(where, fmt.Sprintf("(created_at, id) < (%s, %s)", arg(f.After.CreatedAt.UnixMicro()), arg(f.After.ID)))
+		where = append(where, fmt.Sprintf("(created_at, id) < (%s, %s)", arg(f.After.CreatedAt.UnixMicro()),
+			arg(f.After.ID)))
 	}
-	query = `SELECT ` + columns + ` FROM sessions WHERE ` + strings.Join(where, " AND ") + ` ORDER BY created_at DESC, id DESC`
+	query = `SELECT ` + columns + ` FROM sessions WHERE ` + strings.Join(where, " AND ") +
+		` ORDER BY created_at DESC, id DESC`
 	if f.Limit > 0 {
 		query += ` LIMIT ` + arg(f.Limit)
 	}

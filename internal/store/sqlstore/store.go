@@ -173,7 +173,8 @@ func (s *Store) explain(err error) error {
 
 // isStoreAnswer tells whether err is the store's answer, not its failure.
 func isStoreAnswer(err error) bool {
-	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) || errors.Is(err, session.ErrConflict)
+	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) ||
+		errors.Is(err, session.ErrConflict)
 }
 
 // write runs do in a transaction and returns when it is committed. Every change

@@ -15,7 +15,8 @@ func (s *Store) CreateToken(ctx context.Context, t session.Token) error {
 			return err
 		}
 		return s.write(ctx, func(tx *sql.Tx) error {
-			const insert = `INSERT INTO tokens (` + tokenColumns + `) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
+			const insert = `INSERT INTO tokens (` + tokenColumns +
+				`) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 			n, err := affected(tx.ExecContext(ctx, insert,
 				t.Name, t.Hash, t.ProjectID, t.CreatedAt.UnixMicro(), micros(t.ExpiresAt)))
 			if err == nil && n == 0 {

@@ -14,7 +14,8 @@ func Benchmark(b *testing.B, s session.Store) {
 		ProjectID: "project", CreatedAt: start, StartedAt: start, ActiveAt: start, Desired: session.DesiredRunning,
 		ContainerID: "8dfafdbc3a40c9ab1b6b5f7a4b9c1e0fd1f7a0d2b0b6c2f9d7c1a2b3c4d5e6f7",
 		Spec: session.Spec{Image: "octobot/session:latest", Env: []string{"LANG=C.UTF-8"},
-			Labels: map[string]string{"team": "one"}, CPUs: 1, Memory: 1 << 30, PIDs: 4096, OnExpire: session.ExpiryStop},
+			Labels: map[string]string{"team": "one"}, CPUs: 1, Memory: 1 << 30, PIDs: 4096,
+			OnExpire: session.ExpiryStop},
 	}
 	const population = 10_000
 	for i := range population {

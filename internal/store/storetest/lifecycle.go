@@ -64,16 +64,27 @@ func calls(s session.Store) map[string]func(context.Context) error {
 			_, err := s.UpdateSession(ctx, session.Session{ID: "a", Version: 1})
 			return err
 		},
-		"TouchSessions": func(ctx context.Context) error { return s.TouchSessions(ctx, map[string]time.Time{"a": start}) },
-		"ListSessions":  func(ctx context.Context) error { _, err := s.ListSessions(ctx, session.Filter{}); return err },
-		"AllSessions":   func(ctx context.Context) error { _, err := s.AllSessions(ctx); return err },
-		"Allotted":      func(ctx context.Context) error { _, err := s.Allotted(ctx, "x:1"); return err },
-		"PruneSessions": func(ctx context.Context) error { _, err := s.PruneSessions(ctx, start.Add(time.Hour)); return err },
-		"CreateToken":   func(ctx context.Context) error { return s.CreateToken(ctx, token) },
-		"TokenByHash":   func(ctx context.Context) error { _, err := s.TokenByHash(ctx, []byte{1}); return err },
-		"ListTokens":    func(ctx context.Context) error { _, err := s.ListTokens(ctx); return err },
-		"DeleteToken":   func(ctx context.Context) error { return s.DeleteToken(ctx, "t") },
-		"Ping":          s.Ping,
+		"TouchSessions": func(ctx context.Context) error {
+			return s.TouchSessions(ctx,
+				map[string]time.Time{"a": start})
+		},
+		"ListSessions": func(ctx context.Context) error {
+			_,
+				err := s.ListSessions(ctx, session.Filter{})
+			return err
+		},
+		"AllSessions": func(ctx context.Context) error { _, err := s.AllSessions(ctx); return err },
+		"Allotted":    func(ctx context.Context) error { _, err := s.Allotted(ctx, "x:1"); return err },
+		"PruneSessions": func(ctx context.Context) error {
+			_,
+				err := s.PruneSessions(ctx, start.Add(time.Hour))
+			return err
+		},
+		"CreateToken": func(ctx context.Context) error { return s.CreateToken(ctx, token) },
+		"TokenByHash": func(ctx context.Context) error { _, err := s.TokenByHash(ctx, []byte{1}); return err },
+		"ListTokens":  func(ctx context.Context) error { _, err := s.ListTokens(ctx); return err },
+		"DeleteToken": func(ctx context.Context) error { return s.DeleteToken(ctx, "t") },
+		"Ping":        s.Ping,
 	}
 }
 
@@ -171,7 +182,8 @@ func Child(open OpenFunc) {
 	for i := range 4 {
 		wg.Go(func() {
 			for n := 0; ; n++ {
-				sess, err := s.CreateSession(ctx, session.Session{ID: fmt.Sprintf("%d-%d-%d", os.Getpid(), i, n), CreatedAt: start})
+				sess, err := s.CreateSession(ctx,
+					session.Session{ID: fmt.Sprintf("%d-%d-%d", os.Getpid(), i, n), CreatedAt: start})
 				if err == nil {
 					fmt.Println(sess.ID, sess.Version)
 					sess.ContainerID = "c"
@@ -218,7 +230,8 @@ func testKilled(t *testing.T, d Database) {
 			}
 		}
 		if err := child.Wait(); err == nil || complaints.Len() > 0 || len(acknowledged) == before {
-			t.Fatalf("the child ended with %v after %d sessions: %s", err, len(acknowledged)-before, complaints.String())
+			t.Fatalf("the child ended with %v after %d sessions: %s", err, len(acknowledged)-before,
+				complaints.String())
 		}
 	}
 

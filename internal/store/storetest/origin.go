@@ -63,8 +63,10 @@ func testAllotted(t *testing.T, s session.Store) {
 	}, generation)
 	for _, origin := range []string{
 		"", ":", ":1", "1", generation, generation + ":", generation + ":0", generation + ":-1", generation + ":+1",
-		generation + ":01", generation + ":1 ", " " + first.Origin, first.Origin + ":1", generation + "::1", generation + ":1x",
-		generation + ":9223372036854775808", strings.ToUpper(generation) + "A:1", flipped + ":1", "' OR 1=1 --:1", "%:1",
+		generation + ":01", generation + ":1 ", " " + first.Origin, first.Origin + ":1", generation + "::1",
+		generation + ":1x",
+		generation + ":9223372036854775808", strings.ToUpper(generation) + "A:1", flipped + ":1", "' OR 1=1 --:1",
+		"%:1",
 	} {
 		wantAllotted(t, s, origin, false)
 	}
@@ -139,7 +141,8 @@ func testRestoredOpen(t *testing.T, d Database) {
 	}
 	wantAllotted(t, s, kept.Origin, true)
 	wantAllotted(t, s, later.Origin, true)
-	if next := create(t, s, session.Session{ID: "next", CreatedAt: start}); generationOf(t, next) != generationOf(t, later) {
+	if next := create(t, s, session.Session{ID: "next", CreatedAt: start}); generationOf(t, next) != generationOf(t,
+		later) {
 		t.Errorf("origin %s does not follow %s", next.Origin, later.Origin)
 	}
 }
@@ -202,7 +205,8 @@ func testRefusedCreates(t *testing.T, s session.Store) {
 		_, err := s.CreateSession(t.Context(), session.Session{ID: "a", CreatedAt: start})
 		wantError(t, err, session.ErrExists)
 	}
-	if second := create(t, s, session.Session{ID: "b", CreatedAt: start}); second.Origin != generationOf(t, first)+":2" {
+	if second := create(t, s, session.Session{ID: "b", CreatedAt: start}); second.Origin != generationOf(t,
+		first)+":2" {
 		t.Errorf("origin %s follows %s", second.Origin, first.Origin)
 	}
 }

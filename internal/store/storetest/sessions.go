@@ -37,10 +37,12 @@ func full() session.Session {
 			ReadOnly: true, Tmpfs: map[string]string{"/tmp": "size=1m"}, Platform: "linux/arm64",
 			IdleTimeout: time.Minute + 1, MaxAge: 1000 * time.Hour, OnExpire: session.ExpiryClose,
 		},
-		Desired: session.DesiredRunning, Pending: session.OperationCreate, PendingSince: start.Add(1 * time.Microsecond),
-		Origin: "ignored", ContainerID: "0123456789abcdef",
-		Exit:      &session.Exit{Code: 137, OOMKilled: true, Reason: "killed", At: start.Add(2 * time.Microsecond)},
-		Failure:   &session.Failure{Code: session.CodeContainerLost, Detail: "is gone", At: start.Add(3 * time.Microsecond)},
+		Desired: session.DesiredRunning, Pending: session.OperationCreate,
+		PendingSince: start.Add(1 * time.Microsecond),
+		Origin:       "ignored", ContainerID: "0123456789abcdef",
+		Exit: &session.Exit{Code: 137, OOMKilled: true, Reason: "killed", At: start.Add(2 * time.Microsecond)},
+		Failure: &session.Failure{Code: session.CodeContainerLost, Detail: "is gone",
+			At: start.Add(3 * time.Microsecond)},
 		CreatedAt: start, StartedAt: start.Add(4 * time.Microsecond),
 		ActiveAt: start.Add(5 * time.Microsecond), ClosedAt: start.Add(6 * time.Microsecond),
 		Version: 99,
@@ -49,7 +51,8 @@ func full() session.Session {
 
 func testRoundTrip(t *testing.T, s session.Store) {
 	every := full()
-	for _, v := range []reflect.Value{reflect.ValueOf(every), reflect.ValueOf(every.Spec), reflect.ValueOf(*every.Exit), reflect.ValueOf(*every.Failure)} {
+	for _, v := range []reflect.Value{reflect.ValueOf(every), reflect.ValueOf(every.Spec), reflect.ValueOf(*every.Exit),
+		reflect.ValueOf(*every.Failure)} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {
 				t.Fatalf("the full session has no %s.%s", v.Type(), v.Type().Field(i).Name)
@@ -67,7 +70,8 @@ func testRoundTrip(t *testing.T, s session.Store) {
 	micros := full()
 	micros.ID = "nanos"
 
-	empties := session.Session{ID: "empties", CreatedAt: start, Spec: session.Spec{Cmd: []string{}, Labels: map[string]string{}}}
+	empties := session.Session{ID: "empties", CreatedAt: start,
+		Spec: session.Spec{Cmd: []string{}, Labels: map[string]string{}}}
 
 	for _, tc := range []struct {
 		name     string
@@ -128,7 +132,8 @@ func testCreate(t *testing.T, s session.Store) {
 
 func testReplaceClosed(t *testing.T, s session.Store) {
 	old := create(t, s, full()) // which is closed
-	again := session.Session{ID: old.ID, ProjectID: "another", CreatedAt: start.Add(time.Hour), Desired: session.DesiredRunning}
+	again := session.Session{ID: old.ID, ProjectID: "another", CreatedAt: start.Add(time.Hour),
+		Desired: session.DesiredRunning}
 	replaced := create(t, s, again)
 	if replaced.Origin == old.Origin {
 		t.Errorf("the new session has the old one's origin %s", old.Origin)
@@ -281,7 +286,8 @@ func testUnstorable(t *testing.T, s session.Store) {
 		_, err := s.CreateSession(t.Context(), session.Session{ID: "new", Spec: session.Spec{CPUs: cpus}})
 		wantFailure(t, err)
 	}
-	_, err := s.CreateSession(t.Context(), session.Session{ID: "new", CreatedAt: time.Date(300000, 1, 1, 0, 0, 0, 0, time.UTC)})
+	_, err := s.CreateSession(t.Context(),
+		session.Session{ID: "new", CreatedAt: time.Date(300000, 1, 1, 0, 0, 0, 0, time.UTC)})
 	wantFailure(t, err)
 	if all, err := s.AllSessions(t.Context()); err != nil || len(all) != 1 || all[0].Version != 1 {
 		t.Errorf("left are %+v, %v; want the one kept", all, err)

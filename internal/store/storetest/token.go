@@ -40,7 +40,8 @@ func testTokens(t *testing.T, s session.Store) {
 		_, err := s.TokenByHash(t.Context(), unknown)
 		wantError(t, err, session.ErrNotFound)
 	}
-	if got, err := s.ListTokens(t.Context()); err != nil || !reflect.DeepEqual(got, []session.Token{upper, scoped, admin}) {
+	if got, err := s.ListTokens(t.Context()); err != nil ||
+		!reflect.DeepEqual(got, []session.Token{upper, scoped, admin}) {
 		t.Errorf("list gave %+v, %v", got, err)
 	}
 

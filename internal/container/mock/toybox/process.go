@@ -78,7 +78,8 @@ var errEnded = errors.New("the process has ended")
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.ended }
 
-// ExitCode is how the process ended, 128+n where signal n ended it. It is known once Done is closed.
+// ExitCode is how the process ended, 128+n where signal n ended it. It is known once Done is
+// closed.
 func (p *Process) ExitCode() int { return p.code }
 
 // Getenv returns a variable of the process's environment, empty where there is none.

@@ -43,7 +43,8 @@ func TestShell(t *testing.T) {
 // TestShellRefuses: what the shell cannot do it says, rather than doing something else.
 func TestShellRefuses(t *testing.T) {
 	m := boot(t)
-	for _, script := range []string{"if true; then echo x; fi", "while true; do true; done", "echo $(date)", "(echo x)", "echo `date`", "'", `"`, "| cat", "echo >", "&&", "; ;"} {
+	for _, script := range []string{"if true; then echo x; fi", "while true; do true; done", "echo $(date)", "(echo x)",
+		"echo `date`", "'", `"`, "| cat", "echo >", "&&", "; ;"} {
 		if got := m.sh(t, script); got.code != 2 || got.stdout != "" || !strings.Contains(got.stderr, "syntax error") {
 			t.Errorf("%s: %+v", script, got)
 		}

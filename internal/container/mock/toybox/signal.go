@@ -41,7 +41,8 @@ const (
 	trapDiscard                 // its children do not
 )
 
-// Signal delivers a signal: the process ends, unless it has a trap for it. SIGKILL is never trapped.
+// Signal delivers a signal: the process ends, unless it has a trap for it. SIGKILL is never
+// trapped.
 func (p *Process) Signal(s Signal) {
 	p.system.mu.Lock()
 	act := p.receive(s)

@@ -10,13 +10,14 @@
 //
 // # Why the parser and the shell are its own
 //
-// mvdan.cc/sh/v3 (3.14) was tried, and its shell, package interp, does not fit. It runs scripts, not
-// processes: "$$" is the PID of the program that it is part of, "$!" is "g1", kill is not there,
-// trap takes no signal, and a subshell or a job in the background is a goroutine that nobody can
-// name, signal or wait for. Its input and its pipes are files of the host, at which virtual time
-// stands still, and it starts in directories of the host alone. Its parser and its expansions, below
-// an evaluator that keeps to processes, pass the suite and bring loops, conditions, functions and
-// $(…), at some 450 lines more than are here now. That is for the day when somebody needs those.
+// mvdan.cc/sh/v3 (3.14) was tried, and its shell, package interp, does not fit. It runs scripts,
+// not processes: "$$" is the PID of the program that it is part of, "$!" is "g1", kill is not
+// there, trap takes no signal, and a subshell or a job in the background is a goroutine that nobody
+// can name, signal or wait for. Its input and its pipes are files of the host, at which virtual
+// time stands still, and it starts in directories of the host alone. Its parser and its expansions,
+// below an evaluator that keeps to processes, pass the suite and bring loops, conditions, functions
+// and $(…), at some 450 lines more than are here now. That is for the day when somebody needs
+// those.
 package toybox
 
 import (

@@ -43,7 +43,8 @@ func TestEnded(t *testing.T) {
 		},
 	})
 	script := "sleep 3600 & sleep 3600 | cat & exit 3"
-	if err := system.Start(toybox.Spec{Args: []string{"sh", "-c", script}, Stdout: io.Discard, Stderr: io.Discard}); err != nil {
+	if err := system.Start(toybox.Spec{Args: []string{"sh", "-c", script}, Stdout: io.Discard,
+		Stderr: io.Discard}); err != nil {
 		t.Fatal(err)
 	}
 	<-system.Done()

@@ -1,9 +1,9 @@
 // Package pgtest gives tests a PostgreSQL server of their own: private, on a
 // Unix socket, and gone with the test binary however that ends.
 //
-// It needs PostgreSQL's programs: in OCTOBOT_TEST_POSTGRES_BIN, or the newest
-// below /usr/lib/postgresql. Where there are none the test is skipped, or
-// fails if OCTOBOT_TEST_REQUIRED is 1.
+// It needs PostgreSQL's programs: in OCTOBOT_TEST_POSTGRES_BIN, or the newest below
+// /usr/lib/postgresql. Where there are none the test is skipped, or fails if OCTOBOT_TEST_REQUIRED
+// is 1.
 package pgtest
 
 import (
