@@ -40,15 +40,8 @@ func (p *DockerProvider) Start(ctx context.Context, sessionID string) error {
 }
 
 func (c *call) start(id string) error {
-	err := c.startOnce(id)
-	for tries := 0; err != nil && errorSays(err, saysPortTaken) && tries < maxRemakes; tries++ {
-		if id, err = c.remake(id, err); err != nil {
-			return err
-		}
-		err = c.startOnce(id)
-	}
-	if err != nil {
-		return err
+	if err := c.startOnce(id); err != nil {
+		return c.startRemade(id, err)
 	}
 	return c.checkCommand(id)
 }

@@ -132,8 +132,10 @@ func TestExecFailure(t *testing.T) {
 		reason string
 		whole  bool
 	}{
-		"[FATAL tini (7)] exec nope failed: No such file or directory\n":   {"nope failed: No such file or directory", true},
-		"[FATAL tini (7)] exec nope failed: No such file or directory\r\n": {"nope failed: No such file or directory", true},
+		"[FATAL tini (7)] exec nope failed: No such file or directory\n": {"nope failed: No such file or directory",
+			true},
+		"[FATAL tini (7)] exec nope failed: No such file or directory\r\n": {"nope failed: No such file or directory",
+			true},
 		"ERROR (catatonit:6): failed to exec pid1: No such file or directory\n": {"pid1: No such file or directory",
 			true},
 		"ERROR (catatonit:6): failed to exec pid1: No such file or directory": {"", false},

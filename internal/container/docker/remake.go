@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"time"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -21,8 +22,13 @@ import (
 // labelSpec holds the request that made the container, as JSON.
 const labelSpec = container.LabelPrefix + ".spec"
 
-// maxRemakes bounds how many ports are tried.
-const maxRemakes = 5
+const (
+	// maxRemakes bounds how many ports are tried.
+	maxRemakes = 5
+	// leakWait is how long a port that Podman itself holds is waited for: where it refuses a start
+	// for one port, it leaves open the others that it has bound until its garbage is collected.
+	leakWait = 15 * time.Second
+)
 
 // withSpec adds labelSpec to a request with ports at random.
 func withSpec(spec client.ContainerCreateOptions) (client.ContainerCreateOptions, error) {
@@ -51,8 +57,12 @@ func picksPorts(host *dockercontainer.HostConfig) bool {
 	return false
 }
 
-// asksFor tells whether the request names a host port that the engine's refusal is about.
+// asksFor tells whether the request names a host port that the engine refuses to start
+// for.
 func asksFor(host *dockercontainer.HostConfig, refusal error) bool {
+	if !errorSays(refusal, saysPortTaken) {
+		return false
+	}
 	for _, bindings := range host.PortBindings {
 		for _, b := range bindings {
 			if b.HostPort != "" && strings.Contains(refusal.Error(),
@@ -64,31 +74,56 @@ func asksFor(host *dockercontainer.HostConfig, refusal error) bool {
 	return false
 }
 
+// startRemade starts a container that was made anew after the engine's refusal to start it.
+func (c *call) startRemade(id string, refusal error) error {
+	for tries := 0; errorSays(refusal, saysPortTaken) && tries < maxRemakes; tries++ {
+		remade, host, err := c.remake(id, refusal)
+		if err != nil {
+			return err
+		}
+		id = remade
+		for started := time.Now(); ; {
+			refusal = c.startOnce(id)
+			if refusal == nil || !asksFor(host, refusal) || time.Since(started) > leakWait {
+				break
+			}
+			if err := c.sleep(100*time.Millisecond, "a port that Podman still holds"); err != nil {
+				return err
+			}
+		}
+		if refusal == nil {
+			return c.checkCommand(id)
+		}
+	}
+	return refusal
+}
+
 // remake makes the container of that ID anew where a port that Podman had picked is taken, and
-// returns the new one's ID; otherwise it returns the refusal of the start.
-func (c *call) remake(id string, refusal error) (string, error) {
+// returns the new one's ID and what was asked for; otherwise it returns the refusal of the start.
+func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostConfig, error) {
 	if !c.p.podman() {
-		return "", refusal
+		return "", nil, refusal
 	}
 	found, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	var spec client.ContainerCreateOptions
 	if found.Container.Config == nil || found.Container.State == nil ||
 		json.Unmarshal([]byte(found.Container.Config.Labels[labelSpec]), &spec) != nil ||
 		asksFor(spec.HostConfig, refusal) {
-		return "", refusal
+		return "", nil, refusal
 	}
 	if status(found.Container.State.Status) != container.StatusCreated {
-		return "", container.Errorf("", "", container.ErrPortTaken,
-			"Podman picked a host port when it made the container, and something else has it now; start it again when it is free: %s", engineText(refusal))
+		return "", nil, container.Errorf("", "", container.ErrPortTaken,
+			"Podman picked a host port when it made the container, and something else has it now; "+
+				"start it again when it is free: %s", engineText(refusal))
 	}
 	if spec, err = withSpec(spec); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := c.remove(id); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	// From here on there is no container, so the caller's going must not end it.
 	alone := *c
@@ -96,8 +131,8 @@ func (c *call) remake(id string, refusal error) (string, error) {
 	alone.ctx, cancel = cleanupContext(c.ctx)
 	defer cancel()
 	if id, err = alone.create(spec); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	c.p.sessions.put(c.session, id)
-	return id, nil
+	return id, spec.HostConfig, nil
 }
