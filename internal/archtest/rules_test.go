@@ -37,9 +37,12 @@ var layers = []layer{
 		"a store implements what session declares, and nothing else"},
 	{"internal/container", nil,
 		"the seam is what every provider and caller depends on, so it depends on nothing of ours"},
-	{"internal/container/docker", []string{"internal/container", "internal/config", "internal/keylock"},
+	{"internal/container/provider", []string{"internal/container"},
+		"the frame of every provider's calls knows no provider"},
+	{"internal/container/docker", []string{"internal/container", "internal/container/provider", "internal/config",
+		"internal/keylock"},
 		"a provider knows the seam and its own settings, no other provider"},
-	{"internal/container/mock", []string{"internal/container", "internal/config"},
+	{"internal/container/mock", []string{"internal/container", "internal/container/provider", "internal/config"},
 		"a provider knows the seam and its own settings, no other provider"},
 	{"internal/container/mock/toybox", nil,
 		"a Unix knows nothing of the containers that it plays: it could stand in a module of its own"},
@@ -60,8 +63,10 @@ var layers = []layer{
 }
 
 // seamOnly are packages whose directory may not be reached through a permission for one above it.
-var seamOnly = []string{"internal/container/docker", "internal/container/mock", "internal/container/containertest",
-	"internal/store/storetest"}
+var seamOnly = []string{
+	"internal/container/provider", "internal/container/docker", "internal/container/mock",
+	"internal/container/containertest", "internal/store/storetest",
+}
 
 // confined are foreign packages that only some directories may import in product code.
 var confined = []struct {

@@ -145,8 +145,9 @@ type StreamExecer interface {
 	// command. It returns the exit code when the command has ended and its output is written.
 	// opts.Stdin is its input. A nil writer discards. A writer's error kills the command as the end
 	// of ctx does, and comes back.
-	ExecStream(ctx context.Context, sessionID string, cmd []string, opts ExecOptions, stdout,
-		stderr io.Writer) (exitCode int, err error)
+	ExecStream(
+		ctx context.Context, sessionID string, cmd []string, opts ExecOptions, stdout, stderr io.Writer,
+	) (exitCode int, err error)
 }
 
 // Copier moves files as tar archives. The container may be stopped or created.

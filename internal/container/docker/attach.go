@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 const (
@@ -36,12 +37,12 @@ func (p *DockerProvider) Attach(
 	if err != nil {
 		return nil, err
 	}
-	defer c.done()
+	defer c.Done()
 	t, err := c.attach(opts)
 	if err != nil {
 		return nil, c.toError(err)
 	}
-	if !p.register(t) {
+	if !p.calls.Keep(t) {
 		_ = t.Close() // what matters is that the provider is closed
 		return nil, c.toError(container.ErrClosed)
 	}
@@ -97,11 +98,11 @@ func (c *call) attachMain(id string, opts container.AttachOptions) (*pty, error)
 		return err
 	}
 	if opts.Rows != 0 && opts.Cols != 0 {
-		if err := resize(c.ctx, opts.Rows, opts.Cols); err != nil {
+		if err := resize(c.Ctx, opts.Rows, opts.Cols); err != nil {
 			return nil, err
 		}
 	}
-	conn, err := p.hijack(c.ctx, "/containers/"+id+"/attach", url.Values{
+	conn, err := p.hijack(c.Ctx, "/containers/"+id+"/attach", url.Values{
 		"stream": {"1"}, "stdin": {"1"}, "stdout": {"1"}, "stderr": {"1"}, "detachKeys": {noDetachKeys},
 	}, nil)
 	if err != nil {
@@ -158,17 +159,6 @@ func newPTY(p *DockerProvider, conn *stream, of ptyOf) *pty {
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
-}
-
-// register makes Close of the provider close t.
-func (p *DockerProvider) register(t *pty) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
-	}
-	p.ptys[t] = struct{}{}
-	return true
 }
 
 // Read gives what the process writes; io.EOF when it has ended or after Close.
@@ -265,28 +255,25 @@ func (t *pty) ExitCode(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.life, cancel)()
-	started := time.Now()
-	for wait := 2 * time.Millisecond; ; wait = min(max(2*wait, time.Since(started)/10), time.Second) {
-		if t.life.Err() != nil {
-			return 0, container.Errorf("terminal exit code", "", container.ErrClosed, "the terminal was closed")
+	var state execState
+	err := provider.Poll(ctx, "the process to end", 2*time.Millisecond, time.Second, func() (ended bool, err error) {
+		state, err = t.of.state(ctx)
+		if err != nil && ctx.Err() == nil {
+			return true, container.Errorf("terminal exit code", "", classify(err), "%s", engineText(err))
 		}
-		state, err := t.of.state(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			return 0, container.Errorf("terminal exit code", "", classify(err), "%s", engineText(err))
-		case err == nil && !state.Running && (state.ExitCode == nil || *state.ExitCode < 0):
-			return 0, container.Errorf("terminal exit code", "", container.ErrUnavailable, "the engine told none")
-		case err == nil && !state.Running:
-			return *state.ExitCode, nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			if t.life.Err() == nil {
-				return 0, ctx.Err()
-			}
-		}
+		return err == nil && !state.Running, nil
+	})
+	switch {
+	case t.life.Err() != nil:
+		return 0, container.Errorf("terminal exit code", "", container.ErrClosed, "the terminal was closed")
+	case ctx.Err() != nil && err != nil:
+		return 0, ctx.Err()
+	case err != nil:
+		return 0, err
+	case state.ExitCode == nil || *state.ExitCode < 0:
+		return 0, container.Errorf("terminal exit code", "", container.ErrUnavailable, "the engine told none")
 	}
+	return *state.ExitCode, nil
 }
 
 // Close disconnects, and hangs up the process of a terminal that Attach made.
@@ -303,9 +290,7 @@ func (t *pty) Close() (err error) {
 			err = container.Errorf("terminal close", "", container.ErrUnavailable, "its processes may still run: %s",
 				engineText(hangupErr))
 		}
-		t.p.mu.Lock()
-		delete(t.p.ptys, t)
-		t.p.mu.Unlock()
+		t.p.calls.Forget(t)
 	})
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // With an init, the engine reports a start as soon as the init runs; whether that
@@ -57,42 +58,38 @@ func (s *proven) add(k provenKey) {
 // command. What can't be found out is no failure: the start has succeeded.
 func (c *call) checkCommand(id string) error {
 	started := time.Now()
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		found, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
+	look := func() (done bool, err error) {
+		found, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 		if err != nil {
-			return nil
+			return true, nil
 		}
 		info := found.Container
 		if info.State == nil || info.HostConfig == nil || info.HostConfig.Init == nil || !*info.HostConfig.Init {
-			return nil
+			return true, nil
 		}
 		if status(info.State.Status) != container.StatusRunning {
-			return c.initFailure(info)
+			return true, c.initFailure(info)
 		}
 		key := provenKey{image: info.Image, path: command(info)}
 		if c.p.proven.has(key) {
-			return nil
+			return true, nil
 		}
 		runs, seen := c.commandRuns(id)
 		watched := time.Since(started)
 		if runs || !seen && watched > unseenWait {
 			c.p.proven.add(key)
-			return nil
+			return true, nil
 		}
-		if watched > commandWait {
-			return nil
-		}
-		if err := c.sleep(wait, "the init to execute the command"); err != nil {
-			return err
-		}
+		return watched > commandWait, nil
 	}
+	return provider.Poll(c.Ctx, "the init to execute the command", time.Millisecond, 100*time.Millisecond, look)
 }
 
 // commandRuns tells whether the container has a process that is neither its init, nor the init's
 // child before it becomes the command, and whether its init was seen. Before the init is there,
 // the only process is the OCI runtime's own, which is about to become it.
 func (c *call) commandRuns(id string) (runs, seen bool) {
-	top, err := c.p.client.ContainerTop(c.ctx, id, client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
+	top, err := c.p.client.ContainerTop(c.Ctx, id, client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
 	if err != nil {
 		return false, false
 	}
@@ -129,22 +126,18 @@ func (c *call) initFailure(info dockercontainer.InspectResponse) error {
 		return nil
 	}
 	started := time.Now()
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
+	look := func() (done bool, err error) {
 		log, err := c.logEnd(info)
 		if err != nil {
-			return nil
+			return true, nil
 		}
 		reason, whole := execFailure(log)
 		if reason != "" {
-			return container.Errorf("", "", container.ErrExecFailed, "exec %s", reason)
+			return true, container.Errorf("", "", container.ErrExecFailed, "exec %s", reason)
 		}
-		if whole || time.Since(started) > logWait {
-			return nil
-		}
-		if err := c.sleep(wait, "the init's last words in the log"); err != nil {
-			return err
-		}
+		return whole || time.Since(started) > logWait, nil
 	}
+	return provider.Poll(c.Ctx, "the init's last words in the log", 10*time.Millisecond, logWait, look)
 }
 
 // logEnd is the end of the container's log.
@@ -155,7 +148,7 @@ func (c *call) logEnd(info dockercontainer.InspectResponse) (string, error) {
 	if !c.p.podman() {
 		ask.Tail = "3"
 	}
-	log, err := c.p.client.ContainerLogs(c.ctx, info.ID, ask)
+	log, err := c.p.client.ContainerLogs(c.Ctx, info.ID, ask)
 	if err != nil {
 		return "", err
 	}

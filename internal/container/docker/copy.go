@@ -19,7 +19,7 @@ func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r i
 	if err != nil {
 		return err
 	}
-	defer c.done()
+	defer c.Done()
 	// A remembered ID that turns out to be gone would have the archive read twice.
 	found, err := c.inspect()
 	if err != nil {
@@ -29,12 +29,12 @@ func (p *DockerProvider) CopyTo(ctx context.Context, sessionID, name string, r i
 	if err := c.checkDirectory(found.Container.ID, name); err != nil {
 		return c.toError(pathError(err))
 	}
-	_, err = p.client.CopyToContainer(c.ctx, found.Container.ID,
+	_, err = p.client.CopyToContainer(c.Ctx, found.Container.ID,
 		client.CopyToContainerOptions{DestinationPath: name, Content: source})
 	// An engine that refuses answers while the request still reads.
 	select {
 	case <-source.closed:
-		if err := source.failure(); err != nil && c.ctx.Err() == nil {
+		if err := source.failure(); err != nil && c.Ctx.Err() == nil {
 			return err
 		}
 	case <-time.After(abandonRead):
@@ -50,13 +50,13 @@ func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (
 	}
 	var content io.ReadCloser
 	err = c.withContainer(func(id string) error {
-		res, err := p.client.CopyFromContainer(c.ctx, id, client.CopyFromContainerOptions{SourcePath: name})
+		res, err := p.client.CopyFromContainer(c.Ctx, id, client.CopyFromContainerOptions{SourcePath: name})
 		content = res.Content
 		return err
 	})
 	if err != nil {
 		err = c.toError(pathError(err))
-		c.done()
+		c.Done()
 		return nil, err
 	}
 	return &archive{c: c, content: content}, nil
@@ -68,7 +68,7 @@ func (c *call) checkDirectory(id, name string) error {
 	if !c.p.podman() {
 		return nil
 	}
-	found, err := c.p.client.ContainerStatPath(c.ctx, id, client.ContainerStatPathOptions{Path: name})
+	found, err := c.p.client.ContainerStatPath(c.Ctx, id, client.ContainerStatPathOptions{Path: name})
 	if cerrdefs.IsNotFound(err) || err == nil && !found.Stat.Mode.IsDir() && found.Stat.Mode&fs.ModeSymlink == 0 {
 		return container.Errorf("", "", container.ErrPathNotFound, "%s is not a directory", name)
 	}
@@ -147,6 +147,6 @@ func (a *archive) Close() error {
 	}
 	a.closed = true
 	err := a.content.Close()
-	a.c.done()
+	a.c.Done()
 	return err
 }

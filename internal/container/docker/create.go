@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 const (
@@ -57,14 +58,14 @@ func (p *DockerProvider) Create(
 	if err != nil {
 		return nil, err
 	}
-	defer c.done()
+	defer c.Done()
 	spec, err := p.createRequest(sessionID, opts)
 	if err != nil {
 		return nil, c.toError(err)
 	}
 	ours := spec.HostConfig.NetworkMode == dockercontainer.NetworkMode(p.network.name)
 	if ours {
-		if err := p.ensureNetwork(c.ctx, false); err != nil {
+		if err := p.ensureNetwork(c.Ctx, false); err != nil {
 			return nil, c.toError(err)
 		}
 	}
@@ -80,7 +81,7 @@ func (p *DockerProvider) Create(
 		case !pulled && cerrdefs.IsNotFound(err) && errorSays(err, saysNoImage):
 			pulled, err = true, c.pull(opts)
 		case !joined && ours && isNoNetwork(err):
-			joined, err = true, p.ensureNetwork(c.ctx, true)
+			joined, err = true, p.ensureNetwork(c.Ctx, true)
 		case spec.HostConfig.Init != nil && errorSays(err, saysNoInit):
 			p.noInit.Store(true)
 			spec.HostConfig.Init, err = nil, nil
@@ -115,9 +116,9 @@ func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
 	spec = markAttempt(spec)
 	answers := make(chan answer)
 	undone := make(chan struct{})
-	c.p.under.Go(func() {
+	c.p.calls.Go(func() {
 		defer close(undone)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), createTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Ctx), createTimeout)
 		defer cancel()
 		res, err := c.p.client.ContainerCreate(ctx, spec)
 		select {
@@ -125,20 +126,20 @@ func (c *call) create(spec client.ContainerCreateOptions) (string, error) {
 			if err != nil {
 				c.p.undoCreate("", err, spec)
 			}
-		case <-c.ctx.Done():
+		case <-c.Ctx.Done():
 			c.p.undoCreate(res.ID, err, spec)
 		}
 	})
 	select {
 	case a := <-answers:
 		return a.id, a.err
-	case <-c.ctx.Done():
+	case <-c.Ctx.Done():
 	}
 	select {
 	case <-undone:
 	case <-time.After(undoWait):
 	}
-	return "", c.ctx.Err()
+	return "", c.Ctx.Err()
 }
 
 // markAttempt marks what one request makes.
@@ -157,20 +158,13 @@ func (p *DockerProvider) undoCreate(id string, createErr error, spec client.Cont
 		return // the engine has said why it made nothing
 	}
 	deadline := time.Now().Add(undoFor)
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
-		done := p.removeMade(ctx, id, spec)
-		cancel()
-		if done || time.Now().After(deadline) {
-			return
-		}
-		select {
-		case <-time.After(wait):
-		case <-p.life.Done():
-			// Close waits for this call: one last attempt was made.
-			return
-		}
-	}
+	// Close waits for this: after it has begun, there is one last attempt.
+	_ = provider.Poll(p.calls.Life(), "the engine to undo a create", 50*time.Millisecond, 2*time.Second,
+		func() (done bool, err error) {
+			ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+			defer cancel()
+			return p.removeMade(ctx, id, spec) || time.Now().After(deadline), nil
+		})
 }
 
 // removeMade removes the container of that ID, or of that create call where the ID is not

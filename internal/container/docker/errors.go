@@ -10,35 +10,9 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// toError makes err the error of the call: of the caller's ctx or of Close where
-// one of them ended it, else of the class that the engine's words mean.
+// toError makes err the error of the call.
 func (c *call) toError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*container.Error](err); ok {
-		named := *e
-		named.Op, named.SessionID = c.op, c.session
-		return &named
-	}
-	class, detail := classify(err), engineText(err)
-	waiting := ""
-	if w, ok := errors.AsType[*waitError](err); ok {
-		waiting = "waiting for " + w.what
-	}
-	switch {
-	case class == container.ErrClosed || c.caller.Err() == nil && c.p.life.Err() != nil:
-		class, detail = container.ErrClosed, waiting
-	case class == container.ErrInvalidArgument:
-	case c.caller.Err() != nil:
-		class, detail = c.caller.Err(), waiting
-	}
-	return &container.Error{Op: c.op, SessionID: c.session, Class: class, Detail: detail}
-}
-
-// errorOf makes an error of a class of the call.
-func (c *call) errorOf(class error, detail string) error {
-	return &container.Error{Op: c.op, SessionID: c.session, Class: class, Detail: detail}
+	return c.Error(err, func(err error) (string, error) { return engineText(err), classify(err) })
 }
 
 // Words by which engines tell apart what has the same status code. Each list holds those of

@@ -1,13 +1,13 @@
 package docker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"testing"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 func TestClassify(t *testing.T) {
@@ -48,26 +48,18 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestFail(t *testing.T) {
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	life, end := context.WithCancel(t.Context())
-	defer end()
+func TestEngineErrorStaysInside(t *testing.T) {
+	begun, err := provider.NewCalls().BeginEngine(t.Context(), "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer begun.Done()
+	c := &call{Call: begun}
 	down := &answerError{code: http.StatusInternalServerError, text: "down"}
-	c := &call{p: &DockerProvider{life: life}, op: "start", session: "a", caller: t.Context()}
-	if err := c.toError(down); err.Error() != `start session "a": engine unavailable: down` {
+	if err := c.toError(down); err.Error() != "list: engine unavailable: down" {
 		t.Errorf("error is %q", err)
 	}
 	if errors.As(c.toError(down), new(*answerError)) {
 		t.Error("the engine's error crosses the seam")
-	}
-	c.caller = ended
-	if err := c.toError(down); !errors.Is(err, context.Canceled) || errors.Is(err, container.ErrUnavailable) {
-		t.Errorf("after the caller's ctx: %v", err)
-	}
-	c.caller = t.Context()
-	end()
-	if err := c.toError(context.Canceled); !errors.Is(err, container.ErrClosed) || errors.Is(err, context.Canceled) {
-		t.Errorf("after Close: %v", err)
 	}
 }

@@ -19,24 +19,24 @@ func (p *DockerProvider) Watch(ctx context.Context) (<-chan container.Event, err
 	}
 	// Engines send the answer's headers before they subscribe. What happens in between is
 	// replayed from the second, by the engine's clock, in which this call began.
-	since, err := p.engineTime(c.ctx)
+	since, err := p.engineTime(c.Ctx)
 	if err != nil {
 		err = c.toError(err)
-		c.done()
+		c.Done()
 		return nil, err
 	}
 	filters := p.ownLabels().Add("type", string(events.ContainerEventType))
-	stream := p.client.Events(c.ctx, client.EventsListOptions{Since: since.Format(time.RFC3339Nano), Filters: filters})
+	stream := p.client.Events(c.Ctx, client.EventsListOptions{Since: since.Format(time.RFC3339Nano), Filters: filters})
 	select {
 	case err := <-stream.Err:
 		err = c.toError(err)
-		c.done()
+		c.Done()
 		return nil, err
 	default:
 	}
 	out := make(chan container.Event)
 	go func() {
-		defer c.done()
+		defer c.Done()
 		defer close(out)
 		for {
 			select {
@@ -49,7 +49,7 @@ func (p *DockerProvider) Watch(ctx context.Context) (<-chan container.Event, err
 				}
 				select {
 				case out <- event:
-				case <-c.ctx.Done():
+				case <-c.Ctx.Done():
 					return
 				}
 			}

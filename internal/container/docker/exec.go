@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 const (
@@ -42,17 +43,17 @@ func (p *DockerProvider) Exec(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
 ) (*container.ExecResult, error) {
 	most := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
-	stdout, stderr := &capped{most: most}, &capped{most: most}
+	stdout, stderr := &provider.Head{Most: most}, &provider.Head{Most: most}
 	code, err := p.exec(ctx, sessionID, cmd, opts, stdout, stderr)
 	if err != nil && ctx.Err() == nil {
 		return nil, err
 	}
 	return &container.ExecResult{
 		ExitCode:        code,
-		Stdout:          string(stdout.kept),
-		Stderr:          string(stderr.kept),
-		StdoutTruncated: stdout.cut,
-		StderrTruncated: stderr.cut,
+		Stdout:          string(stdout.Kept),
+		Stderr:          string(stderr.Kept),
+		StdoutTruncated: stdout.Cut,
+		StderrTruncated: stderr.Cut,
 	}, err
 }
 
@@ -70,7 +71,7 @@ func (p *DockerProvider) exec(
 	if err != nil {
 		return 0, err
 	}
-	defer c.done()
+	defer c.Done()
 	run := &process{
 		call: c,
 		opts: client.ExecCreateOptions{
@@ -127,8 +128,8 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	close(ended)
 	watch.Wait()
 
-	if r.ctx.Err() != nil {
-		copyErr = r.ctx.Err()
+	if r.Ctx.Err() != nil {
+		copyErr = r.Ctx.Err()
 	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.ended.Load() || r.resetAtEnd(copyErr)) {
 		copyErr = nil // drain may cut a frame of a child that goes on writing
 	}
@@ -178,13 +179,13 @@ func (r *process) watch(ended <-chan struct{}, out *drain) {
 		select {
 		case <-ended:
 			return
-		case <-r.ctx.Done():
+		case <-r.Ctx.Done():
 			r.kill()
 			r.conn.Close()
 			return
 		case <-look.C:
 		}
-		if state, err := r.p.inspectExec(r.ctx, r.execID); err == nil && !state.Running {
+		if state, err := r.p.inspectExec(r.Ctx, r.execID); err == nil && !state.Running {
 			out.end()
 			return
 		}
@@ -195,22 +196,20 @@ func (r *process) watch(ended <-chan struct{}, out *drain) {
 // exitCode asks for the exit code of a process whose output has ended. A process may close its
 // output and run on.
 func (r *process) exitCode(refusal *refusalFilter) (int, error) {
-	started := time.Now()
-	for wait := time.Millisecond; ; wait = min(max(2*wait, time.Since(started)/10), lastLook) {
-		state, err := r.p.inspectExec(r.ctx, r.execID)
-		if err != nil {
-			return 0, r.stoppedOr(err)
+	var state execState
+	err := provider.Poll(r.Ctx, "the command to end", time.Millisecond, lastLook, func() (ended bool, err error) {
+		if state, err = r.p.inspectExec(r.Ctx, r.execID); err != nil {
+			return true, r.stoppedOr(err)
 		}
-		if !state.Running {
-			return r.exitCodeOf(state, refusal)
-		}
-		select {
-		case <-time.After(wait):
-		case <-r.ctx.Done():
-			r.kill()
-			return 0, r.ctx.Err()
-		}
+		return !state.Running, nil
+	})
+	if _, ok := errors.AsType[*provider.WaitError](err); ok {
+		r.kill()
 	}
+	if err != nil {
+		return 0, err
+	}
+	return r.exitCodeOf(state, refusal)
 }
 
 // exitCodeOf tells a result from a command that was never started: engines say that on the
@@ -241,7 +240,7 @@ func (r *process) stoppedOr(err error) error {
 // containerStops waits a little for the container to have stopped: the engine hears of the death of
 // a container's commands before it hears of the container's own.
 func (r *process) containerStops() bool {
-	ctx, cancel := context.WithTimeout(r.ctx, stopNotice)
+	ctx, cancel := context.WithTimeout(r.Ctx, stopNotice)
 	defer cancel()
 	wait := r.p.client.ContainerWait(ctx, r.containerID, client.ContainerWaitOptions{})
 	select {
@@ -265,7 +264,7 @@ func (r *process) toCallError(err error) error {
 	if r.killErr == nil {
 		return told
 	}
-	return errors.Join(told, r.errorOf(cmp.Or(r.caller.Err(), classify(err)),
+	return errors.Join(told, r.Fail(cmp.Or(r.Caller.Err(), classify(err)),
 		"the command may still run: "+engineText(r.killErr)))
 }
 
@@ -284,7 +283,7 @@ func (p *DockerProvider) inspectExec(ctx context.Context, id string) (execState,
 // create makes the exec, not yet started, in the session's container.
 func (r *process) create() error {
 	return r.withContainer(func(id string) error {
-		res, err := r.p.client.ExecCreate(r.ctx, id, r.opts)
+		res, err := r.p.client.ExecCreate(r.Ctx, id, r.opts)
 		if err != nil {
 			return err
 		}
@@ -296,7 +295,7 @@ func (r *process) create() error {
 // attach starts the exec and takes its connection. Where that fails, it may have been started all
 // the same.
 func (r *process) attach(size *[2]uint) error {
-	conn, err := r.p.hijack(r.ctx, "/exec/"+r.execID+"/start", nil,
+	conn, err := r.p.hijack(r.Ctx, "/exec/"+r.execID+"/start", nil,
 		dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
 	if err == nil {
 		r.conn = conn

@@ -23,7 +23,7 @@ func (p *DockerProvider) Get(ctx context.Context, sessionID string) (*container.
 	if err != nil {
 		return nil, err
 	}
-	defer c.done()
+	defer c.Done()
 	found, err := c.inspect()
 	if err != nil {
 		return nil, c.toError(err)
@@ -37,8 +37,8 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 	if err != nil {
 		return nil, err
 	}
-	defer c.done()
-	res, err := p.client.ContainerList(c.ctx, client.ContainerListOptions{All: true, Filters: p.ownLabels()})
+	defer c.Done()
+	res, err := p.client.ContainerList(c.Ctx, client.ContainerListOptions{All: true, Filters: p.ownLabels()})
 	if err != nil {
 		return nil, c.toError(err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // tagName is the variable in a command's environment by which it and its children
@@ -34,7 +36,7 @@ func (r *process) kill() {
 		return
 	}
 	r.killed = true
-	ctx, cancel := cleanupContext(r.ctx)
+	ctx, cancel := cleanupContext(r.Ctx)
 	defer cancel()
 	r.killErr = r.p.killTree(ctx, r)
 }
@@ -42,39 +44,39 @@ func (r *process) kill() {
 // killTree kills the process and its children, and returns when the engine says that it has ended.
 func (p *DockerProvider) killTree(ctx context.Context, r *process) error {
 	var signalErr error
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	ended := false
+	err := provider.Poll(ctx, "the processes to be signalled", 10*time.Millisecond, time.Second, func() (bool, error) {
 		if signalErr = p.signalTree(ctx, r, killAll); signalErr == nil || errors.Is(signalErr, errNoShell) {
-			break
+			return true, nil
 		}
 		// The container may be at its limit of processes, or on its way out.
-		if !p.running(ctx, r.containerID) {
-			return nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return signalErr
-		}
-	}
-	if signalErr != nil {
+		ended = !p.running(ctx, r.containerID)
+		return ended, nil
+	})
+	switch {
+	case ended:
+		return nil
+	case signalErr != nil:
 		return signalErr
+	case err != nil:
+		return err
 	}
 	return p.awaitEnd(ctx, r)
 }
 
 // awaitEnd returns when the engine says that the process has ended, or does not know it any more.
 func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+	var last error
+	look := func() (ended bool, _ error) {
 		state, err := p.inspectExec(ctx, r.execID)
-		if err != nil && isEngineAnswer(err) || err == nil && !state.Running {
-			return nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		}
+		last = err
+		return err != nil && isEngineAnswer(err) || err == nil && !state.Running, nil
 	}
+	err := provider.Poll(ctx, "the command to have ended", 2*time.Millisecond, 250*time.Millisecond, look)
+	if err != nil {
+		return errors.Join(last, err)
+	}
+	return nil
 }
 
 // signalTree runs the script in the container, as the user that the process runs as and with no
@@ -100,29 +102,25 @@ func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	said := &capped{most: 1 << 10}
+	said := &provider.Head{Most: 1 << 10}
 	if err := copyOutput(false, conn, said, io.Discard); err != nil {
 		return err
 	}
-	for wait := time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
+	look := func() (ended bool, err error) {
 		state, err := p.inspectExec(ctx, made.ID)
 		switch {
 		case err != nil:
-			return err
+			return true, err
 		case state.Running || state.ExitCode == nil:
+			return false, nil
 		case *state.ExitCode == 0:
-			return nil
+			return true, nil
 		case *state.ExitCode == 126 || *state.ExitCode == 127:
-			return errNoShell
-		default:
-			return fmt.Errorf("the shell that looks for the processes ended with %d: %s", *state.ExitCode, said.kept)
+			return true, errNoShell
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return true, fmt.Errorf("the shell that looks for the processes ended with %d: %s", *state.ExitCode, said.Kept)
 	}
+	return provider.Poll(ctx, "the shell that looks for the processes", time.Millisecond, 250*time.Millisecond, look)
 }
 
 // running is false only where the engine said so.

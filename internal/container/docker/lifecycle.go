@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // killTimeout bounds the wait for an engine's answer to a SIGKILL.
@@ -25,7 +26,7 @@ func (p *DockerProvider) changeContainer(
 	if err != nil {
 		return err
 	}
-	defer c.done()
+	defer c.Done()
 	done, err := take(c)
 	if err != nil {
 		return c.toError(err)
@@ -50,38 +51,35 @@ func (c *call) start(id string) error {
 // the way.
 func (c *call) startOnce(id string) error {
 	run := func() error {
-		_, err := c.p.client.ContainerStart(c.ctx, id, client.ContainerStartOptions{})
+		_, err := c.p.client.ContainerStart(c.Ctx, id, client.ContainerStartOptions{})
 		return err
 	}
-	err := run()
-	if err != nil && isNoNetwork(err) && c.p.cfg.Docker.Network == "" {
-		if err := c.p.ensureNetwork(c.ctx, true); err != nil {
-			return err
-		}
+	joined := false
+	try := func() (done bool, err error) {
 		err = run()
-	}
-	for wait := 10 * time.Millisecond; err != nil; wait = min(2*wait, time.Second) {
+		if err != nil && !joined && isNoNetwork(err) && c.p.cfg.Docker.Network == "" {
+			if err := c.p.ensureNetwork(c.Ctx, true); err != nil {
+				return true, err
+			}
+			joined, err = true, run()
+		}
 		// An engine that could not execute the command may still show the container as it was amid
 		// the start.
-		if isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoCommand) {
-			return err
+		if err == nil || isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoCommand) {
+			return true, err
 		}
 		state, inspectErr := c.inspectState(id)
 		switch {
 		case inspectErr != nil:
-			return inspectErr
+			return true, inspectErr
 		case state.Status != stateStopping && status(state.Status) == container.StatusRunning:
-			return nil // a paused one, which engines refuse to start
+			return true, nil // a paused one, which engines refuse to start
 		case !errorSays(err, saysNotRunning):
-			return err
+			return true, err
 		}
-		// Somebody else is stopping it, which Podman wants to have ended.
-		if err := c.sleep(wait, "the container to have stopped"); err != nil {
-			return err
-		}
-		err = run()
+		return false, nil // somebody else is stopping it, which Podman wants to have ended
 	}
-	return nil
+	return provider.Poll(c.Ctx, "the container to have stopped", 10*time.Millisecond, time.Second, try)
 }
 
 // Stop stops the container.
@@ -95,36 +93,34 @@ func (p *DockerProvider) Stop(ctx context.Context, sessionID string, timeout tim
 func (c *call) stop(id string, seconds int) error {
 	if seconds == 0 && !c.p.podman() {
 		// Docker sends the stop signal even then, and a quick process heeds it.
-		if err := c.kill(c.ctx, id); err != nil && (isNoContainer(err) || !isEngineAnswer(err)) {
+		if err := c.kill(c.Ctx, id); err != nil && (isNoContainer(err) || !isEngineAnswer(err)) {
 			return err
 		}
 	}
 	started := time.Now()
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		_, err := c.p.client.ContainerStop(c.ctx, id, client.ContainerStopOptions{Timeout: &seconds})
+	try := func() (done bool, err error) {
+		_, err = c.p.client.ContainerStop(c.Ctx, id, client.ContainerStopOptions{Timeout: &seconds})
 		if err == nil || isNoContainer(err) || !isEngineAnswer(err) {
-			return err
+			return true, err
 		}
 		// Podman refuses to stop what is paused, never ran, or is being stopped by another call.
 		state, inspectErr := c.inspectState(id)
 		switch {
 		case inspectErr != nil:
-			return inspectErr
+			return true, inspectErr
 		case status(state.Status) != container.StatusRunning:
-			return nil
+			return true, nil
 		case state.Paused:
-			if _, err := c.p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{}); err != nil {
-				return err
-			}
+			_, err := c.p.client.ContainerUnpause(c.Ctx, id, client.ContainerUnpauseOptions{})
+			return false, err
 		case !errorSays(err, saysNotRunning):
-			return err
+			return true, err
 		case state.Status == stateStopping && time.Since(started) >= time.Duration(seconds)*time.Second:
-			_ = c.kill(c.ctx, id) // it may have ended by now, which the next look shows
+			_ = c.kill(c.Ctx, id) // it may have ended by now, which the next look shows
 		}
-		if err := c.sleep(wait, "the container to have stopped"); err != nil {
-			return err
-		}
+		return false, nil
 	}
+	return provider.Poll(c.Ctx, "the container to have stopped", 10*time.Millisecond, time.Second, try)
 }
 
 // kill sends SIGKILL. Podman answers when it sees that the container has ended, and may miss
@@ -138,7 +134,7 @@ func (c *call) kill(ctx context.Context, id string) error {
 
 // inspectState inspects a container that is known to be ours.
 func (c *call) inspectState(id string) (*dockercontainer.State, error) {
-	info, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
+	info, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -163,35 +159,32 @@ func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
 }
 
 func (c *call) remove(id string) error {
-	_, err := c.p.client.ContainerRemove(c.ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	_, err := c.p.client.ContainerRemove(c.Ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 	if cerrdefs.IsConflict(err) && strings.Contains(err.Error(), "already in progress") {
 		err = c.waitGone(id) // somebody else is at it
 	}
 	if err == nil {
-		c.p.sessions.drop(c.session, id)
+		c.p.sessions.drop(c.SessionID, id)
 	}
 	return err
 }
 
 func (c *call) waitGone(id string) error {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
-		_, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
+	look := func() (gone bool, err error) {
+		_, err = c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 		if isNoContainer(err) {
-			return nil
+			return true, nil
 		}
-		if err != nil {
-			return err
-		}
-		if err := c.sleep(wait, "the container's removal, which is under way"); err != nil {
-			return err
-		}
+		return false, err
 	}
+	return provider.Poll(c.Ctx, "the container's removal, which is under way", 5*time.Millisecond, 250*time.Millisecond,
+		look)
 }
 
 // Pause freezes the container's processes.
 func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
 	return p.changeContainer(ctx, "pause", sessionID, (*call).takeTurn, func(c *call, id string) error {
-		_, err := p.client.ContainerPause(c.ctx, id, client.ContainerPauseOptions{})
+		_, err := p.client.ContainerPause(c.Ctx, id, client.ContainerPauseOptions{})
 		return c.acceptIfPaused(id, true, err)
 	})
 }
@@ -199,7 +192,7 @@ func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
 // Unpause lets them go on.
 func (p *DockerProvider) Unpause(ctx context.Context, sessionID string) error {
 	return p.changeContainer(ctx, "unpause", sessionID, (*call).takeTurn, func(c *call, id string) error {
-		_, err := p.client.ContainerUnpause(c.ctx, id, client.ContainerUnpauseOptions{})
+		_, err := p.client.ContainerUnpause(c.Ctx, id, client.ContainerUnpauseOptions{})
 		return c.acceptIfPaused(id, false, err)
 	})
 }

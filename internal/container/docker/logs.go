@@ -20,7 +20,7 @@ func (p *DockerProvider) Logs(
 	if err != nil {
 		return err
 	}
-	defer c.done()
+	defer c.Done()
 	found, err := c.inspect() // whether it has a TTY decides how its log is framed
 	if err != nil {
 		return c.toError(err)
@@ -35,7 +35,7 @@ func (p *DockerProvider) Logs(
 	}
 	out, errOut := &skipper{w: orDiscard(stdout)}, &skipper{w: orDiscard(stderr)}
 	read := func() error {
-		log, err := p.client.ContainerLogs(c.ctx, found.Container.ID, ask)
+		log, err := p.client.ContainerLogs(c.Ctx, found.Container.ID, ask)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (p *DockerProvider) Logs(
 		return failure.err
 	}
 	if err == nil {
-		err = c.ctx.Err()
+		err = c.Ctx.Err()
 	}
 	return c.toError(err)
 }

@@ -72,24 +72,6 @@ func copyFrame(to io.Writer, from io.Reader, buf []byte, n int64) error {
 	return nil
 }
 
-// capped keeps the first bytes of a stream and drops the rest.
-type capped struct {
-	most int64
-	kept []byte
-	cut  bool
-}
-
-func (w *capped) Write(b []byte) (int, error) {
-	room := w.most - int64(len(w.kept))
-	if int64(len(b)) > room {
-		w.cut = true
-		w.kept = append(w.kept, b[:room]...)
-		return len(b), nil
-	}
-	w.kept = append(w.kept, b...)
-	return len(b), nil
-}
-
 // refusalFilter holds back output that starts as an engine's report that it could not start a
 // command. Only the exit code tells whether that is what it is; a real command's output is passed
 // on then.

@@ -62,31 +62,6 @@ func TestCopyOutputWriterFails(t *testing.T) {
 	}
 }
 
-func TestCapped(t *testing.T) {
-	for _, tt := range []struct {
-		most   int64
-		writes []string
-		kept   string
-		cut    bool
-	}{
-		{3, nil, "", false},
-		{3, []string{"ab", "c"}, "abc", false},
-		{3, []string{"ab", "cd", "e"}, "abc", true},
-		{3, []string{"abcd"}, "abc", true},
-		{3, []string{"abc", ""}, "abc", false},
-	} {
-		w := &capped{most: tt.most}
-		for _, s := range tt.writes {
-			if n, err := io.WriteString(w, s); n != len(s) || err != nil {
-				t.Errorf("%q: wrote %d, %v", tt.writes, n, err)
-			}
-		}
-		if string(w.kept) != tt.kept || w.cut != tt.cut {
-			t.Errorf("%q: kept %q, cut %v", tt.writes, w.kept, w.cut)
-		}
-	}
-}
-
 func TestRefusalFilter(t *testing.T) {
 	const docker = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: unknown\r\n"
 	const podman = "Error: runc: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found\n"

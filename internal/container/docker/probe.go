@@ -69,12 +69,12 @@ func (p *DockerProvider) Probe(ctx context.Context) (container.EngineInfo, error
 	if err != nil {
 		return container.EngineInfo{}, err
 	}
-	defer c.done()
-	version, err := p.client.ServerVersion(c.ctx, client.ServerVersionOptions{})
+	defer c.Done()
+	version, err := p.client.ServerVersion(c.Ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return container.EngineInfo{}, c.toError(err)
 	}
-	res, err := p.client.Info(c.ctx, client.InfoOptions{})
+	res, err := p.client.Info(c.Ctx, client.InfoOptions{})
 	if err != nil {
 		return container.EngineInfo{}, c.toError(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 	"github.com/octobot-run/octobot/internal/keylock"
 )
 
@@ -36,12 +36,7 @@ type DockerProvider struct {
 	engine   Engine
 	publish  netip.Addr // where ports are published
 
-	life   context.Context // ends with Close
-	end    context.CancelFunc
-	mu     sync.Mutex // guards closed, ptys, and the first Add on under
-	closed bool
-	under  sync.WaitGroup // calls and their clean-up
-	ptys   map[*pty]struct{}
+	calls *provider.Calls
 
 	contact chan struct{} // holds one token: the right to negotiate
 	known   atomic.Pointer[facts]
@@ -104,41 +99,21 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 		engine:   engine,
 		publish:  publish,
 		contact:  make(chan struct{}, 1),
-		ptys:     make(map[*pty]struct{}),
+		calls:    provider.NewCalls(),
 	}
 	if p.instance == "" {
 		p.instance = "default"
 	}
 	p.network = ownNetwork{name: networkName(p.instance), turn: make(chan struct{}, 1)}
-	p.life, p.end = context.WithCancel(context.Background())
 	return p, nil
 }
 
-// Close ends the calls under way, which give [container.ErrClosed], hangs up the terminals
-// that Attach made, and waits for all of them and for what they clean up.
+// Close ends the calls under way, which give [container.ErrClosed], hangs up the terminals that
+// Attach made, and waits for all of them and for what they clean up.
 func (p *DockerProvider) Close() error {
-	p.mu.Lock()
-	first := !p.closed
-	p.closed = true
-	open := make([]*pty, 0, len(p.ptys))
-	for t := range p.ptys {
-		open = append(open, t)
-	}
-	p.mu.Unlock()
-	if !first {
-		p.under.Wait()
-		return nil
-	}
-	p.end()
-	var hangups sync.WaitGroup
-	errs := make([]error, len(open))
-	for i, t := range open {
-		hangups.Go(func() { errs[i] = t.Close() })
-	}
-	hangups.Wait()
-	p.under.Wait()
+	err := p.calls.Close()
 	p.raw.CloseIdleConnections()
-	return errors.Join(append(errs, p.client.Close())...)
+	return errors.Join(err, p.client.Close())
 }
 
 // Capabilities are those of the engine that answered last; before the first answer, Docker's.
@@ -157,67 +132,32 @@ func (p *DockerProvider) Capabilities() container.Capabilities {
 
 // call is one method's run.
 type call struct {
-	p           *DockerProvider
-	op, session string
-	caller      context.Context // as the caller gave it
-	ctx         context.Context // ends with the caller's or with the provider
-	done        func()
+	*provider.Call
+	p *DockerProvider
 }
 
-// beginCall admits a call about a session: not after Close, not with arguments that
-// ValidateSessionID or check (which may be nil) refuse, not with a ctx that has ended; in all these
-// cases nothing is asked of the engine. It returns when the API's version is negotiated. The caller
-// calls done.
+// beginCall is [provider.Calls.Begin]. It returns when the API's version is negotiated; until then
+// nothing else is asked of the engine.
 func (p *DockerProvider) beginCall(ctx context.Context, op, sessionID string, check func() error) (*call, error) {
-	return p.admitCall(&call{p: p, op: op, session: sessionID, caller: ctx}, func() error {
-		if err := container.ValidateSessionID(sessionID); err != nil || check == nil {
-			return err
-		}
-		return check()
-	})
+	return p.negotiated(p.calls.Begin(ctx, op, sessionID, check))
 }
 
 // beginEngineCall is beginCall for a call about no one session.
 func (p *DockerProvider) beginEngineCall(ctx context.Context, op string) (*call, error) {
-	return p.admitCall(&call{p: p, op: op, caller: ctx}, func() error { return nil })
+	return p.negotiated(p.calls.BeginEngine(ctx, op))
 }
 
-func (p *DockerProvider) admitCall(c *call, check func() error) (*call, error) {
-	if !p.countCall() {
-		return nil, c.toError(container.ErrClosed)
-	}
-	ctx, cancel := context.WithCancel(c.caller)
-	stop := context.AfterFunc(p.life, cancel)
-	c.ctx = ctx
-	c.done = func() {
-		stop()
-		cancel()
-		p.under.Done()
-	}
-	err := check()
-	if err == nil {
-		err = c.caller.Err()
-	}
-	if err == nil {
-		err = p.negotiate(c.ctx)
-	}
+func (p *DockerProvider) negotiated(begun *provider.Call, err error) (*call, error) {
 	if err != nil {
+		return nil, err
+	}
+	c := &call{Call: begun, p: p}
+	if err := p.negotiate(c.Ctx); err != nil {
 		err = c.toError(err)
-		c.done()
+		c.Done()
 		return nil, err
 	}
 	return c, nil
-}
-
-// countCall counts one more call, unless the provider is closed.
-func (p *DockerProvider) countCall() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
-	}
-	p.under.Add(1)
-	return true
 }
 
 // cleanupContext returns a ctx for what has to be done although the caller has gone.

@@ -58,8 +58,8 @@ func (c *call) pull(opts container.Options) error {
 		select {
 		case step := <-steps:
 			report(step)
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		case <-c.Ctx.Done():
+			return c.Ctx.Err()
 		case <-shared.done:
 			for {
 				select {
@@ -78,14 +78,14 @@ func (p *DockerProvider) joinPull(key pullKey, steps chan container.PullProgress
 	defer p.pulls.mu.Unlock()
 	shared := p.pulls.current[key]
 	if shared == nil {
-		ctx, cancel := context.WithCancel(p.life)
+		ctx, cancel := context.WithCancel(p.calls.Life())
 		shared = &pull{cancel: cancel, done: make(chan struct{}),
 			waiters: make(map[chan container.PullProgress]struct{})}
 		if p.pulls.current == nil {
 			p.pulls.current = make(map[pullKey]*pull)
 		}
 		p.pulls.current[key] = shared
-		p.under.Go(func() {
+		p.calls.Go(func() {
 			shared.err = p.pullImage(ctx, key, func(step container.PullProgress) { p.pulls.tell(shared, step) })
 			p.pulls.forget(key, shared)
 			close(shared.done)

@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // Podman picks the host's port for one that is published at random when it makes the container, and
@@ -82,14 +82,14 @@ func (c *call) startRemade(id string, refusal error) error {
 			return err
 		}
 		id = remade
-		for started := time.Now(); ; {
+		started := time.Now()
+		try := func() (done bool, err error) {
 			refusal = c.startOnce(id)
-			if refusal == nil || !asksFor(host, refusal) || time.Since(started) > leakWait {
-				break
-			}
-			if err := c.sleep(100*time.Millisecond, "a port that Podman still holds"); err != nil {
-				return err
-			}
+			return refusal == nil || !asksFor(host, refusal) || time.Since(started) > leakWait, nil
+		}
+		err = provider.Poll(c.Ctx, "a port that Podman still holds", 100*time.Millisecond, 100*time.Millisecond, try)
+		if err != nil {
+			return err
 		}
 		if refusal == nil {
 			return c.checkCommand(id)
@@ -104,7 +104,7 @@ func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostCo
 	if !c.p.podman() {
 		return "", nil, refusal
 	}
-	found, err := c.p.client.ContainerInspect(c.ctx, id, client.ContainerInspectOptions{})
+	found, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return "", nil, err
 	}
@@ -126,13 +126,13 @@ func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostCo
 		return "", nil, err
 	}
 	// From here on there is no container, so the caller's going must not end it.
-	alone := *c
-	var cancel context.CancelFunc
-	alone.ctx, cancel = cleanupContext(c.ctx)
+	ctx, cancel := cleanupContext(c.Ctx)
 	defer cancel()
-	if id, err = alone.create(spec); err != nil {
+	alone := *c.Call
+	alone.Ctx = ctx
+	if id, err = (&call{Call: &alone, p: c.p}).create(spec); err != nil {
 		return "", nil, err
 	}
-	c.p.sessions.put(c.session, id)
+	c.p.sessions.put(c.SessionID, id)
 	return id, spec.HostConfig, nil
 }

@@ -53,12 +53,12 @@ func (s *sessionIDs) keep(listed map[string]string) {
 // withContainer calls fn with the ID of the session's container. Where the engine has
 // no container of a remembered ID, the session is looked up once more.
 func (c *call) withContainer(fn func(id string) error) error {
-	if id := c.p.sessions.get(c.session); id != "" {
+	if id := c.p.sessions.get(c.SessionID); id != "" {
 		err := fn(id)
 		if !isNoContainer(err) {
 			return err
 		}
-		c.p.sessions.drop(c.session, id)
+		c.p.sessions.drop(c.SessionID, id)
 	}
 	found, err := c.inspect()
 	if err != nil {
@@ -69,9 +69,9 @@ func (c *call) withContainer(fn func(id string) error) error {
 
 // inspect asks for the session's container by its name, and checks that it is ours.
 func (c *call) inspect() (client.ContainerInspectResult, error) {
-	found, err := c.p.inspect(c.ctx, c.session)
+	found, err := c.p.inspect(c.Ctx, c.SessionID)
 	if err == nil {
-		c.p.sessions.put(c.session, found.Container.ID)
+		c.p.sessions.put(c.SessionID, found.Container.ID)
 	}
 	return found, err
 }

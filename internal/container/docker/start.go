@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 //go:embed tty.sh
@@ -62,7 +63,7 @@ func (r *process) startOnTerminal(cmd []string) error {
 		return nil
 	}
 	r.conn.Close()
-	if r.ctx.Err() != nil || !errors.Is(err, io.EOF) {
+	if r.Ctx.Err() != nil || !errors.Is(err, io.EOF) {
 		r.kill()
 		return err
 	}
@@ -81,11 +82,11 @@ func (r *process) startOnTerminal(cmd []string) error {
 // handshake lets tty.sh go on when the size is set, and reads up to its marker. io.EOF, with
 // what was said until then, means that it did not come to that.
 func (r *process) handshake(marker []byte) ([]byte, error) {
-	stop := context.AfterFunc(r.ctx, func() { r.conn.Close() })
+	stop := context.AfterFunc(r.Ctx, func() { r.conn.Close() })
 	defer stop()
 	typed := "\n"
 	if r.rows != 0 && r.cols != 0 {
-		if err := r.resize(r.ctx); err != nil {
+		if err := r.resize(r.Ctx); err != nil {
 			return nil, err
 		}
 		if r.p.podman() { // which answers before the size is in force
@@ -120,56 +121,45 @@ func (r *process) startBare() error {
 	if err := r.attach(nil); err != nil {
 		return err
 	}
-	for wait := time.Millisecond; ; wait *= 2 {
-		state, err := r.p.inspectExec(r.ctx, r.execID)
-		if err != nil {
-			return err
-		}
-		if state.Running {
-			break
+	over := false
+	err := provider.Poll(r.Ctx, "the command to start", time.Millisecond, time.Second, func() (bool, error) {
+		state, err := r.p.inspectExec(r.Ctx, r.execID)
+		if err != nil || state.Running {
+			return true, err
 		}
 		if state.ExitCode != nil && (*state.ExitCode == 126 || *state.ExitCode == 127) {
 			said, _ := r.conn.r.Peek(r.conn.r.Buffered())
 			r.conn.Close()
-			return container.Errorf("", "", container.ErrExecFailed, "%s: %s", r.opts.Cmd[0], said)
+			return true, container.Errorf("", "", container.ErrExecFailed, "%s: %s", r.opts.Cmd[0], said)
 		}
-		if state.ExitCode != nil {
-			return nil // over already
-		}
-		select {
-		case <-time.After(wait):
-		case <-r.ctx.Done():
-			return r.ctx.Err()
-		}
+		over = state.ExitCode != nil
+		return over, nil
+	})
+	if err != nil || over || r.rows == 0 || r.cols == 0 {
+		return err
 	}
-	if r.rows == 0 || r.cols == 0 {
-		return nil
-	}
-	return r.resize(r.ctx)
+	return r.resize(r.Ctx)
 }
 
 // resize sets the terminal's size. Engines refuse it for the moment between their
 // answer to the start and the process.
 func (r *process) resize(ctx context.Context) error {
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		_, err := r.p.client.ExecResize(ctx, r.execID, client.ExecResizeOptions{Height: r.rows, Width: r.cols})
+	started := time.Now()
+	try := func() (done bool, err error) {
+		_, err = r.p.client.ExecResize(ctx, r.execID, client.ExecResizeOptions{Height: r.rows, Width: r.cols})
 		if err == nil || !isEngineAnswer(err) {
-			return err
+			return true, err
 		}
 		state, inspectErr := r.p.inspectExec(ctx, r.execID)
-		if inspectErr != nil {
-			return inspectErr
+		switch {
+		case inspectErr != nil:
+			return true, inspectErr
+		case !state.Running && state.ExitCode != nil && *state.ExitCode != 0:
+			return true, nil // it has ended, which its reader finds out
+		case state.Running && time.Since(started) > 100*time.Millisecond:
+			return true, err
 		}
-		if !state.Running && state.ExitCode != nil && *state.ExitCode != 0 {
-			return nil // it has ended, which its reader finds out
-		}
-		if wait > 50*time.Millisecond && state.Running {
-			return err
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return false, nil
 	}
+	return provider.Poll(ctx, "the terminal to take its size", time.Millisecond, 100*time.Millisecond, try)
 }

@@ -18,10 +18,10 @@ func (p *DockerProvider) Stats(ctx context.Context, sessionID string) (*containe
 	if err != nil {
 		return nil, err
 	}
-	defer c.done()
+	defer c.Done()
 	var sample dockercontainer.StatsResponse
 	err = c.withContainer(func(id string) error {
-		res, err := p.client.ContainerStats(c.ctx, id, client.ContainerStatsOptions{})
+		res, err := p.client.ContainerStats(c.Ctx, id, client.ContainerStatsOptions{})
 		if err != nil {
 			return err
 		}
