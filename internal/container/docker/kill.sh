@@ -3,7 +3,7 @@
 # Builtins of a POSIX shell alone; an image may have nothing else. "kill" ends every process that has
 # the tag in its environment, descends from one that has, or is in the terminal
 # session of one. "hup" does what the end of a terminal does: SIGHUP to its session.
-# Exit code 0: nothing is left to signal.
+# Exit code 0: nothing is left, neither to signal nor about to die.
 exec 2>/dev/null
 tag=OCTOBOT_EXEC=$1 mode=$2
 
@@ -56,13 +56,15 @@ if [ "$mode" = hup ]; then
 	exit 0
 fi
 
-round=0
+round=0 killed=
 while [ $round -lt 50 ]; do
 	round=$((round + 1))
-	found=' ' sids=' '
+	found=' ' sids=' ' dying=
 	# Stopped first, so that what is found can't make more.
 	while scan; [ -n "$new" ]; do kill -STOP $new; done
-	[ "$found" = ' ' ] && exit 0
+	for pid in $killed; do look $pid && dying=$pid; done
+	[ "$found$dying" = ' ' ] && exit 0
 	kill -KILL $found
+	killed="$killed $found"
 done
 exit 1
