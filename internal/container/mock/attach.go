@@ -2,6 +2,7 @@ package mock
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
 
@@ -14,7 +15,7 @@ func (m *MockProvider) Attach(
 	ctx context.Context, sessionID string, opts container.AttachOptions,
 ) (container.PTY, error) {
 	var t container.PTY
-	err := m.call(ctx, "attach", sessionID, validate(sessionID, opts.Validate()), func(context.Context) error {
+	err := m.sessionCall(ctx, "attach", sessionID, opts.Validate, func(context.Context) error {
 		system, err := m.running(sessionID)
 		if err != nil {
 			return err
@@ -65,7 +66,7 @@ type pty struct {
 	sessionID string
 	process   *toybox.Process
 	main      bool // the container's main process: Close only detaches
-	forget    func(*pty)
+	forget    func(io.Closer)
 	once      sync.Once
 	closed    chan struct{}
 }

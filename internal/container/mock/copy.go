@@ -26,7 +26,7 @@ func (m *MockProvider) filesOf(sessionID string) (*toybox.FileSystem, error) {
 
 // CopyTo implements [container.Copier]. Links and devices in the archive are refused.
 func (m *MockProvider) CopyTo(ctx context.Context, sessionID, dir string, r io.Reader) error {
-	return m.call(ctx, "copyto", sessionID, validate(sessionID, container.ValidatePath(dir)),
+	return m.sessionCall(ctx, "copyto", sessionID, func() error { return container.ValidatePath(dir) },
 		func(ctx context.Context) error {
 			files, err := m.filesOf(sessionID)
 			if err != nil {
@@ -73,7 +73,7 @@ func unpack(ctx context.Context, files *toybox.FileSystem, dir string, r io.Read
 // CopyFrom implements [container.Copier]. The archive is of the files as they are at the call.
 func (m *MockProvider) CopyFrom(ctx context.Context, sessionID, p string) (io.ReadCloser, error) {
 	var archive io.ReadCloser
-	err := m.call(ctx, "copyfrom", sessionID, validate(sessionID, container.ValidatePath(p)),
+	err := m.sessionCall(ctx, "copyfrom", sessionID, func() error { return container.ValidatePath(p) },
 		func(context.Context) error {
 			files, err := m.filesOf(sessionID)
 			if err != nil {

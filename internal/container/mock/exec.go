@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,61 +11,46 @@ import (
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock/toybox"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // Exec runs a scripted command; see [container.Runtime].
 func (m *MockProvider) Exec(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
 ) (*container.ExecResult, error) {
-	limit := opts.MaxOutput
-	if limit == 0 {
-		limit = container.DefaultMaxOutput
-	}
-	out, errs := bounded{limit: limit}, bounded{limit: limit}
+	limit := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
+	out, errs := provider.Head{Most: limit}, provider.Head{Most: limit}
 	code, err := m.ExecStream(ctx, sessionID, cmd, opts, &out, &errs)
 	if err != nil && ctx.Err() == nil {
 		return nil, err
 	}
 	return &container.ExecResult{
 		ExitCode: code,
-		Stdout:   string(out.data), StdoutTruncated: out.cut,
-		Stderr: string(errs.data), StderrTruncated: errs.cut,
+		Stdout:   string(out.Kept), StdoutTruncated: out.Cut,
+		Stderr: string(errs.Kept), StderrTruncated: errs.Cut,
 	}, err
-}
-
-// bounded keeps the beginning of what is written.
-type bounded struct {
-	data  []byte
-	limit int64
-	cut   bool
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	n := min(int64(len(p)), b.limit-int64(len(b.data)))
-	b.data = append(b.data, p[:n]...)
-	b.cut = b.cut || n < int64(len(p))
-	return len(p), nil
 }
 
 // ExecStream implements [container.StreamExecer].
 func (m *MockProvider) ExecStream(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
 ) (code int, err error) {
-	err = m.call(ctx, "exec", sessionID, validate(sessionID, opts.Validate(cmd)), func(ctx context.Context) error {
-		system, err := m.running(sessionID)
-		if err != nil {
+	err = m.sessionCall(ctx, "exec", sessionID, func() error { return opts.Validate(cmd) },
+		func(ctx context.Context) error {
+			system, err := m.running(sessionID)
+			if err != nil {
+				return err
+			}
+			spec := toybox.Spec{
+				Args: slices.Clone(cmd), Env: slices.Clone(opts.Env), Dir: opts.WorkingDir, User: opts.User,
+			}
+			if opts.Tty {
+				code, err = execTerminal(ctx, system, spec, opts, orDiscard(stdout))
+			} else {
+				code, err = execStreams(ctx, system, spec, opts.Stdin, orDiscard(stdout), orDiscard(stderr))
+			}
 			return err
-		}
-		spec := toybox.Spec{
-			Args: slices.Clone(cmd), Env: slices.Clone(opts.Env), Dir: opts.WorkingDir, User: opts.User,
-		}
-		if opts.Tty {
-			code, err = execTerminal(ctx, system, spec, opts, orDiscard(stdout))
-		} else {
-			code, err = execStreams(ctx, system, spec, opts.Stdin, orDiscard(stdout), orDiscard(stderr))
-		}
-		return err
-	})
+		})
 	return code, err
 }
 

@@ -136,7 +136,7 @@ func (l *log) tail(n int) cursor {
 func (m *MockProvider) Logs(
 	ctx context.Context, sessionID string, opts container.LogOptions, stdout, stderr io.Writer,
 ) error {
-	return m.session(ctx, "logs", sessionID, func(ctx context.Context) error {
+	return m.sessionCall(ctx, "logs", sessionID, nil, func(ctx context.Context) error {
 		m.engine.mu.Lock()
 		b, err := m.own(sessionID)
 		m.engine.mu.Unlock()

@@ -16,11 +16,11 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock/toybox"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // MockProvider is a [container.Runtime] of one instance on an [Engine], with all of the
@@ -28,14 +28,7 @@ import (
 type MockProvider struct {
 	engine   *Engine
 	instance string
-
-	ctx   context.Context // ends with Close
-	close context.CancelFunc
-
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
-	ptys   map[*pty]bool
+	calls    *provider.Calls
 }
 
 var (
@@ -56,9 +49,7 @@ var (
 func NewMockProvider() *MockProvider { return NewEngine().Provider("") }
 
 func newProvider(e *Engine, instance string) *MockProvider {
-	m := &MockProvider{engine: e, instance: instance, ptys: make(map[*pty]bool)}
-	m.ctx, m.close = context.WithCancel(context.Background())
-	return m
+	return &MockProvider{engine: e, instance: instance, calls: provider.NewCalls()}
 }
 
 // Engine is what the provider's containers are on.
@@ -74,104 +65,45 @@ func refuse(class error, format string, args ...any) error {
 	return container.Errorf("", "", class, format, args...)
 }
 
-// call is the frame of every method: what holds before the engine is asked, the trouble that
-// was injected, and the operation and the session in every error.
-func (m *MockProvider) call(
-	ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error,
+// sessionCall is the frame of a method about one session, whose other arguments check refuses, if
+// it is not nil.
+func (m *MockProvider) sessionCall(
+	ctx context.Context, op, sessionID string, check func() error, do func(context.Context) error,
 ) error {
-	err := m.enter(ctx, op, sessionID, invalid, do)
+	c, err := m.calls.Begin(ctx, op, sessionID, check)
+	return m.runCall(c, err, do)
+}
+
+// engineCall is the frame of a method about no one session.
+func (m *MockProvider) engineCall(ctx context.Context, op string, do func(context.Context) error) error {
+	c, err := m.calls.BeginEngine(ctx, op)
+	return m.runCall(c, err, do)
+}
+
+// runCall does what a call is for, unless it was refused, amid the trouble that was injected.
+func (m *MockProvider) runCall(c *provider.Call, refusal error, do func(context.Context) error) error {
+	if refusal != nil {
+		return refusal
+	}
+	defer c.Done()
+	fault, err := m.engine.meet(c.Ctx, c.Op, c.SessionID)
 	if err == nil {
-		return nil
+		err = cmp.Or(do(c.Ctx), fault)
 	}
-	e, ok := err.(*container.Error)
-	switch {
-	case ok:
-	case m.ctx.Err() != nil:
-		e = &container.Error{Class: container.ErrClosed}
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		e = &container.Error{Class: ctx.Err()}
-	default: // a writer's or reader's own
-		return fmt.Errorf("%s session %q: %w", op, sessionID, err)
+	if _, ok := err.(*container.Error); ok || err == nil || c.Ctx.Err() != nil && errors.Is(err, c.Ctx.Err()) {
+		return c.Error(err, nil)
 	}
-	return &container.Error{Op: op, SessionID: sessionID, Class: e.Class, Detail: e.Detail}
-}
-
-func (m *MockProvider) enter(
-	ctx context.Context, op, sessionID string, invalid error, do func(context.Context) error,
-) error {
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return refuse(container.ErrClosed, "")
-	}
-	m.calls.Add(1)
-	m.mu.Unlock()
-	defer m.calls.Done()
-
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if invalid != nil {
-		return refuse(container.ErrInvalidArgument, "%v", invalid)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(m.ctx, cancel)
-	defer stop()
-
-	fault, err := m.engine.meet(ctx, op, sessionID)
-	if err != nil {
-		return err
-	}
-	if err := do(ctx); err != nil {
-		return err
-	}
-	return fault
-}
-
-// validate checks a session's ID before what else there is to check.
-func validate(sessionID string, invalid error) error {
-	if err := container.ValidateSessionID(sessionID); err != nil {
-		return err
-	}
-	return invalid
-}
-
-// session is call for a method that is about one session.
-func (m *MockProvider) session(ctx context.Context, op, sessionID string, do func(context.Context) error) error {
-	return m.call(ctx, op, sessionID, validate(sessionID, nil), do)
+	return fmt.Errorf("%s session %q: %w", c.Op, c.SessionID, err) // a writer's or reader's own
 }
 
 // Close ends what is under way, terminals among it, and waits for it. Containers and their
 // processes go on.
-func (m *MockProvider) Close() error {
-	m.mu.Lock()
-	m.closed = true
-	ptys := m.ptys
-	m.ptys = nil
-	m.mu.Unlock()
-	m.close()
-	for p := range ptys {
-		_ = p.Close() // always nil
-	}
-	m.calls.Wait()
-	return nil
-}
+func (m *MockProvider) Close() error { return m.calls.Close() }
 
-// keep remembers a terminal, for Close.
+// keep has Close close a terminal.
 func (m *MockProvider) keep(p *pty) error {
-	p.forget = func(p *pty) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.ptys, p)
-	}
-	m.mu.Lock()
-	closed := m.closed
-	if !closed {
-		m.ptys[p] = true
-	}
-	m.mu.Unlock()
-	if closed {
+	p.forget = m.calls.Forget
+	if !m.calls.Keep(p) {
 		_ = p.Close() // always nil
 		return refuse(container.ErrClosed, "")
 	}
@@ -208,7 +140,7 @@ func (m *MockProvider) Create(
 	ctx context.Context, sessionID string, opts container.Options,
 ) (*container.Container, error) {
 	var c container.Container
-	err := m.call(ctx, "create", sessionID, validate(sessionID, opts.Validate()), func(ctx context.Context) error {
+	err := m.sessionCall(ctx, "create", sessionID, opts.Validate, func(ctx context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		name := container.Name(sessionID)
@@ -245,7 +177,7 @@ func keepOptions(o container.Options) container.Options {
 
 // Start runs a container; see [container.Runtime].
 func (m *MockProvider) Start(ctx context.Context, sessionID string) error {
-	return m.session(ctx, "start", sessionID, func(context.Context) error {
+	return m.sessionCall(ctx, "start", sessionID, nil, func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		b, err := m.own(sessionID)
@@ -262,7 +194,7 @@ func (m *MockProvider) Start(ctx context.Context, sessionID string) error {
 
 // Stop ends a container; see [container.Runtime].
 func (m *MockProvider) Stop(ctx context.Context, sessionID string, timeout time.Duration) error {
-	return m.session(ctx, "stop", sessionID, func(ctx context.Context) error {
+	return m.sessionCall(ctx, "stop", sessionID, nil, func(ctx context.Context) error {
 		m.engine.mu.Lock()
 		b, err := m.own(sessionID)
 		if err != nil || b.system == nil {
@@ -302,7 +234,7 @@ func stop(ctx context.Context, system *toybox.System, timeout time.Duration) err
 
 // Remove removes a container; see [container.Runtime].
 func (m *MockProvider) Remove(ctx context.Context, sessionID string) error {
-	return m.session(ctx, "remove", sessionID, func(ctx context.Context) error {
+	return m.sessionCall(ctx, "remove", sessionID, nil, func(ctx context.Context) error {
 		return m.takeDown(ctx, sessionID)
 	})
 }
@@ -331,7 +263,7 @@ func (m *MockProvider) takeDown(ctx context.Context, sessionID string) error {
 // Get reports a container; see [container.Runtime].
 func (m *MockProvider) Get(ctx context.Context, sessionID string) (*container.Container, error) {
 	var c container.Container
-	err := m.session(ctx, "get", sessionID, func(context.Context) error {
+	err := m.sessionCall(ctx, "get", sessionID, nil, func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		b, err := m.own(sessionID)
@@ -350,7 +282,7 @@ func (m *MockProvider) Get(ctx context.Context, sessionID string) (*container.Co
 // List reports this instance's containers; see [container.Runtime].
 func (m *MockProvider) List(ctx context.Context) ([]*container.Container, error) {
 	var list []*container.Container
-	err := m.call(ctx, "list", "", nil, func(context.Context) error {
+	err := m.engineCall(ctx, "list", func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		var boxes []*box
@@ -377,7 +309,7 @@ func (m *MockProvider) List(ctx context.Context) ([]*container.Container, error)
 // Probe implements [container.Prober].
 func (m *MockProvider) Probe(ctx context.Context) (container.EngineInfo, error) {
 	var info container.EngineInfo
-	err := m.call(ctx, "probe", "", nil, func(context.Context) error {
+	err := m.engineCall(ctx, "probe", func(context.Context) error {
 		info = container.EngineInfo{
 			Name: "mock", Version: "1", APIVersion: "1", Host: "memory:",
 			OS: runtime.GOOS, Arch: runtime.GOARCH,
@@ -392,7 +324,7 @@ func (m *MockProvider) Probe(ctx context.Context) (container.EngineInfo, error) 
 // told apart; memory is that of the container's files.
 func (m *MockProvider) Stats(ctx context.Context, sessionID string) (*container.Stats, error) {
 	var stats *container.Stats
-	err := m.session(ctx, "stats", sessionID, func(context.Context) error {
+	err := m.sessionCall(ctx, "stats", sessionID, nil, func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		b, err := m.own(sessionID)
@@ -424,7 +356,7 @@ func (m *MockProvider) Unpause(ctx context.Context, sessionID string) error {
 }
 
 func (m *MockProvider) setPaused(ctx context.Context, op, sessionID string, paused bool) error {
-	return m.session(ctx, op, sessionID, func(context.Context) error {
+	return m.sessionCall(ctx, op, sessionID, nil, func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		b, err := m.own(sessionID)

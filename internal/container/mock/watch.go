@@ -20,7 +20,7 @@ type watcher struct {
 // Watch implements [container.Watcher].
 func (m *MockProvider) Watch(ctx context.Context) (<-chan container.Event, error) {
 	w := &watcher{instance: m.instance, events: make(chan container.Event, watchBuffer)}
-	err := m.call(ctx, "watch", "", nil, func(context.Context) error {
+	err := m.engineCall(ctx, "watch", func(context.Context) error {
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		m.engine.watchers[w] = true
@@ -33,7 +33,7 @@ func (m *MockProvider) Watch(ctx context.Context) (<-chan container.Event, error
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(m.ctx, cancel)
+	stop := context.AfterFunc(m.calls.Life(), cancel)
 	context.AfterFunc(ctx, func() {
 		stop()
 		m.engine.mu.Lock()
