@@ -74,7 +74,7 @@ func addSettings(cmd *cobra.Command) {
 			flags.Lookup(s.Flag).DefValue = value
 		}
 	}
-	complete(cmd, "runtime", "docker", "mock")
+	complete(cmd, "runtime", config.Runtimes...)
 	complete(cmd, "on-expire", "stop", "close")
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	complete(cmd, "log-format", "text", "json")

@@ -19,7 +19,7 @@ type Config struct {
 	// flag or a file; empty means "default".
 	Instance string
 
-	Runtime   string // "docker" or "mock"
+	Runtime   string // one of Runtimes
 	Docker    Docker
 	Defaults  Defaults
 	BindRoots []string // host directories below which the API may bind-mount

@@ -47,13 +47,15 @@ const (
 	maxDuration     = 10 * 365 * 24 * time.Hour
 )
 
+// Runtimes are what sessions can run on, the default first.
+var Runtimes = []string{"docker", "mock"}
+
 // Settings returns every setting, in the order of the documentation.
 func Settings() []Setting {
 	return []Setting{
 		text("data_dir", "data-dir", "directory of the socket, the database and the lock", allowedPath,
 			func(c *Config) *string { return &c.DataDir }, absolute),
-		choice("runtime", "runtime", "where sessions run", func(c *Config) *string { return &c.Runtime }, "docker",
-			"mock"),
+		choice("runtime", "runtime", "where sessions run", func(c *Config) *string { return &c.Runtime }, Runtimes...),
 		text("docker.host", "docker-host",
 			"the engine's address; empty to look in DOCKER_HOST, the docker CLI's context and the well-known sockets",
 			"empty, or a URL such as unix:///run/docker.sock or tcp://host:2376",

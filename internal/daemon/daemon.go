@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,6 @@ import (
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
-	"github.com/octobot-run/octobot/internal/container/docker"
-	"github.com/octobot-run/octobot/internal/container/mock"
 	"github.com/octobot-run/octobot/internal/httpapi"
 	"github.com/octobot-run/octobot/internal/session"
 	"github.com/octobot-run/octobot/internal/store/postgres"
@@ -84,10 +83,11 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	if d.cfg.Instance, err = store.Instance(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	rt, err := d.openRuntime()
+	rt, closeRuntime, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].open(d.cfg)
 	if err != nil {
 		return err
 	}
+	d.onClose(closeRuntime)
 
 	metrics := newMetrics(opts.Version)
 	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, d.log, metrics))
@@ -122,22 +122,6 @@ func openStore(ctx context.Context, cfg config.Config) (session.Store, error) {
 		return postgres.Open(ctx, cfg.DatabaseURL)
 	}
 	return sqlite.Open(ctx, cfg.Database())
-}
-
-func (d *daemon) openRuntime() (container.Runtime, error) {
-	if d.cfg.Runtime == "mock" {
-		engine := mock.NewEngine() // in this process, so that it ends with the daemon
-		d.onClose(func() error { engine.Close(); return nil })
-		rt := engine.Provider(d.cfg.Instance)
-		d.onClose(rt.Close)
-		return rt, nil
-	}
-	rt, err := docker.NewDockerProvider(&d.cfg)
-	if err != nil {
-		return nil, fmt.Errorf("engine: %w; \"octobot doctor\" tells where was looked", err)
-	}
-	d.onClose(rt.Close)
-	return rt, nil
 }
 
 func serviceConfig(cfg config.Config, log *slog.Logger, observer session.Observer) session.Config {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,8 @@ const lowSpace = 256 << 20
 // changing anything: the data directory and the engine.
 func Diagnose(ctx context.Context, cfg config.Config) []Finding {
 	findings := []Finding{diagnoseDataDir(cfg.DataDir)}
-	if cfg.Runtime == "mock" {
-		return append(findings, Finding{"engine", Notice, "mock: nothing runs for real",
-			"choose another with --runtime docker"})
-	}
-	return append(findings, diagnoseEngine(ctx, cfg)...)
+	kind := runtimeKinds[cmp.Or(cfg.Runtime, config.Runtimes[0])]
+	return append(findings, kind.diagnose(ctx, cfg)...)
 }
 
 func diagnoseDataDir(path string) Finding {
@@ -73,7 +71,7 @@ func diagnoseDataDir(path string) Finding {
 	return Finding{f.What, Good, path, ""}
 }
 
-func diagnoseEngine(ctx context.Context, cfg config.Config) []Finding {
+func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 	engine, err := docker.Discover(cfg.Docker.Host)
 	findings := make([]Finding, 0, len(engine.Looked)+4)
 	for _, c := range engine.Looked {
