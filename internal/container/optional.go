@@ -162,18 +162,24 @@ type Copier interface {
 	CopyFrom(ctx context.Context, sessionID, path string) (io.ReadCloser, error)
 }
 
-// Stats are a running container's use of its resources at one moment.
+// Stats are a running container's use of its resources at one moment. What is counted is
+// counted from the container's last start.
 type Stats struct {
 	Time        time.Time
-	CPUTotal    time.Duration // CPU time used since its start
+	CPUTotal    time.Duration // CPU time used, of all cores together
 	MemoryUsed  int64         // bytes, without the page cache that can be dropped
-	MemoryLimit int64         // bytes
-	PIDs        int64
+	MemoryLimit int64         // bytes; the engine's own without a limit, 0 where it does not tell
+	PIDs        int64         // processes and threads
+
+	// Bytes over all network interfaces; 0 for a container without a network of its own.
+	NetworkReceived, NetworkSent int64
+	// Bytes from and to block devices; 0 where the engine does not count them.
+	BlockRead, BlockWritten int64
 }
 
 // StatsReader tells what a container uses.
 type StatsReader interface {
-	// Stats takes one sample. Not running: ErrContainerStopped.
+	// Stats takes one sample, also of a paused container. Not running: ErrContainerStopped.
 	Stats(ctx context.Context, sessionID string) (*Stats, error)
 }
 

@@ -121,6 +121,7 @@ func testPauseFreezes(f *fixture) {
 
 var statsCases = []testCase{
 	{"running", testStats},
+	{"paused", testStatsPaused},
 	{"not running", testStatsStopped},
 }
 
@@ -136,7 +137,8 @@ func testStats(f *fixture) {
 	stats, err := s.Stats(f.ctx, id)
 	f.must(err)
 	f.equal("memory limit", stats.MemoryLimit, int64(64<<20))
-	if stats.Time.IsZero() || stats.PIDs < 1 || stats.MemoryUsed < 0 || stats.CPUTotal < 0 {
+	if stats.Time.IsZero() || stats.PIDs < 1 || stats.MemoryUsed < 0 || stats.CPUTotal < 0 ||
+		stats.NetworkReceived < 0 || stats.NetworkSent < 0 || stats.BlockRead < 0 || stats.BlockWritten < 0 {
 		f.Fatalf("stats are %+v", stats)
 	}
 	if !f.caps.RealProcesses {
@@ -145,8 +147,26 @@ func testStats(f *fixture) {
 	f.sh(id, "head -c 30000000 /dev/urandom > /dev/null")
 	later, err := s.Stats(f.ctx, id)
 	f.must(err)
-	if later.CPUTotal <= stats.CPUTotal || later.MemoryUsed <= 0 {
+	if later.CPUTotal <= stats.CPUTotal || later.MemoryUsed <= 0 || !later.Time.After(stats.Time) {
 		f.Fatalf("stats after work are %+v; before %+v", later, stats)
+	}
+}
+
+func testStatsPaused(f *fixture) {
+	s, ok := optional[container.StatsReader](f)
+	if !ok {
+		return
+	}
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	f.must(p.Pause(f.ctx, id))
+	stats, err := s.Stats(f.ctx, id)
+	f.must(err)
+	if stats.PIDs < 1 {
+		f.Fatalf("stats are %+v", stats)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
@@ -49,6 +50,19 @@ func (p *DockerProvider) Stats(ctx context.Context, sessionID string) (*containe
 	}
 	if out.Time.IsZero() {
 		out.Time = time.Now()
+	}
+	for _, n := range sample.Networks {
+		out.NetworkReceived += int64(n.RxBytes)
+		out.NetworkSent += int64(n.TxBytes)
+	}
+	// One entry for each device and direction; cgroup v1 writes them "Read", v2 "read".
+	for _, e := range sample.BlkioStats.IoServiceBytesRecursive {
+		switch strings.ToLower(e.Op) {
+		case "read":
+			out.BlockRead += int64(e.Value)
+		case "write":
+			out.BlockWritten += int64(e.Value)
+		}
 	}
 	return out, nil
 }
