@@ -63,6 +63,35 @@ func TestPathsAreEscaped(t *testing.T) {
 	}
 }
 
+func TestPauseAndStats(t *testing.T) {
+	var asked []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.RequestURI)
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, `{"session_id":"s","cpu_time":"1m0.5s","memory_used":3,"block_written":4,"later":1}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":"s","status":"running","paused":true}`)
+	})
+	for name, change := range map[string]func(context.Context, string) (v1.Session, error){
+		"pause": c.PauseSession, "unpause": c.UnpauseSession,
+	} {
+		asked = nil
+		s, err := change(t.Context(), "s")
+		if want := []string{"POST /v1/sessions/s/" + name}; err != nil || s.ID != "s" || !s.Paused ||
+			!slices.Equal(asked, want) {
+			t.Errorf("%s: %+v, %v, asked %q", name, s, err, asked)
+		}
+	}
+	asked = nil
+	stats, err := c.SessionStats(t.Context(), "s")
+	want := v1.SessionStats{SessionID: "s", CPUTime: v1.Duration(60500 * time.Millisecond), MemoryUsed: 3,
+		BlockWritten: 4}
+	if err != nil || stats != want || !slices.Equal(asked, []string{"GET /v1/sessions/s/stats"}) {
+		t.Errorf("stats %+v, %v, asked %q", stats, err, asked)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		handle http.HandlerFunc

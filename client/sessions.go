@@ -118,6 +118,25 @@ func (c *Client) StopSession(ctx context.Context, id string, timeout time.Durati
 	return s, err
 }
 
+// PauseSession freezes a running session's processes; one that is paused already stays so. It is
+// running still, and says that it is paused.
+func (c *Client) PauseSession(ctx context.Context, id string) (s v1.Session, err error) {
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "sessions", id, "pause"}}, &s)
+	return s, err
+}
+
+// UnpauseSession lets a paused session's processes go on; one that is not paused stays as it is.
+func (c *Client) UnpauseSession(ctx context.Context, id string) (s v1.Session, err error) {
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "sessions", id, "unpause"}}, &s)
+	return s, err
+}
+
+// SessionStats returns one sample of what a running session uses.
+func (c *Client) SessionStats(ctx context.Context, id string) (stats v1.SessionStats, err error) {
+	err = c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "sessions", id, "stats"}}, &stats)
+	return stats, err
+}
+
 // DeleteSession closes a session and removes its container. A closed one: nil.
 func (c *Client) DeleteSession(ctx context.Context, id string) error {
 	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "sessions", id}}, nil)

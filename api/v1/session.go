@@ -50,7 +50,7 @@ type Spec struct {
 	Tmpfs        map[string]string `json:"tmpfs,omitempty" doc:"Absolute path to mount options, such as size=64m."`
 	Platform     string            `json:"platform,omitempty" doc:"os/arch[/variant]; absent for the engine's own."`
 
-	IdleTimeout Duration `json:"idle_timeout,omitzero" doc:"How long the session may go without a command, terminal input or start. 30m, 1h30m."`
+	IdleTimeout Duration `json:"idle_timeout,omitzero" doc:"How long the session may go without a command, terminal input, start or unpause. 30m, 1h30m."`
 	MaxAge      Duration `json:"max_age,omitzero" doc:"How long the session may live since its creation."`
 	OnExpire    string   `json:"on_expire,omitempty" enum:"stop,close" doc:"What either limit does."`
 }
@@ -83,6 +83,7 @@ type Session struct {
 	Project string `json:"project,omitempty"`
 	Status  Status `json:"status" enum:"creating,created,starting,running,stopping,stopped,failed,closing,closed,unknown"`
 	Reason  string `json:"reason,omitempty" doc:"Why the status is so, in words: exited with code 3."`
+	Paused  bool   `json:"paused,omitempty" doc:"Its processes are frozen; only while it runs."`
 	Address string `json:"address,omitempty" doc:"HTTP address of the container's port 8080 as seen from the engine's host. It changes at every start."`
 	Ports   []Port `json:"ports,omitempty" nullable:"false" doc:"Published ports, while it runs."`
 	Spec
@@ -91,7 +92,7 @@ type Session struct {
 	Failure     *Failure   `json:"failure,omitempty" doc:"Why the session failed."`
 	CreatedAt   time.Time  `json:"created_at"`
 	StartedAt   *time.Time `json:"started_at,omitempty" doc:"The last start."`
-	ActiveAt    *time.Time `json:"active_at,omitempty" doc:"The last command, terminal input or start."`
+	ActiveAt    *time.Time `json:"active_at,omitempty" doc:"The last command, terminal input, start or unpause."`
 	ClosedAt    *time.Time `json:"closed_at,omitempty"`
 }
 

@@ -39,6 +39,9 @@ type Sessions interface {
 	List(ctx context.Context, req session.ListRequest) (session.Page, error)
 	Start(ctx context.Context, id string) (session.View, error)
 	Stop(ctx context.Context, id string, timeout time.Duration) (session.View, error)
+	Pause(ctx context.Context, id string) (session.View, error)
+	Unpause(ctx context.Context, id string) (session.View, error)
+	Stats(ctx context.Context, id string) (*container.Stats, error)
 	Delete(ctx context.Context, id string) error
 	Subscribe(projectID string) *session.Subscription
 }

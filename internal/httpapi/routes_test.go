@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
+	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/httpapi"
 	"github.com/octobot-run/octobot/internal/session"
 )
@@ -114,6 +117,76 @@ func TestLife(t *testing.T) {
 	_, err = c.GetSession(ctx, "never")
 	if e := wantCode(t, err, v1.CodeSessionNotFound); e.SessionID != "never" || e.Hint == "" {
 		t.Errorf("error %+v", e)
+	}
+}
+
+func TestPause(t *testing.T) {
+	f := newFixture(t, httpapi.Config{})
+	ctx, c := t.Context(), f.admin
+	f.running(t, "s", "p")
+	paused, err := c.PauseSession(ctx, "s")
+	if err != nil || paused.Status != v1.StatusRunning || !paused.Paused || paused.Reason != "paused" {
+		t.Errorf("paused %+v, %v", paused, err)
+	}
+	page, err := c.ListSessions(ctx, client.ListOptions{})
+	if err != nil || len(page.Sessions) != 1 || !page.Sessions[0].Paused {
+		t.Errorf("list %+v, %v", page, err)
+	}
+	_, err = c.Exec(ctx, "s", v1.ExecRequest{Cmd: []string{"true"}})
+	if e := wantCode(t, err, v1.CodeSessionNotRunning); e.Hint != "octobot unpause" {
+		t.Errorf("exec: %+v", e)
+	}
+	unpaused, err := c.UnpauseSession(ctx, "s")
+	if err != nil || unpaused.Status != v1.StatusRunning || unpaused.Paused {
+		t.Errorf("unpaused %+v, %v", unpaused, err)
+	}
+	if r, err := c.Exec(ctx, "s", v1.ExecRequest{Cmd: []string{"true"}}); err != nil || r.ExitCode != 0 {
+		t.Errorf("exec after that: %+v, %v", r, err)
+	}
+	if _, err := c.StopSession(ctx, "s", 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.PauseSession(ctx, "s")
+	wantCode(t, err, v1.CodeSessionNotRunning)
+	_, err = c.UnpauseSession(ctx, "s")
+	wantCode(t, err, v1.CodeSessionNotRunning)
+	_, err = c.PauseSession(ctx, "never")
+	wantCode(t, err, v1.CodeSessionNotFound)
+}
+
+// fullStats has a service tell what the mock does not count.
+type fullStats struct{ httpapi.Service }
+
+func (fullStats) Stats(context.Context, string) (*container.Stats, error) {
+	return &container.Stats{
+		Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)), CPUTotal: 1500 * time.Millisecond,
+		MemoryUsed: 1, MemoryLimit: 2, PIDs: 3, NetworkReceived: 4, NetworkSent: 5, BlockRead: 6, BlockWritten: 7,
+	}, nil
+}
+
+func TestStats(t *testing.T) {
+	f := newFixture(t, httpapi.Config{})
+	ctx, before := t.Context(), time.Now()
+	f.running(t, "s", "")
+	stats, err := f.admin.SessionStats(ctx, "s")
+	if err != nil || stats.SessionID != "s" || stats.Time.Before(before) || stats.PIDs < 1 {
+		t.Errorf("stats %+v, %v", stats, err)
+	}
+	if _, err := f.admin.StopSession(ctx, "s", 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.admin.SessionStats(ctx, "s")
+	wantCode(t, err, v1.CodeSessionNotRunning)
+	_, err = f.admin.SessionStats(ctx, "never")
+	wantCode(t, err, v1.CodeSessionNotFound)
+
+	f = newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service { return fullStats{s} })
+	f.running(t, "s", "")
+	b, err := io.ReadAll(f.do(t, raw{method: "GET", path: "/v1/sessions/s/stats", trusted: true}).Body)
+	want := `{"session_id":"s","time":"2026-01-02T02:04:05.000000006Z","cpu_time":"1.5s","memory_used":1,` +
+		`"memory_limit":2,"pids":3,"network_received":4,"network_sent":5,"block_read":6,"block_written":7}` + "\n"
+	if err != nil || string(b) != want {
+		t.Errorf("got %s, %v; want %s", b, err, want)
 	}
 }
 

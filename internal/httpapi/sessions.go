@@ -66,6 +66,29 @@ func (a *API) sessionRoutes() {
 		Tags:    []string{"Sessions"},
 		Summary: "Stop a session", Description: "One that is stopped stays as it is.",
 	}, a.stopSession)
+	route(a, huma.Operation{
+		OperationID: "pause-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/pause",
+		Tags:    []string{"Sessions"},
+		Summary: "Pause a session",
+		Description: "Freezes its processes; it stays running, with paused true, and refuses new commands and terminals until it is unpaused. " +
+			"It ages and may be stopped as any other, and is not paused after its next start. One that is paused stays as it is.",
+	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
+		return a.changeSession(ctx, in.ID, a.service.Pause)
+	})
+	route(a, huma.Operation{
+		OperationID: "unpause-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/unpause",
+		Tags:    []string{"Sessions"},
+		Summary: "Unpause a session", Description: "One that is not paused stays as it is.",
+	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
+		return a.changeSession(ctx, in.ID, a.service.Unpause)
+	})
+	route(a, huma.Operation{
+		OperationID: "get-session-stats", Method: http.MethodGet, Path: "/v1/sessions/{id}/stats",
+		Tags:    []string{"Sessions"},
+		Summary: "Get what a session uses",
+		Description: "One sample of a running session's CPU time, memory, processes, network and block I/O. " +
+			"It does not count as use of the session.",
+	}, a.sessionStats)
 	stream(a, huma.Operation{
 		OperationID: "watch-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Sessions"},
 		Summary: "Watch what happens to sessions",
@@ -226,6 +249,21 @@ func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, err
 	return a.changeSession(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {
 		return a.service.Stop(ctx, id, timeout)
 	})
+}
+
+type statsOutput struct {
+	Body v1.SessionStats
+}
+
+func (a *API) sessionStats(ctx context.Context, in *sessionPath) (*statsOutput, error) {
+	if err := a.checkReach(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	stats, err := a.service.Stats(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &statsOutput{Body: fromStats(in.ID, stats)}, nil
 }
 
 type eventsInput struct {

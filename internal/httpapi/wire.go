@@ -35,8 +35,8 @@ func fromSpec(s session.Spec) v1.Spec {
 
 func fromView(v session.View) v1.Session {
 	s := v1.Session{
-		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Address: v.Address,
-		Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
+		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Paused: v.Paused,
+		Address: v.Address, Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
 		CreatedAt: v.CreatedAt, StartedAt: timeOrNil(v.StartedAt), ActiveAt: timeOrNil(v.ActiveAt),
 		ClosedAt: timeOrNil(v.ClosedAt),
 	}
@@ -50,6 +50,15 @@ func fromView(v session.View) v1.Session {
 		s.Failure = &v1.Failure{Code: v1.Code(f.Code), Detail: f.Detail, At: f.At}
 	}
 	return s
+}
+
+func fromStats(id string, s *container.Stats) v1.SessionStats {
+	return v1.SessionStats{
+		SessionID: id, Time: s.Time.UTC(), CPUTime: v1.Duration(s.CPUTotal),
+		MemoryUsed: s.MemoryUsed, MemoryLimit: s.MemoryLimit, PIDs: s.PIDs,
+		NetworkReceived: s.NetworkReceived, NetworkSent: s.NetworkSent,
+		BlockRead: s.BlockRead, BlockWritten: s.BlockWritten,
+	}
 }
 
 func fromEvent(e session.Event) v1.Event {

@@ -99,6 +99,12 @@ func TestUnsupported(t *testing.T) {
 	wantCode(t, s.Logs(t.Context(), "x", container.LogOptions{}, nil, nil), session.CodeUnsupported)
 	_, err := s.ExecStream(t.Context(), "x", []string{"true"}, container.ExecOptions{}, nil, nil)
 	wantCode(t, err, session.CodeUnsupported)
+	_, err = s.Pause(t.Context(), "x")
+	wantCode(t, err, session.CodeUnsupported)
+	_, err = s.Unpause(t.Context(), "x")
+	wantCode(t, err, session.CodeUnsupported)
+	_, err = s.Stats(t.Context(), "x")
+	wantCode(t, err, session.CodeUnsupported)
 	if h := s.Health(t.Context()); h.Engine != nil || h.Store != nil {
 		t.Errorf("health: %+v", h)
 	}

@@ -25,7 +25,7 @@ func (s *ContainerService) Exec(
 	}
 	defer end()
 	result, err = s.rt.Exec(ctx, id, cmd, opts)
-	return result, s.hintIfChanged(err)
+	return result, s.explainRefusal(ctx, id, err)
 }
 
 // ExecStream runs a command as Exec does and writes its output as it comes, see
@@ -47,7 +47,7 @@ func (s *ContainerService) ExecStream(
 	}
 	defer end()
 	code, err = streams.ExecStream(ctx, id, cmd, opts, stdout, stderr)
-	return code, s.hintIfChanged(err)
+	return code, s.explainRefusal(ctx, id, err)
 }
 
 // Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use
@@ -66,7 +66,7 @@ func (s *ContainerService) Attach(
 	pty, err := s.rt.Attach(ctx, id, opts)
 	if err != nil {
 		end()
-		return nil, s.hintIfChanged(err)
+		return nil, s.explainRefusal(ctx, id, err)
 	}
 	return &usedPTY{PTY: pty, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end)}, nil
 }

@@ -11,8 +11,8 @@ import (
 // maxStopTimeout bounds how long a caller may have a main process waited for.
 const maxStopTimeout = time.Hour
 
-// Start runs the session's main process. One that runs: nil. A session whose container is
-// gone is refused with container_lost; it is never made anew.
+// Start runs the session's main process. One that runs, paused or not: nil. A session whose
+// container is gone is refused with container_lost; it is never made anew.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
 // reconciliation finishes it.
@@ -47,7 +47,7 @@ func (s *ContainerService) Start(ctx context.Context, id string) (v View, err er
 
 // Stop ends the session's main process: its stop signal, then SIGKILL after
 // timeout; 0 kills at once, a negative one means [container.DefaultStopTimeout].
-// Files stay. A session that does not run: nil.
+// Files stay. A paused session is stopped as well. One that does not run: nil.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "stopping" and
 // reconciliation finishes it.

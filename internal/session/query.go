@@ -96,6 +96,24 @@ func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page
 	return page, nil
 }
 
+// Stats asks the engine what a running session uses, see [container.StatsReader]. It does not count
+// as use of the session, and does not wait for what is under way with it. One that does not run:
+// session_not_running. An engine that can't: unsupported.
+func (s *ContainerService) Stats(ctx context.Context, id string) (stats *container.Stats, err error) {
+	defer func(start time.Time) { s.finishOperation(ctx, "stats", id, start, &err) }(time.Now())
+	reader, ok := container.As[container.StatsReader](s.rt)
+	if !ok {
+		return nil, container.ErrUnsupported
+	}
+	if _, err := s.getUsable(ctx, id); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	stats, err = reader.Stats(bounded, id)
+	return stats, s.hintIfChanged(err)
+}
+
 func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]View, error) {
 	views := make([]View, 0, len(sessions))
 	var byID map[string]*container.Container

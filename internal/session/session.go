@@ -34,7 +34,7 @@ type Session struct {
 
 	CreatedAt time.Time
 	StartedAt time.Time // last start; zero: never
-	ActiveAt  time.Time // last command, terminal input or start; for the idle limit
+	ActiveAt  time.Time // last command, terminal input, start or unpause; for the idle limit
 	ClosedAt  time.Time // zero: not closed
 
 	// Version counts the record's changes; see Store.UpdateSession.
@@ -147,8 +147,9 @@ func Statuses() []Status {
 type View struct {
 	Session
 	Status Status
-	// Reason says why it is so, in words: "exited with code 3", "container lost"; may be empty.
+	// Reason says why it is so, in words: "exited with code 3", "paused"; may be empty.
 	Reason  string
+	Paused  bool             // its processes are frozen; only while it runs
 	Address string           // of port 8080, "http://127.0.0.1:49153"; only while it runs
 	Ports   []container.Port // published ports; only while it runs
 }

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// Pause freezes every process of a running session, where it stands and with its memory. One that
+// is paused: nil. One that does not run: session_not_running. An engine that can't: unsupported.
+//
+// A paused session is running still, and its View says that it is paused. New commands and
+// terminals are refused; Start leaves it paused; Stop and Delete work as on any other. It goes on
+// to age and to be idle, and so expires.
+//
+// Pausing is nothing that is recorded or that reconciliation sees to. It lasts until Unpause or the
+// end of the main process, and a session that is started anew is not paused. Where the engine does
+// not answer, or ctx ends meanwhile, it may be paused or not; Get tells.
+func (s *ContainerService) Pause(ctx context.Context, id string) (v View, err error) {
+	defer func(start time.Time) { s.finishOperation(ctx, "pause", id, start, &err) }(time.Now())
+	return s.changePaused(ctx, id, container.Pauser.Pause)
+}
+
+// Unpause lets the processes of a paused session go on. One that is not paused: nil. One that does
+// not run: session_not_running. An engine that can't: unsupported.
+//
+// It counts as use of the session, as Start does, so that a session that was paused for long is not
+// found idle before anybody could use it.
+func (s *ContainerService) Unpause(ctx context.Context, id string) (v View, err error) {
+	defer func(start time.Time) { s.finishOperation(ctx, "unpause", id, start, &err) }(time.Now())
+	return s.changePaused(ctx, id, func(p container.Pauser, ctx context.Context, id string) error {
+		err := p.Unpause(ctx, id)
+		if err == nil {
+			s.activity.noteUse(id)
+		}
+		return err
+	})
+}
+
+func (s *ContainerService) changePaused(
+	ctx context.Context, id string, change func(container.Pauser, context.Context, string) error,
+) (View, error) {
+	pauser, ok := container.As[container.Pauser](s.rt)
+	if !ok {
+		return View{}, container.ErrUnsupported
+	}
+	sess, unlock, err := s.lockSession(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	defer unlock()
+	if err := checkUsable(sess); err != nil {
+		return View{}, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	if err := change(pauser, bounded, id); err != nil {
+		return View{}, s.hintIfChanged(err)
+	}
+	return s.viewAfterChange(ctx, sess, nil), nil
+}
+
+// explainRefusal makes the error of a command or a terminal say where it was refused because the
+// session is paused: engines call that not running, which is no help to whoever sees it run.
+func (s *ContainerService) explainRefusal(ctx context.Context, id string, err error) error {
+	if !errors.Is(err, container.ErrContainerStopped) {
+		return s.hintIfChanged(err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	c, inspectErr := s.inspectContainer(bounded, id)
+	if inspectErr != nil || c == nil || !c.Paused {
+		return s.hintIfChanged(err)
+	}
+	paused := refuse(CodeSessionNotRunning, "octobot unpause", "it is paused")
+	paused.cause = err
+	return paused
+}
