@@ -39,6 +39,37 @@ func TestSessionsLife(t *testing.T) {
 	))
 }
 
+func TestPauseAndStats(t *testing.T) {
+	dir := startDaemon(t)
+	golden(t, "pause", transcript(t, dir,
+		"stats", "create --memory 64m demo", "create plain", "create --no-start idle",
+		"pause demo", "ls", "pause demo", "exec demo true", "start demo", "rm demo", "stats", "stats plain",
+		"unpause demo", "ls", "exec demo echo hello", "unpause demo",
+		"pause demo", "stop -t 0 demo", "ls", "pause demo", "unpause demo idle", "stats demo plain nope",
+		"pause", "stats -o yaml",
+	))
+}
+
+func TestStatsJSON(t *testing.T) {
+	dir := startDaemon(t)
+	if got := must(t, dir, "stats", "-o", "json"); strings.TrimSpace(got) != "[]" {
+		t.Errorf("stats of nothing: %s", got)
+	}
+	must(t, dir, "create", "--memory", "64m", "demo")
+	must(t, dir, "create", "--no-start", "idle")
+	var uses []sessionUse
+	decode(t, must(t, dir, "stats", "-o", "json"), &uses)
+	if len(uses) != 1 || uses[0].SessionID != "demo" || uses[0].MemoryLimit != 64<<20 || uses[0].CPUPercent == nil {
+		t.Errorf("stats: %+v", uses)
+	}
+	r := octobot(t, dir, "stats", "-o", "json", "idle", "demo")
+	decode(t, r.stdout, &uses)
+	if r.code != exitError || len(uses) != 1 || uses[0].SessionID != "demo" ||
+		!strings.HasPrefix(r.stderr, "octobot: stats idle: it does not run; ") {
+		t.Errorf("with one that does not run: %+v", r)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	dir := startDaemon(t)
 	golden(t, "errors", transcript(t, dir,
@@ -66,6 +97,7 @@ func TestOutputJSON(t *testing.T) {
 		t.Errorf("create: %+v", created)
 	}
 	for _, args := range [][]string{{"ls", "-o", "json"}, {"inspect", "demo"}, {"inspect", "-o", "json", "demo"},
+		{"pause", "-o", "json", "demo"}, {"unpause", "-o", "json", "demo"},
 		{"stop", "-t", "0", "-o", "json", "demo"}, {"start", "-o", "json", "demo"}} {
 		var sessions []v1.Session
 		decode(t, must(t, dir, args...), &sessions)
@@ -195,6 +227,9 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"stop", ""}, "idle\tcreated\ndemo\trunning\n:4\n"},
 		{[]string{"stop", "idle", ""}, "demo\trunning\n:4\n"},
+		{[]string{"pause", "idle", ""}, "demo\trunning\n:4\n"},
+		{[]string{"unpause", ""}, "idle\tcreated\ndemo\trunning\n:4\n"},
+		{[]string{"stats", "demo", ""}, "idle\tcreated\n:4\n"},
 		{[]string{"exec", ""}, "idle\tcreated\ndemo\trunning\n:4\n"},
 		{[]string{"ls", "-o", ""}, "json\nwide\n:4\n"},
 		{[]string{"create", "--on-expire", ""}, "stop\nclose\n:4\n"},

@@ -194,6 +194,47 @@ func (a *app) stopCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) pauseCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pause ID...",
+		Short: "Freeze running sessions",
+		Long: `Freeze all processes of running sessions, as they stand, until "octobot unpause". A paused session keeps its
+memory, uses no CPU and refuses new commands; it can be stopped and removed, and is idle as any other. One that
+is paused stays so.`,
+		Example: `  octobot pause demo
+  octobot pause $(octobot ls -q --project batch --status running)`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		return a.changeSessions(cmd.Context(), "pause", ids, *output,
+			func(c *client.Client, id string) (v1.Session, error) {
+				return c.PauseSession(cmd.Context(), id)
+			})
+	}
+	return cmd
+}
+
+func (a *app) unpauseCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "unpause ID...",
+		Short:             "Let paused sessions go on",
+		Long:              "Let the processes of paused sessions go on where they were. A session that is not paused stays as it is.",
+		Example:           `  octobot unpause demo`,
+		Args:              someArgs("session"),
+		ValidArgsFunction: a.completeSessions,
+	}
+	output := outputFlag(cmd, "json")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		return a.changeSessions(cmd.Context(), "unpause", ids, *output,
+			func(c *client.Client, id string) (v1.Session, error) {
+				return c.UnpauseSession(cmd.Context(), id)
+			})
+	}
+	return cmd
+}
+
 // changeSessions does something with each session, and prints what they have become: the IDs, or
 // JSON.
 func (a *app) changeSessions(

@@ -275,6 +275,43 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+func TestStatsOnTerminal(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	all, named := sit(t, dir, "stats"), sit(t, dir, "stats", "demo")
+	for _, s := range []*seat{all, named} {
+		s.sees("\x1b[2J\x1b[H")
+		s.sees("BLOCK I/O")
+		s.sees("demo      -") // one sample does not tell CPU use
+		s.sees("demo      0.00%")
+	}
+	must(t, dir, "create", "late")
+	all.sees("late ")
+	must(t, dir, "stop", "-t", "0", "demo")
+	named.sees("demo      -       - / -")
+	must(t, dir, "start", "demo")
+	named.sees("demo      0.00%")
+	for _, s := range []*seat{all, named} {
+		s.types("\x03")
+		s.leaves(exitSignal + int(syscall.SIGINT))
+	}
+	if named.shows("late") {
+		t.Error("a session that was not named is shown")
+	}
+
+	once := sit(t, dir, "stats", "--no-stream")
+	once.sees("late")
+	once.leaves(0)
+	if once.shows("\x1b") {
+		t.Error("--no-stream moves the cursor")
+	}
+	gone := sit(t, dir, "stats", "demo")
+	gone.sees("demo      0.00%")
+	must(t, dir, "rm", "-f", "demo")
+	gone.sees("octobot: stats demo: ")
+	gone.leaves(exitError)
+}
+
 // TestTerminalIsRestoredOnPanic lets a goroutine beside the main one panic.
 func TestTerminalIsRestoredOnPanic(t *testing.T) {
 	master, tty, err := pty.Open()
