@@ -171,7 +171,7 @@ func checkImport(f source, imported string) (problem, reason string) {
 	return "", ""
 }
 
-// permitted tells whether may allows dir to import ours. Permission for the seam is none for
+// permitted reports whether may allows dir to import ours. Permission for the seam is none for
 // the providers below it, except for those that put the program together.
 func permitted(dir, ours string, may []string) bool {
 	if !isBelow(ours, may...) {
@@ -197,7 +197,7 @@ func isBelow(dir string, roots ...string) bool {
 	})
 }
 
-// matches tells whether an import path is one of prefixes, or below one.
+// matches reports whether an import path is one of prefixes, or below one.
 func matches(imported string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool {
 		return imported == p || strings.HasPrefix(imported, strings.TrimSuffix(p, "/")+"/")

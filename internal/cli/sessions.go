@@ -301,7 +301,7 @@ func (a *app) removeCommand() *cobra.Command {
 	return cmd
 }
 
-// isIdle tells whether nothing runs in a session of that status, as far as anybody knows.
+// isIdle reports whether nothing runs in a session of that status, as far as anybody knows.
 func isIdle(s v1.Status) bool {
 	switch s {
 	case v1.StatusCreated, v1.StatusStopped, v1.StatusFailed, v1.StatusClosing, v1.StatusClosed:

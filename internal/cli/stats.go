@@ -216,7 +216,7 @@ func (m *meter) measure(ctx context.Context) ([]sessionUse, error) {
 	return kept, nil
 }
 
-// hasEnded tells whether the error says that the session runs no more.
+// hasEnded reports whether the error says that the session runs no more.
 func hasEnded(err error) bool {
 	switch client.CodeOf(err) {
 	case v1.CodeSessionNotRunning, v1.CodeSessionNotFound, v1.CodeSessionClosed, v1.CodeContainerLost:

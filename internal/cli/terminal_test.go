@@ -99,7 +99,7 @@ func (s *seat) sees(text string) {
 	}
 }
 
-// shows tells whether the terminal has ever shown text.
+// shows reports whether the terminal has ever shown text.
 func (s *seat) shows(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *seat) termios() unix.Termios {
 	return *state
 }
 
-// isRaw tells whether keys go through as they are.
+// isRaw reports whether keys go through as they are.
 func (s *seat) isRaw() bool { return s.termios().Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) == 0 }
 
 // leaves waits for octobot to end, checks its exit code, and that the terminal is as it was.

@@ -198,7 +198,7 @@ func (l *loader) named(key string) string {
 	return "--" + strings.ReplaceAll(key, "_", "-")
 }
 
-// loopback tells whether only this machine reaches the address. A name other than
+// loopback reports whether only this machine reaches the address. A name other than
 // localhost can lead anywhere.
 func loopback(listen string) bool {
 	if listen == "" {

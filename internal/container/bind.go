@@ -26,7 +26,7 @@ func (b Bind) String() string {
 	return s
 }
 
-// Exposes tells whether the mount shows the absolute host path p to the container: p
+// Exposes reports whether the mount shows the absolute host path p to the container: p
 // itself, something below it, or a directory above it. Symbolic links are not followed.
 func (b Bind) Exposes(p string) bool {
 	return !b.Volume && (isBelow(b.Source, p) || isBelow(p, b.Source))
@@ -108,7 +108,7 @@ func parseTarget(field, p string) (string, error) {
 	return target, nil
 }
 
-// isBelow tells whether the clean path p is dir or below it.
+// isBelow reports whether the clean path p is dir or below it.
 func isBelow(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }

@@ -158,7 +158,7 @@ type Container struct {
 	// Paused is true for a running container whose processes are frozen.
 	Paused bool
 
-	// Detailed tells whether the fields below were read. Get always reads them;
+	// Detailed reports whether the fields below were read. Get always reads them;
 	// List does where the engine's listing has them.
 	Detailed   bool
 	StartedAt  time.Time // zero: never started

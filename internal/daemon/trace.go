@@ -41,7 +41,7 @@ func startTracing(ctx context.Context, version string) (*trace.TracerProvider, e
 	return provider, nil
 }
 
-// tracingWanted tells whether the environment asks for traces: the SDK's exporter alone would
+// tracingWanted reports whether the environment asks for traces: the SDK's exporter alone would
 // take a missing endpoint for localhost's.
 func tracingWanted(getenv func(string) string) bool {
 	endpoint := getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") + getenv("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -159,7 +159,7 @@ func (a *API) allowedHost(host string) bool {
 	return slices.ContainsFunc(a.cfg.AllowedHosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
-// isLocalAddress tells whether host is the address that the connection came in on: no name
+// isLocalAddress reports whether host is the address that the connection came in on: no name
 // was looked up, so none was rebound.
 func isLocalAddress(r *http.Request, host string) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)

@@ -90,7 +90,7 @@ func resolvePath(path string) (resolved string, missing bool, err error) {
 	}
 }
 
-// below tells whether path is one of dirs or inside one.
+// below reports whether path is one of dirs or inside one.
 func below(dirs []string, path string) bool {
 	for _, dir := range dirs {
 		if path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") {

@@ -58,7 +58,7 @@ func (s *ContainerService) Subscribe(projectID string) *Subscription {
 // the subscriber was too slow; see Overflowed.
 func (s *Subscription) C() <-chan Event { return s.events }
 
-// Overflowed tells whether the subscription was ended because its queue was full:
+// Overflowed reports whether the subscription was ended because its queue was full:
 // events were missed, and the subscriber had better list sessions anew.
 func (s *Subscription) Overflowed() bool {
 	s.hub.mu.Lock()

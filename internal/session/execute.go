@@ -39,8 +39,8 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 	return fate, f
 }
 
-// isRecordedRefusal tells whether err is an answer that the session's record holds by now, and not
-// trouble that leaves something to be done.
+// isRecordedRefusal reports whether err is an answer that the session's record holds by now, and
+// not trouble that leaves something to be done.
 func isRecordedRefusal(err error) bool {
 	switch CodeOf(err) {
 	case CodeContainerLost, CodeForbidden, CodePathNotFound, CodeInvalidArgument:

@@ -101,7 +101,7 @@ func userDetail(err, class error) string {
 	return class.Error()
 }
 
-// isRefusal tells whether the engine answered err as a refusal, so that nothing happened. After
+// isRefusal reports whether the engine answered err as a refusal, so that nothing happened. After
 // every other error it may have done what it was asked to, or do it yet.
 func isRefusal(err error) bool {
 	switch container.ClassOf(err) {

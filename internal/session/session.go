@@ -21,8 +21,8 @@ type Session struct {
 	Pending      Operation
 	PendingSince time.Time // zero without Pending
 
-	// Origin says which store recorded the session, and as its how-manieth:
-	// "<generation>:<sequence>". The store allots it; the container carries it as a label.
+	// Origin is "<generation>:<sequence>": which store recorded the session, and the session's
+	// number there. The store allots it; the container carries it as a label.
 	Origin string
 	// ContainerID is the engine's ID of the container; empty before there is one.
 	ContainerID string

@@ -38,7 +38,7 @@ const (
 	reasonForeign = "another container has its name"
 )
 
-// engineMatters tells whether a session's status depends on what the engine says now.
+// engineMatters reports whether a session's status depends on what the engine says now.
 func engineMatters(s Session) bool {
 	return s.ClosedAt.IsZero() && s.Desired != DesiredClosed && s.Failure == nil && s.Pending == OperationNone
 }
@@ -63,14 +63,14 @@ func recordedStatus(s Session) (Status, string) {
 	return StatusStopping, ""
 }
 
-// ownsContainer tells whether c is the container that s records, and not one that merely has its
+// ownsContainer reports whether c is the container that s records, and not one that merely has its
 // name.
 func ownsContainer(s Session, c *container.Container) bool {
 	return sameOrigin(s, c) && (s.ContainerID == "" || s.ContainerID == c.ID)
 }
 
-// sameOrigin tells whether c was made for this very session, and not for one that had its ID before
-// or after.
+// sameOrigin reports whether c was made for this very session, and not for one that had its ID
+// before or after.
 func sameOrigin(s Session, c *container.Container) bool {
 	return s.Origin != "" && c.Labels[container.LabelOrigin] == s.Origin
 }

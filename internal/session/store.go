@@ -46,7 +46,7 @@ type Store interface {
 	// AllSessions returns every session with one query, closed ones too, in any order. It is for
 	// reconciliation.
 	AllSessions(ctx context.Context) ([]Session, error)
-	// Allotted tells whether this store gave out origin: its generation is
+	// Allotted reports whether this store gave out origin: its generation is
 	// known here and its number is not past what that generation reached. A
 	// malformed origin is not.
 	Allotted(ctx context.Context, origin string) (bool, error)
@@ -56,7 +56,7 @@ type Store interface {
 
 	TokenStore
 
-	// Ping tells whether the store can be read and written now.
+	// Ping reports whether the store can be read and written now.
 	Ping(ctx context.Context) error
 	// Close waits for calls under way; afterwards every call fails. A repeated
 	// Close: nil.

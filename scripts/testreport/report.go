@@ -125,7 +125,7 @@ func (r *report) packageEvent(e event) {
 	}
 }
 
-// print says what went wrong and which tests were flaky, a line each, and tells whether the
+// print says what went wrong and which tests were flaky, a line each, and reports whether the
 // run may pass as far as gotestsum finds the same.
 func (r *report) print(out io.Writer) bool {
 	for _, line := range slices.Compact(r.bad) {

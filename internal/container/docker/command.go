@@ -85,7 +85,7 @@ func (c *call) checkCommand(id string) error {
 	return provider.Poll(c.Ctx, "the init to execute the command", time.Millisecond, 100*time.Millisecond, look)
 }
 
-// commandRuns tells whether the container has a process that is neither its init, nor the init's
+// commandRuns reports whether the container has a process that is neither its init, nor the init's
 // child before it becomes the command, and whether its init was seen. Before the init is there,
 // the only process is the OCI runtime's own, which is about to become it.
 func (c *call) commandRuns(id string) (runs, seen bool) {

@@ -168,7 +168,7 @@ func (p *DockerProvider) undoCreate(id string, createErr error, spec client.Cont
 }
 
 // removeMade removes the container of that ID, or of that create call where the ID is not
-// known, and tells whether there is none any more.
+// known, and reports whether there is none any more.
 func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.ContainerCreateOptions) bool {
 	if id == "" {
 		found, err := p.client.ContainerInspect(ctx, spec.Name, client.ContainerInspectOptions{})

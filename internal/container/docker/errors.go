@@ -86,7 +86,7 @@ func classify(err error) error {
 	return container.ErrUnavailable
 }
 
-// isEngineAnswer tells whether err is an answer of the engine, as against none having come.
+// isEngineAnswer reports whether err is an answer of the engine, as against none having come.
 func isEngineAnswer(err error) bool {
 	return cerrdefs.IsNotFound(err) || cerrdefs.IsInvalidArgument(err) || cerrdefs.IsConflict(err) ||
 		cerrdefs.IsInternal(err) || cerrdefs.IsNotImplemented(err) || cerrdefs.IsUnavailable(err) ||

@@ -69,7 +69,7 @@ func TestKillScript(t *testing.T) {
 	}
 }
 
-// alive tells whether a process runs; a dead one may wait for its parent.
+// alive reports whether a process runs; a dead one may wait for its parent.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

@@ -73,7 +73,7 @@ func copyFrame(to io.Writer, from io.Reader, buf []byte, n int64) error {
 }
 
 // refusalFilter holds back output that starts as an engine's report that it could not start a
-// command. Only the exit code tells whether that is what it is; a real command's output is passed
+// command. Only the exit code reports whether that is what it is; a real command's output is passed
 // on then.
 type refusalFilter struct {
 	text   []byte
@@ -134,7 +134,7 @@ func (f *refusalFilter) flush() error {
 	return nil
 }
 
-// held tells whether all there was looks like an engine's report.
+// held reports whether all there was looks like an engine's report.
 func (f *refusalFilter) held() bool {
 	return f.to != nil && !f.passed &&
 		(bytes.HasPrefix(f.text, []byte("OCI runtime")) || errorSays(errors.New(string(f.text)), saysNoCommand))

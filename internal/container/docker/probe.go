@@ -60,7 +60,7 @@ func (p *DockerProvider) negotiate(ctx context.Context) error {
 	return nil
 }
 
-// podman tells whether the engine is Podman. Only for use after beginCall.
+// podman reports whether the engine is Podman. Only for use after beginCall.
 func (p *DockerProvider) podman() bool { return p.known.Load().podman }
 
 // Probe asks the engine for its version and its settings.

@@ -57,7 +57,7 @@ func picksPorts(host *dockercontainer.HostConfig) bool {
 	return false
 }
 
-// asksFor tells whether the request names a host port that the engine refuses to start
+// asksFor reports whether the request names a host port that the engine refuses to start
 // for.
 func asksFor(host *dockercontainer.HostConfig, refusal error) bool {
 	if !errorSays(refusal, saysPortTaken) {

@@ -99,7 +99,7 @@ func (e *Engine) Count(labels map[string]string) int {
 }
 
 // Lose makes the session's container vanish without an event, as if somebody had removed it
-// while nobody looked. It tells whether there was one.
+// while nobody looked. It reports whether there was one.
 func (e *Engine) Lose(sessionID string) bool {
 	e.mu.Lock()
 	b, ok := e.boxes[container.Name(sessionID)]
@@ -113,7 +113,7 @@ func (e *Engine) Lose(sessionID string) bool {
 
 // Exit ends the main process of the session's container with that exit code, as if by itself,
 // and returns when it has ended. With oom, the kernel did it for want of memory, and the code is
-// 137 whatever was asked for. It tells whether there was a running one.
+// 137 whatever was asked for. It reports whether there was a running one.
 func (e *Engine) Exit(sessionID string, code int, oom bool) bool {
 	e.mu.Lock()
 	b, ok := e.boxes[container.Name(sessionID)]

@@ -167,12 +167,10 @@ func (m *MockProvider) Create(
 
 // keepOptions copies what a container needs of its options, so that the caller may change them.
 func keepOptions(o container.Options) container.Options {
-	return container.Options{
-		Image: o.Image, Cmd: slices.Clone(o.Cmd), Env: slices.Clone(o.Env),
-		NetworkMode: o.NetworkMode, PortBindings: maps.Clone(o.PortBindings), Tty: o.Tty, WorkingDir: o.WorkingDir,
-		User: o.User, Resources: o.Resources,
-		ReadOnly: o.ReadOnly, Tmpfs: maps.Clone(o.Tmpfs),
-	}
+	o.Cmd, o.Env, o.Binds = slices.Clone(o.Cmd), slices.Clone(o.Env), slices.Clone(o.Binds)
+	o.Labels, o.PortBindings, o.Tmpfs = maps.Clone(o.Labels), maps.Clone(o.PortBindings), maps.Clone(o.Tmpfs)
+	o.Credentials, o.Progress = nil, nil // of the create alone
+	return o
 }
 
 // Start runs a container; see [container.Runtime].

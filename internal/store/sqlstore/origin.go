@@ -57,7 +57,7 @@ func (l *ledger) start(generation string) {
 	l.generation, l.handed = generation, 0
 }
 
-// fresh tells whether seq is one that generation has not given to a caller yet.
+// fresh reports whether seq is one that generation has not given to a caller yet.
 func (l *ledger) fresh(generation string, seq int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

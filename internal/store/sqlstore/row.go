@@ -193,7 +193,7 @@ func (m *micros) Scan(v any) error {
 	return nil
 }
 
-// storable tells whether a database can hold text. PostgreSQL takes neither NUL
+// storable reports whether a database can hold text. PostgreSQL takes neither NUL
 // nor what is not UTF-8, and JSON would quietly replace the latter.
 func storable(text string) bool {
 	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0

@@ -171,7 +171,7 @@ func (s *Store) explain(err error) error {
 	return s.db.Explain(err)
 }
 
-// isStoreAnswer tells whether err is the store's answer, not its failure.
+// isStoreAnswer reports whether err is the store's answer, not its failure.
 func isStoreAnswer(err error) bool {
 	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) ||
 		errors.Is(err, session.ErrConflict)

@@ -94,7 +94,7 @@ func (fsys *FileSystem) exists(p string) bool {
 	return err == nil
 }
 
-// IsDir tells whether there is a directory of that path.
+// IsDir reports whether there is a directory of that path.
 func (fsys *FileSystem) IsDir(p string) bool {
 	f, err := fsys.Lookup(p)
 	return err == nil && f.Mode.IsDir()
@@ -223,7 +223,7 @@ func (fsys *FileSystem) Size() int64 {
 	return fsys.used
 }
 
-// below tells whether p is dir or in it.
+// below reports whether p is dir or in it.
 func below(p, dir string) bool {
 	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
 }
