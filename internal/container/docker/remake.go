@@ -57,16 +57,15 @@ func picksPorts(host *dockercontainer.HostConfig) bool {
 	return false
 }
 
-// asksFor reports whether the request names a host port that the engine refuses to start
-// for.
+// asksFor reports whether the engine's refusal is about a host port that the request names.
 func asksFor(host *dockercontainer.HostConfig, refusal error) bool {
 	if !errorSays(refusal, saysPortTaken) {
 		return false
 	}
 	for _, bindings := range host.PortBindings {
 		for _, b := range bindings {
-			if b.HostPort != "" && strings.Contains(refusal.Error(),
-				net.JoinHostPort(b.HostIP.String(), b.HostPort)+":") {
+			address := net.JoinHostPort(b.HostIP.String(), b.HostPort)
+			if b.HostPort != "" && strings.Contains(refusal.Error(), address+":") {
 				return true
 			}
 		}
@@ -111,7 +110,7 @@ func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostCo
 	var spec client.ContainerCreateOptions
 	if found.Container.Config == nil || found.Container.State == nil ||
 		json.Unmarshal([]byte(found.Container.Config.Labels[labelSpec]), &spec) != nil ||
-		asksFor(spec.HostConfig, refusal) {
+		spec.Config == nil || spec.HostConfig == nil || asksFor(spec.HostConfig, refusal) {
 		return "", nil, refusal
 	}
 	if status(found.Container.State.Status) != container.StatusCreated {
