@@ -9,7 +9,7 @@ source scripts/packages.sh
 home=/var/tmp/octobot-ci
 mkdir -p "$home"
 exec {lock}>"$home/lock"
-flock "$lock"
+flock --timeout 600 "$lock" || die "another run of this script has not ended"
 export OCTOBOT_DATA_DIR=$home/data OCTOBOT_LISTEN=127.0.0.1:0 TMPDIR=$home/tmp
 rm -rf --one-file-system "$TMPDIR"
 mkdir -m 1777 "$TMPDIR"
@@ -28,6 +28,9 @@ remember() {
 
 bridges() { find /sys/class/net -maxdepth 1 \( -name docker0 -o -name 'br-*' \) -printf '%f\n' | sort; }
 
+# make_without_lock runs a target whose daemons must not hold the lock when this script has been killed.
+make_without_lock() { make --no-print-directory "$@" {lock}>&-; }
+
 # forget undoes what "make up" did. What it can't undo stays for the next run.
 forget() {
 	local ours=no network
@@ -36,7 +39,7 @@ forget() {
 		"$(bin/octobot inspect demo | sed -n 's/.*"container_id": "\(.*\)".*/\1/p')")
 	bin/octobot rm -f demo
 	docker network rm "$network" >/dev/null
-	make --no-print-directory down
+	make_without_lock down
 	[[ $ours == no ]] || restore
 	rm -rf --one-file-system "$home"
 }
@@ -63,8 +66,8 @@ restore() {
 remember
 if [[ -e $OCTOBOT_DATA_DIR ]]; then
 	say "an earlier run was killed; going on with what it left"
-	make --no-print-directory down
+	make_without_lock down
 fi
-make up
-make up
+make_without_lock up
+make_without_lock up
 forget

@@ -101,7 +101,7 @@ daemon() {
 }
 
 session() {
-	if ! bin/octobot inspect demo >/dev/null 2>&1; then
+	if ! bin/octobot ls -q | grep -qx demo; then
 		say "creating the session \"demo\""
 		bin/octobot create demo
 	fi
