@@ -18,14 +18,11 @@ const maxStopTimeout = time.Hour
 // reconciliation finishes it.
 func (s *ContainerService) Start(ctx context.Context, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "start", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockSession(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	if err := checkUsable(sess); err != nil {
-		return View{}, err
-	}
 	// Links may have changed since the session was made, and the engine follows them anew.
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
@@ -56,14 +53,11 @@ func (s *ContainerService) Stop(ctx context.Context, id string, timeout time.Dur
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
-	sess, unlock, err := s.lockSession(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	if err := checkUsable(sess); err != nil {
-		return View{}, err
-	}
 	if sess, err = s.recordIntent(ctx, sess, OperationStop, DesiredStopped); err != nil {
 		return View{}, err
 	}
@@ -107,6 +101,19 @@ func (s *ContainerService) lockSession(ctx context.Context, id string) (sess Ses
 	}
 	sess, err = s.store.get(ctx, id)
 	if err != nil {
+		unlock()
+		return Session{}, nil, err
+	}
+	return sess, unlock, nil
+}
+
+// lockUsable is lockSession for one that has a container to work with.
+func (s *ContainerService) lockUsable(ctx context.Context, id string) (sess Session, unlock func(), err error) {
+	sess, unlock, err = s.lockSession(ctx, id)
+	if err != nil {
+		return Session{}, nil, err
+	}
+	if err := checkUsable(sess); err != nil {
 		unlock()
 		return Session{}, nil, err
 	}

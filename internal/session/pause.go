@@ -46,14 +46,11 @@ func (s *ContainerService) changePaused(
 	if !ok {
 		return View{}, container.ErrUnsupported
 	}
-	sess, unlock, err := s.lockSession(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, id)
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	if err := checkUsable(sess); err != nil {
-		return View{}, err
-	}
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	if err := change(pauser, bounded, id); err != nil {
