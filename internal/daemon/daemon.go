@@ -14,6 +14,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
 	"github.com/octobot-run/octobot/internal/session"
 	"github.com/octobot-run/octobot/internal/store/postgres"
@@ -61,7 +62,7 @@ type daemon struct {
 	closers []func() error // in the order of opening
 
 	service   *session.ContainerService
-	api       *httpapi.API
+	front     *front.Front
 	listeners []listener
 }
 
@@ -92,16 +93,17 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	metrics := newMetrics(opts.Version)
 	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, d.log, metrics))
 	metrics.watch(d.service.StatusCounts)
-	api := httpapi.Config{
-		Version: opts.Version, Instance: d.cfg.Instance, Capabilities: container.CapabilitiesOf(rt),
-		MaxBody: d.cfg.Limits.MaxBody, MaxExecTime: d.cfg.Limits.MaxExecTime, AllowedHosts: d.cfg.AllowedHosts,
-		Logger: d.log, Metrics: metrics.handler(), Register: metrics.registry,
-	}
+	passing := front.Config{MaxBody: d.cfg.Limits.MaxBody, AllowedHosts: d.cfg.AllowedHosts,
+		Logger: d.log, Register: metrics.registry}
 	if tracer != nil {
-		api.Tracer = tracer
+		passing.Tracer = tracer
 		d.onClose(func() error { return endTracing(tracer) })
 	}
-	d.api = httpapi.New(d.service, api)
+	d.front = front.New(d.service, passing)
+	httpapi.New(d.service, d.front, httpapi.Config{
+		Version: opts.Version, Instance: d.cfg.Instance, Capabilities: container.CapabilitiesOf(rt),
+		MaxExecTime: d.cfg.Limits.MaxExecTime, Logger: d.log, Metrics: metrics.handler(),
+	})
 	return d.listen(ctx)
 }
 

@@ -37,7 +37,7 @@ func (d *daemon) listen(ctx context.Context) error {
 
 // serveOn will serve the API on l. Whoever can open a trusted listener is admin.
 func (d *daemon) serveOn(l net.Listener, trusted bool) {
-	d.listeners = append(d.listeners, listener{l, d.api.Server(trusted)})
+	d.listeners = append(d.listeners, listener{l, d.front.Server(trusted)})
 	d.onClose(func() error {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			return err
@@ -120,7 +120,7 @@ func (d *daemon) drain(ctx context.Context, patience time.Duration) error {
 	defer cancel()
 	errs := make([]error, 1+len(d.listeners))
 	var wg sync.WaitGroup
-	wg.Go(func() { errs[0] = d.api.Shutdown(ctx) })
+	wg.Go(func() { errs[0] = d.front.Shutdown(ctx) })
 	for i, l := range d.listeners {
 		wg.Go(func() {
 			if err := l.server.Shutdown(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
 )
 
@@ -53,7 +54,7 @@ var upgrade = map[string]string{
 }
 
 func TestEveryRouteNeedsAToken(t *testing.T) {
-	f := newFixture(t, httpapi.Config{Metrics: promhttp.Handler()})
+	f := newFixture(t, settings{api: httpapi.Config{Metrics: promhttp.Handler()}})
 	f.running(t, "s", "")
 	expired, err := f.admin.CreateToken(t.Context(), v1.CreateTokenRequest{Name: "expired", TTL: 1})
 	if err != nil {
@@ -86,7 +87,7 @@ func TestEveryRouteNeedsAToken(t *testing.T) {
 
 // A token of one project can't tell a session of another from one that does not exist.
 func TestProjectTokens(t *testing.T) {
-	f := newFixture(t, httpapi.Config{Metrics: promhttp.Handler()})
+	f := newFixture(t, settings{api: httpapi.Config{Metrics: promhttp.Handler()}})
 	f.running(t, "mine", "p1")
 	f.running(t, "theirs", "p2")
 	secret, mine := f.token(t, "t", "p1")
@@ -155,7 +156,7 @@ func TestProjectTokens(t *testing.T) {
 }
 
 func TestHostAndOrigin(t *testing.T) {
-	f := newFixture(t, httpapi.Config{AllowedHosts: []string{"Octobot.example"}})
+	f := newFixture(t, settings{front: front.Config{AllowedHosts: []string{"Octobot.example"}}})
 	f.running(t, "s", "")
 	secret, _ := f.token(t, "t", "")
 	port := f.url[strings.LastIndex(f.url, ":"):]
@@ -214,7 +215,7 @@ func TestHostAndOrigin(t *testing.T) {
 
 // What is wrong gets a 4xx with its code, and neither engine nor store is asked.
 func TestBadRequests(t *testing.T) {
-	f := newFixture(t, httpapi.Config{MaxBody: 1 << 20})
+	f := newFixture(t, settings{front: front.Config{MaxBody: 1 << 20}})
 	f.running(t, "s", "p")
 	calls := f.engine.Calls("")
 	long := strings.Repeat("a", 4096)
@@ -315,7 +316,7 @@ func TestBadRequests(t *testing.T) {
 
 // 10 GiB are refused before they are sent, however they announce themselves.
 func TestHugeBodies(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	for name, head := range map[string]string{
 		"announced": "Content-Length: 10737418240\r\n\r\n",
 		"chunked":   "Transfer-Encoding: chunked\r\n\r\n",
@@ -363,7 +364,7 @@ func TestHugeBodies(t *testing.T) {
 // What went wrong inside stays inside, but for a number to look for in the log.
 func TestInternalsDoNotLeak(t *testing.T) {
 	var log strings.Builder
-	f := newFixture(t, httpapi.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	f := newFixture(t, settings{api: httpapi.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
 	f.running(t, "s", "")
 	f.engine.Inject(mock.Fault{Op: "exec", Err: errors.New("the secret inside")})
 	_, err := f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"true"}})
@@ -378,8 +379,8 @@ func TestInternalsDoNotLeak(t *testing.T) {
 
 func TestMetricsCountByRoute(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	f := newFixture(t, httpapi.Config{Register: registry,
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})})
+	f := newFixture(t, settings{front: front.Config{Register: registry},
+		api: httpapi.Config{Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}})
 	f.running(t, "s", "")
 	_, _ = f.admin.GetSession(t.Context(), "s")
 	_, _ = f.admin.GetSession(t.Context(), "none")
@@ -402,7 +403,7 @@ func TestMetricsCountByRoute(t *testing.T) {
 // A body that does not come is not waited for; and the deadline ends with the body, or
 // it would look like the client's going away while a command runs.
 func TestSlowBody(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetBodyTime(300 * time.Millisecond) })
+	f := newFixture(t, settings{front: front.Config{BodyTimeout: 300 * time.Millisecond}})
 	f.running(t, "s", "")
 	body, w := io.Pipe()
 	defer func() { _ = w.Close() }()

@@ -8,6 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -57,9 +59,9 @@ func (a *API) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	health := a.service.Health(ctx)
 	switch {
 	case health.Store != nil:
-		return nil, newProblem(v1.CodeStoreUnavailable, "the store does not answer")
+		return nil, problem.New(v1.CodeStoreUnavailable, "the store does not answer")
 	case health.Engine != nil:
-		return nil, newProblem(v1.CodeEngineUnavailable, "the engine does not answer")
+		return nil, problem.New(v1.CodeEngineUnavailable, "the engine does not answer")
 	}
 	return &healthOutput{Body: v1.Health{Status: "ok"}}, nil
 }
@@ -73,7 +75,7 @@ func (a *API) info(ctx context.Context, _ *struct{}) (*infoOutput, error) {
 		Capabilities: fromCapabilities(a.cfg.Capabilities)}
 	if health := a.service.Health(ctx); health.Engine == nil {
 		info.Engine = fromEngine(health.Info)
-		if !principalOf(ctx).admin {
+		if !front.PrincipalOf(ctx).Admin {
 			info.Engine.Host = ""
 		}
 	}

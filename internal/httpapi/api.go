@@ -1,12 +1,10 @@
-// Package httpapi serves the session service over HTTP: routes, access, errors,
-// streams and WebSockets. The wire itself is described by package v1.
-//
-// A request passes, in this order: its time limits, the checks of host, origin, path and size,
-// authentication, the router, and the handler of its route. Everything that is refused,
-// wherever, is answered as a problem (problem.go has the only table of statuses).
+// Package httpapi serves the session service over HTTP: routes, access, streams and WebSockets. The
+// wire itself is described by package v1. It is a site of a front, which a request has passed when
+// it comes here.
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -15,11 +13,11 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/trace"
 
+	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -63,34 +61,18 @@ type Tokens interface {
 	DeleteToken(ctx context.Context, name string) error
 }
 
-// Config says how an API is served. The zero value of every field is valid.
+// Config says what the API tells of its server. The zero value of every field is valid.
 type Config struct {
 	Version      string // of the program
 	Instance     string // of the installation
 	Capabilities container.Capabilities
 
-	MaxBody     int64         // bytes of a request's body; zero: 8 MiB
 	MaxExecTime time.Duration // of a command; zero: none
-	// AllowedHosts are names, without a port, under which the API is reached beside the
-	// loopback's, and which browsers' requests may come from.
-	AllowedHosts []string
-
-	Logger   *slog.Logger          // nil: slog.Default()
-	Metrics  http.Handler          // serves /metrics; nil: there is none
-	Register prometheus.Registerer // gets the API's own metrics; nil: they are not collected
-	Tracer   trace.TracerProvider  // nil: requests are not traced
+	Logger      *slog.Logger  // nil: slog.Default()
+	Metrics     http.Handler  // serves /metrics; nil: there is none
 }
 
-// Limits that are not worth a setting.
-const (
-	defaultMaxBody    = 8 << 20
-	maxHeader         = 128 << 10 // bytes of a request's line and headers
-	maxStreams        = 1024      // commands, terminals, logs and event streams at once
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-)
-
-// API is the HTTP API over a service. Make one with [New].
+// API is the HTTP API over a service, a [front.Site]. Make one with [New].
 type API struct {
 	service Service
 	cfg     Config
@@ -98,70 +80,77 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	openapi []byte
-	metrics *metrics
-	streams *streams
+	streams *front.Streams
+	maxBody int64
 	timing  timing
 }
 
 // timing is a field for the tests' sake.
 type timing struct {
 	keepalive time.Duration // between signs of life on a quiet stream
-	write     time.Duration // how long a client may leave an answer unread
+	write     time.Duration // how long a terminal's viewer may leave output unread
 	start     time.Duration // how long a WebSocket may take to say what it wants
-	body      time.Duration // how long a request's body may take to arrive
 }
 
-// New makes the API. Shutdown ends what it has under way.
-func New(service Service, cfg Config) *API {
-	if cfg.MaxBody == 0 {
-		cfg.MaxBody = defaultMaxBody
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+// New makes the API and mounts it at f, for all paths.
+func New(service Service, f *front.Front, cfg Config) *API {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	a := &API{
 		service: service, cfg: cfg, log: cfg.Logger,
 		mux:     http.NewServeMux(),
-		streams: newStreams(),
-		timing: timing{keepalive: 15 * time.Second, write: 30 * time.Second, start: 10 * time.Second,
-			body: 30 * time.Second},
+		streams: f.Streams(), maxBody: f.MaxBody(),
+		timing: timing{keepalive: 15 * time.Second, write: f.WriteTimeout(), start: 10 * time.Second},
 	}
-	a.metrics = newMetrics(cfg.Register, a.streams.count)
-	a.huma = humago.New(a.mux, description())
+	a.huma = humago.New(a.mux, a.description())
+	a.huma.UseMiddleware(shapeRefusals)
 	a.routes()
 	a.openapi = mustMarshal(a.huma.OpenAPI())
+	f.Mount("/", a)
 	return a
 }
 
 // OpenAPI returns the description of the API in OpenAPI 3.1, as JSON.
 func (a *API) OpenAPI() []byte { return a.openapi }
 
-// Handler serves the API. On a trusted listener, the Unix socket that only its owner can
-// open, every request is an admin's; elsewhere it needs a token, and Host and
-// Origin are checked.
-func (a *API) Handler(trusted bool) http.Handler {
-	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, trusted) })
-	if a.cfg.Tracer != nil {
-		h = otelhttp.NewHandler(h, "octobot", otelhttp.WithTracerProvider(a.cfg.Tracer))
+// public paths tell nothing that is worth a token.
+var public = map[string]bool{"/healthz": true, "/readyz": true, "/openapi.json": true}
+
+// Public implements [front.Site].
+func (a *API) Public(r *http.Request) bool { return public[r.URL.Path] }
+
+// Route implements [front.Site].
+func (a *API) Route(r *http.Request) (handler http.Handler, name string, err error) {
+	refused, pattern := a.mux.Handler(r)
+	if pattern == "" {
+		return nil, "", noRoute(refused, r)
 	}
-	return h
+	return a.mux, pattern, nil
 }
 
-// Server returns an HTTP server for [API.Handler] with the limits that keep slow and
-// huge requests from weighing on it. The caller serves with it and shuts it down.
-func (a *API) Server(trusted bool) *http.Server {
-	return &http.Server{
-		Handler:           a.Handler(trusted),
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		// Above maxHeader, so that it is we who refuse, unless it is far too much.
-		MaxHeaderBytes: 2 * maxHeader,
-		ErrorLog:       slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+// noRoute says why the router has nothing for a request; refused is the router's answer.
+func noRoute(refused http.Handler, r *http.Request) *problem.Problem {
+	answer := discard{header: http.Header{}}
+	refused.ServeHTTP(&answer, r)
+	if allow := answer.header.Get("Allow"); allow != "" {
+		return problem.New(v1.CodeMethodNotAllowed, "%s is not for this path; %s is", r.Method, allow).
+			WithHeader("Allow", allow)
 	}
+	return problem.New(v1.CodeNotFound, "there is nothing at this path").
+		WithHint("GET /openapi.json lists what there is")
 }
 
-// Shutdown ends terminals, streamed commands, logs and event streams, telling their clients why,
-// and waits for them and for commands that are not streamed until ctx ends. New ones are refused
-// from then on. It goes before http.Server.Shutdown, which waits for the other requests and knows
-// nothing of WebSockets.
-func (a *API) Shutdown(ctx context.Context) error { return a.streams.shutdown(ctx) }
+// discard keeps an answer's headers.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// Refuse implements [front.Site].
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	problem.Write(w, a.problemOf(r.Context(), err))
+}
+
+func (a *API) problemOf(ctx context.Context, err error) *problem.Problem {
+	return problem.Of(ctx, a.log, err)
+}

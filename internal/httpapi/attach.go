@@ -9,6 +9,8 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
 
 type attachInput struct {
@@ -24,7 +26,7 @@ type attachInput struct {
 // terminalChunk is how much is read of a terminal at a time.
 const terminalChunk = 32 << 10
 
-func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error {
+func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) error {
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
@@ -47,7 +49,7 @@ func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error 
 	defer release()
 	s.read(func(frame io.Reader) error { return typeInto(terminal, frame) }, func(c v1.Control) error {
 		if c.Resize == nil {
-			return newProblem(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
+			return problem.New(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
 		}
 		if err := terminal.Resize(uint(c.Resize.Rows), uint(c.Resize.Cols)); err != nil {
 			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", in.ID),
@@ -56,7 +58,7 @@ func (a *API) attach(w *responseWriter, r *http.Request, in *attachInput) error 
 		return nil
 	})
 	if err := a.sendOutput(s, terminal); err != nil {
-		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, causeOf(s.ctx, err)).Problem})
+		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, problem.CauseOf(s.ctx, err)).Problem})
 		return nil
 	}
 	s.closeWith(a.lastWords(s, terminal))
@@ -72,7 +74,7 @@ func typeInto(terminal io.Writer, frame io.Reader) error {
 }
 
 // errGone: one of the ends went away, which is nobody's mistake.
-var errGone = newProblem(v1.CodeCancelled, "the terminal was disconnected")
+var errGone = problem.New(v1.CodeCancelled, "the terminal was disconnected")
 
 // sendOutput sends what the terminal writes to its viewer, until the process ends: nil. A viewer
 // that does not read for a while is disconnected, so that nobody waits for it for ever.
@@ -101,16 +103,16 @@ func (a *API) sendOutput(s *socket, terminal io.Reader) error {
 
 // lastWords tells how the process ended. A code is never made up.
 func (a *API) lastWords(s *socket, terminal container.PTY) v1.Control {
-	ctx, cancel := context.WithTimeout(s.ctx, farewell)
+	ctx, cancel := context.WithTimeout(s.ctx, front.Farewell)
 	defer cancel()
 	coder, ok := terminal.(container.ExitCoder)
 	if !ok {
-		return v1.Control{Error: &newProblem(v1.CodeUnsupported, "the engine does not tell the exit code").Problem}
+		return v1.Control{Error: &problem.New(v1.CodeUnsupported, "the engine does not tell the exit code").Problem}
 	}
 	code, err := coder.ExitCode(ctx)
 	if err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "exit code of a terminal", slog.Any("error", err))
-		return v1.Control{Error: &newProblem(v1.CodeEngineUnavailable, "the engine did not tell the exit code").Problem}
+		return v1.Control{Error: &problem.New(v1.CodeEngineUnavailable, "the engine did not tell the exit code").Problem}
 	}
 	return v1.Control{Exit: &v1.ExitStatus{Code: code}}
 }

@@ -5,13 +5,12 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
-	"github.com/octobot-run/octobot/internal/httpapi"
 )
 
 // BenchmarkAPI measures whole requests, client included, with SQLite and the mock: requests/s at
 // the concurrency that a busy platform has.
 func BenchmarkAPI(b *testing.B) {
-	f := newFixture(b, httpapi.Config{})
+	f := newFixture(b, settings{})
 	f.running(b, "s", "")
 	_, tcp := f.token(b, "bench", "")
 	exec := v1.ExecRequest{Cmd: []string{"true"}}

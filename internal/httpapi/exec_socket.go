@@ -7,10 +7,12 @@ import (
 	"time"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
 
 // execSocket runs a command whose streams are a WebSocket's frames; see v1.Control.
-func (a *API) execSocket(w *responseWriter, r *http.Request, in *sessionPath) error {
+func (a *API) execSocket(w *front.ResponseWriter, r *http.Request, in *sessionPath) error {
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (a *API) runOn(s *socket, id string) (int, error) {
 		case !started:
 			return errNoStart
 		case !c.EOF:
-			return newProblem(v1.CodeInvalidArgument, "control frame: only eof may follow start")
+			return problem.New(v1.CodeInvalidArgument, "control frame: only eof may follow start")
 		}
 		return input.Close()
 	})
@@ -60,12 +62,12 @@ func (a *API) runOn(s *socket, id string) (int, error) {
 	select {
 	case req = <-starts:
 	case <-s.ctx.Done():
-		return 0, causeOf(s.ctx, errGone)
+		return 0, problem.CauseOf(s.ctx, errGone)
 	case <-time.After(a.timing.start):
-		return 0, newProblem(v1.CodeRequestTimeout, "the start frame did not arrive within %s", a.timing.start)
+		return 0, problem.New(v1.CodeRequestTimeout, "the start frame did not arrive within %s", a.timing.start)
 	}
 	if req.Stdin != "" {
-		return 0, newProblem(v1.CodeInvalidArgument, "start: stdin: is sent in binary frames")
+		return 0, problem.New(v1.CodeInvalidArgument, "start: stdin: is sent in binary frames")
 	}
 	opts, err := execOptions(req)
 	if err != nil {
@@ -82,17 +84,17 @@ func (a *API) runOn(s *socket, id string) (int, error) {
 	return code, execError(ctx, id, err)
 }
 
-var errNoStart = newProblem(v1.CodeInvalidArgument, "the first frame is not {\"start\": …}")
+var errNoStart = problem.New(v1.CodeInvalidArgument, "the first frame is not {\"start\": …}")
 
 // receiveStdin passes a binary frame on to the command. What it does not want, or can't take
 // any more because it has ended, is dropped.
 func receiveStdin(frame io.Reader, input *io.PipeWriter) error {
 	var channel [1]byte
 	if _, err := io.ReadFull(frame, channel[:]); err != nil {
-		return newProblem(v1.CodeInvalidArgument, "a binary frame without a channel")
+		return problem.New(v1.CodeInvalidArgument, "a binary frame without a channel")
 	}
 	if channel[0] != v1.ChannelStdin {
-		return newProblem(v1.CodeInvalidArgument, "channel %d is not the client's to write", channel[0])
+		return problem.New(v1.CodeInvalidArgument, "channel %d is not the client's to write", channel[0])
 	}
 	_, err := io.Copy(input, frame)
 	if errors.Is(err, io.ErrClosedPipe) {

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -16,31 +17,40 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 	"github.com/octobot-run/octobot/internal/store/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// settings are a fixture's.
+type settings struct {
+	front front.Config
+	api   httpapi.Config
+}
+
 // fixture is a whole server, with a store on disk and a mock engine.
 type fixture struct {
 	engine  *mock.Engine
 	service *session.ContainerService
+	front   *front.Front
 	api     *httpapi.API
 	socket  string
 	url     string         // of the TCP listener, which wants tokens
 	admin   *client.Client // through the socket
 }
 
-func newFixture(t testing.TB, cfg httpapi.Config, options ...func(*httpapi.API)) *fixture {
+func newFixture(t testing.TB, cfg settings, options ...func(*httpapi.API)) *fixture {
 	t.Helper()
 	return newFixtureOver(t, cfg, func(s *session.ContainerService) httpapi.Service { return s }, options...)
 }
 
 // newFixtureOver serves what wrap makes of the service.
 func newFixtureOver(
-	t testing.TB, cfg httpapi.Config, wrap func(*session.ContainerService) httpapi.Service,
+	t testing.TB, cfg settings, wrap func(*session.ContainerService) httpapi.Service,
 	options ...func(*httpapi.API),
 ) *fixture {
 	t.Helper()
@@ -54,16 +64,16 @@ func newFixtureOver(
 	provider := engine.Provider("test")
 	t.Cleanup(func() { _ = provider.Close(); engine.Close() })
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	if cfg.Logger == nil {
-		cfg.Logger = logger
-	}
-	cfg.Version, cfg.Instance, cfg.Capabilities = "1.2.3", "inst", provider.Capabilities()
+	cfg.api.Logger = cmp.Or(cfg.api.Logger, logger)
+	cfg.api.Version, cfg.api.Instance, cfg.api.Capabilities = "1.2.3", "inst", provider.Capabilities()
+	cfg.front.Logger = logger
 	f := &fixture{
 		engine: engine,
 		service: session.NewContainerService(provider, store,
 			session.Config{DefaultImage: "octobot-test", Logger: logger}),
 	}
-	f.api = httpapi.New(wrap(f.service), cfg)
+	f.front = front.New(f.service, cfg.front)
+	f.api = httpapi.New(wrap(f.service), f.front, cfg.api)
 	for _, option := range options {
 		option(f.api)
 	}
@@ -73,7 +83,7 @@ func newFixtureOver(
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := f.api.Server(trusted)
+		server := f.front.Server(trusted)
 		done := make(chan struct{})
 		go func() { defer close(done); _ = server.Serve(l) }()
 		t.Cleanup(func() { _ = server.Close(); <-done })
@@ -84,7 +94,7 @@ func newFixtureOver(
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := f.api.Shutdown(ctx); err != nil {
+		if err := f.front.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
 	})
@@ -178,7 +188,7 @@ func wantProblem(t testing.TB, resp *http.Response, code v1.Code) v1.Problem {
 	if ct := resp.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Errorf("Content-Type %q", ct)
 	}
-	if p.Code != code || p.Status != resp.StatusCode || p.Status != httpapi.Statuses[code] ||
+	if p.Code != code || p.Status != resp.StatusCode || p.Status != problem.Statuses[code] ||
 		p.Type != "urn:octobot:problem:"+string(code) || p.Title == "" || p.Detail == "" {
 		t.Errorf("status %d, problem %+v; want code %s", resp.StatusCode, p, code)
 	}
@@ -192,8 +202,8 @@ func wantCode(t testing.TB, err error, code v1.Code) *client.Error {
 		t.Fatalf("error %v (code %q), want %q", err, client.CodeOf(err), code)
 	}
 	e := err.(*client.Error)
-	if e.Status != httpapi.Statuses[code] {
-		t.Errorf("status %d, want %d", e.Status, httpapi.Statuses[code])
+	if e.Status != problem.Statuses[code] {
+		t.Errorf("status %d, want %d", e.Status, problem.Statuses[code])
 	}
 	return e
 }

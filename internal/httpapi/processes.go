@@ -13,11 +13,13 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
 func (a *API) processRoutes() {
-	problemBody := &huma.Response{Description: "Error", Content: body[v1.Problem](a, problemType)}
+	problemBody := &huma.Response{Description: "Error", Content: body[v1.Problem](a, problem.ContentType)}
 	output := map[string]reflect.Type{
 		v1.EventStdout: reflect.TypeFor[v1.Output](), v1.EventStderr: reflect.TypeFor[v1.Output](),
 		v1.EventError: reflect.TypeFor[v1.Problem](),
@@ -77,7 +79,7 @@ type execInput struct {
 	Body v1.ExecRequest
 }
 
-func (a *API) exec(w *responseWriter, r *http.Request, in *execInput) error {
+func (a *API) exec(w *front.ResponseWriter, r *http.Request, in *execInput) error {
 	opts, err := execOptions(in.Body)
 	if err != nil {
 		return err
@@ -106,7 +108,7 @@ func execOptions(req v1.ExecRequest) (container.ExecOptions, error) {
 	opts := container.ExecOptions{Env: req.Env, WorkingDir: req.WorkingDir, Tty: req.Tty, User: req.User}
 	stdin, err := req.StdinBytes()
 	if err != nil {
-		return opts, newProblem(v1.CodeInvalidArgument, "%s", err)
+		return opts, problem.New(v1.CodeInvalidArgument, "%s", err)
 	}
 	if len(stdin) > 0 {
 		opts.Stdin = bytes.NewReader(stdin)
@@ -126,9 +128,9 @@ func (a *API) execTime(ctx context.Context, req v1.ExecRequest) (context.Context
 	limit, most := time.Duration(req.Timeout), a.cfg.MaxExecTime
 	switch {
 	case limit < 0:
-		return nil, nil, newProblem(v1.CodeInvalidArgument, "timeout: %s is negative", req.Timeout)
+		return nil, nil, problem.New(v1.CodeInvalidArgument, "timeout: %s is negative", req.Timeout)
 	case most > 0 && limit > most:
-		return nil, nil, newProblem(v1.CodeInvalidArgument, "timeout: %s is more than the %s that this server allows",
+		return nil, nil, problem.New(v1.CodeInvalidArgument, "timeout: %s is more than the %s that this server allows",
 			req.Timeout, v1.Duration(most))
 	case limit == 0:
 		limit = most
@@ -149,20 +151,20 @@ func execError(ctx context.Context, id string, err error) error {
 		return &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id, Detail: late.Error(),
 			Hint: "give it more time: timeout"}
 	}
-	return causeOf(ctx, err)
+	return problem.CauseOf(ctx, err)
 }
 
 func (a *API) execEvents(
-	w *responseWriter, r *http.Request, id string, req v1.ExecRequest, opts container.ExecOptions,
+	w *front.ResponseWriter, r *http.Request, id string, req v1.ExecRequest, opts container.ExecOptions,
 ) error {
-	ctx, cancel := a.streams.until(r.Context())
+	ctx, cancel := a.streams.Until(r.Context())
 	defer cancel(nil)
 	ctx, stop, err := a.execTime(ctx, req)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	defer w.patient(ctx)()
+	defer w.Patient(ctx)()
 	events := newEventWriter(w, a.timing.keepalive)
 	code, err := a.service.ExecStream(ctx, id, req.Cmd, opts,
 		outputEvents{events, v1.EventStdout}, outputEvents{events, v1.EventStderr})
@@ -194,7 +196,7 @@ type logsInput struct {
 	Timestamps bool   `query:"timestamps" doc:"Put an RFC 3339 time and a space before every line."`
 }
 
-func (a *API) logs(w *responseWriter, r *http.Request, in *logsInput) error {
+func (a *API) logs(w *front.ResponseWriter, r *http.Request, in *logsInput) error {
 	if err := a.checkReach(r.Context(), in.ID); err != nil {
 		return err
 	}
@@ -203,31 +205,32 @@ func (a *API) logs(w *responseWriter, r *http.Request, in *logsInput) error {
 		return err
 	}
 	opts := container.LogOptions{Follow: in.Follow, Tail: in.Tail, Since: since, Timestamps: in.Timestamps}
-	ctx, cancel := a.streams.until(r.Context())
+	ctx, cancel := a.streams.Until(r.Context())
 	defer cancel(nil)
-	defer w.patient(ctx)()
+	defer w.Patient(ctx)()
 	if wantsEvents(r) {
 		events := newEventWriter(w, a.timing.keepalive)
 		err := a.service.Logs(ctx, in.ID, opts, outputEvents{events, v1.EventStdout},
 			outputEvents{events, v1.EventStderr})
-		return a.finish(ctx, events, causeOf(ctx, err), func() error { return events.send(v1.EventEnd, v1.End{}) })
+		return a.finish(ctx, events, problem.CauseOf(ctx, err),
+			func() error { return events.send(v1.EventEnd, v1.End{}) })
 	}
-	w.stream = true
+	w.Streaming()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	err = a.service.Logs(ctx, in.ID, opts, flushed{w}, flushed{w})
 	switch {
-	case err != nil && w.status == 0:
-		return causeOf(ctx, err)
+	case err != nil && w.Status() == 0:
+		return problem.CauseOf(ctx, err)
 	case err != nil:
 		panic(http.ErrAbortHandler) // text has no other way to say that it is not all
-	case w.status == 0:
+	case w.Status() == 0:
 		w.WriteHeader(http.StatusOK)
 	}
 	return nil
 }
 
 // flushed sends what is written at once.
-type flushed struct{ w *responseWriter }
+type flushed struct{ w *front.ResponseWriter }
 
 func (f flushed) Write(b []byte) (int, error) {
 	n, err := f.w.Write(b)
@@ -246,7 +249,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	}
 	ago, err := time.ParseDuration(s)
 	if err != nil || ago < 0 {
-		return time.Time{}, newProblem(v1.CodeInvalidArgument,
+		return time.Time{}, problem.New(v1.CodeInvalidArgument,
 			"since: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", s)
 	}
 	return now.Add(-ago), nil

@@ -18,11 +18,12 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
 )
 
 func TestExec(t *testing.T) {
-	f := newFixture(t, httpapi.Config{MaxExecTime: time.Minute})
+	f := newFixture(t, settings{api: httpapi.Config{MaxExecTime: time.Minute}})
 	f.running(t, "s", "")
 	every := make([]byte, 256)
 	for i := range every {
@@ -102,7 +103,7 @@ func TestDisconnectKillsCommand(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, httpapi.Config{})
+			f := newFixture(t, settings{})
 			f.running(t, "s", "")
 			started, ended := killed(f)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -116,7 +117,7 @@ func TestDisconnectKillsCommand(t *testing.T) {
 }
 
 func TestExecEvents(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(5*time.Millisecond, 0, 0) })
+	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetTiming(5*time.Millisecond, 0) })
 	f.running(t, "s", "")
 	events := map[string]string{"Accept": "text/event-stream"}
 	resp := f.do(t, raw{method: "POST", path: "/v1/sessions/s/exec", trusted: true, header: events,
@@ -159,7 +160,7 @@ func randomBytes(n int64) io.Reader { return io.LimitReader(rand.NewChaCha8([32]
 
 func TestExecStreamCarriesAnyBytes(t *testing.T) {
 	const size = 64 << 20
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	f.running(t, "s", "")
 	want, got := sha256.New(), sha256.New()
 	code, err := f.admin.ExecStream(t.Context(), "s", v1.ExecRequest{Cmd: []string{"cat"}},
@@ -173,7 +174,7 @@ func TestExecStreamCarriesAnyBytes(t *testing.T) {
 }
 
 func TestExecStream(t *testing.T) {
-	f := newFixture(t, httpapi.Config{MaxExecTime: time.Minute})
+	f := newFixture(t, settings{api: httpapi.Config{MaxExecTime: time.Minute}})
 	f.running(t, "s", "")
 	var stdout, stderr bytes.Buffer
 	code, err := f.admin.ExecStream(t.Context(), "s",
@@ -215,7 +216,7 @@ func TestExecStream(t *testing.T) {
 
 // A reader that takes its time slows the command, and loses nothing.
 func TestExecStreamWaitsForSlowReader(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(0, 300*time.Millisecond, 0) })
+	f := newFixture(t, settings{front: front.Config{WriteTimeout: 300 * time.Millisecond}})
 	f.running(t, "s", "")
 	const size = 16 << 20
 	f.engine.Handle("much", func(_ context.Context, p *mock.Process) int {
@@ -246,7 +247,7 @@ func TestExecStreamWaitsForSlowReader(t *testing.T) {
 }
 
 func TestAttach(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	f.running(t, "s", "")
 	terminal, err := f.admin.Attach(t.Context(), "s",
 		client.AttachOptions{Cmd: []string{"sh"}, Env: []string{"A=b c"}, Rows: 30, Cols: 100})
@@ -303,7 +304,7 @@ func TestAttach(t *testing.T) {
 
 // A viewer that stops reading is disconnected, and the terminal hung up.
 func TestAttachDropsStuckViewer(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(0, 300*time.Millisecond, 0) })
+	f := newFixture(t, settings{front: front.Config{WriteTimeout: 300 * time.Millisecond}})
 	f.running(t, "s", "")
 	hungUp := make(chan struct{})
 	f.engine.Handle("noise", func(ctx context.Context, p *mock.Process) int {
@@ -327,8 +328,8 @@ func TestAttachDropsStuckViewer(t *testing.T) {
 }
 
 func TestSocketsRefuseBadFrames(t *testing.T) {
-	patient := newFixture(t, httpapi.Config{})
-	impatient := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(0, 0, time.Millisecond) })
+	patient := newFixture(t, settings{})
+	impatient := newFixture(t, settings{}, func(a *httpapi.API) { a.SetTiming(0, time.Millisecond) })
 	text := func(s string) func(context.Context, *websocket.Conn) error {
 		return func(ctx context.Context, c *websocket.Conn) error {
 			return c.Write(ctx, websocket.MessageText, []byte(s))
@@ -414,7 +415,7 @@ func TestSocketsRefuseBadFrames(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{
 		ID: "s", Spec: v1.Spec{Cmd: []string{"sh", "-c", "echo one; echo two >&2; echo three"}}}, nil); err != nil {
 		t.Fatal(err)
@@ -450,7 +451,7 @@ func TestLogs(t *testing.T) {
 
 // Shutdown ends what is under way, and tells why.
 func TestShutdown(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	f.running(t, "s", "")
 	started, ended := killed(f)
 	terminal, err := f.admin.Attach(t.Context(), "s", client.AttachOptions{Cmd: []string{"sh"}})
@@ -471,10 +472,10 @@ func TestShutdown(t *testing.T) {
 		ends <- last
 	}()
 	<-started
-	for f.api.Streams() != 3 {
+	for f.front.Streams().Count() != 3 {
 		time.Sleep(time.Millisecond)
 	}
-	if err := f.api.Shutdown(t.Context()); err != nil {
+	if err := f.front.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	<-ended

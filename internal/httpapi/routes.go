@@ -17,12 +17,14 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
 
 // description is what the OpenAPI document says before any route does.
-func description() huma.Config {
+func (a *API) description() huma.Config {
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
-	schemas.RegisterTypeAlias(reflect.TypeFor[problem](), reflect.TypeFor[v1.Problem]())
+	schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[v1.Problem]())
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -40,6 +42,7 @@ func description() huma.Config {
 		},
 		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
 		DefaultFormat:                "application/json",
+		Transformers:                 []huma.Transformer{a.transformRefusal},
 		RejectUnknownQueryParameters: true,
 	}
 }
@@ -67,7 +70,7 @@ func (a *API) routes() {
 	if a.cfg.Metrics != nil {
 		a.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 			if err := requireAdmin(r.Context()); err != nil {
-				writeProblem(w, a.problemOf(r.Context(), err))
+				problem.Write(w, a.problemOf(r.Context(), err))
 				return
 			}
 			a.cfg.Metrics.ServeHTTP(w, r)
@@ -102,19 +105,19 @@ func route[I, O any](a *API, op huma.Operation, handle func(context.Context, *I)
 
 // stream registers a route whose handler writes the answer itself, and takes as long as
 // it likes. An error that it returns is answered as a problem: it has written nothing then.
-func stream[I any](a *API, op huma.Operation, handle func(w *responseWriter, r *http.Request, in *I) error) {
+func stream[I any](a *API, op huma.Operation, handle func(w *front.ResponseWriter, r *http.Request, in *I) error) {
 	setLimits(&op)
 	huma.Register(a.huma, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, rw := humago.Unwrap(ctx)
-			w := rw.(*responseWriter)
-			leave, err := a.streams.open()
+			w := rw.(*front.ResponseWriter)
+			leave, err := a.streams.Open()
 			if err == nil {
 				defer leave()
 				err = handle(w, r, in)
 			}
 			if err != nil {
-				writeProblem(w, a.problemOf(r.Context(), err))
+				problem.Write(w, a.problemOf(r.Context(), err))
 			}
 		}}, nil
 	})
@@ -159,4 +162,13 @@ func (a *API) events(kinds map[string]reflect.Type) *huma.MediaType {
 		Type: huma.TypeArray, Description: "Server-sent events; data is one line of JSON.",
 		Items: &huma.Schema{OneOf: oneOf},
 	}}
+}
+
+// mustMarshal is for values that JSON always can hold: an error is a mistake in this program.
+func mustMarshal(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("httpapi: marshal %T: %v", v, err))
+	}
+	return b
 }

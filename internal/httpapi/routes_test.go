@@ -16,7 +16,9 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -24,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestOpenAPIIsCurrent(t *testing.T) {
 	const golden = "../../api/v1/openapi.json"
-	api := httpapi.New(nil, httpapi.Config{})
+	api := httpapi.New(nil, front.New(nil, front.Config{}), httpapi.Config{})
 	var got bytes.Buffer
 	if err := json.Indent(&got, api.OpenAPI(), "", "  "); err != nil {
 		t.Fatal(err)
@@ -50,11 +52,11 @@ func TestWireHasTheServicesWords(t *testing.T) {
 			t.Errorf("code %s is not on the wire", code)
 		}
 	}
-	if len(httpapi.Statuses) != len(v1.Codes()) {
-		t.Errorf("%d statuses for %d codes", len(httpapi.Statuses), len(v1.Codes()))
+	if len(problem.Statuses) != len(v1.Codes()) {
+		t.Errorf("%d statuses for %d codes", len(problem.Statuses), len(v1.Codes()))
 	}
 	for _, code := range v1.Codes() {
-		if status := httpapi.Statuses[code]; status < 400 || status > 599 {
+		if status := problem.Statuses[code]; status < 400 || status > 599 {
 			t.Errorf("code %s has the status %d", code, status)
 		}
 	}
@@ -66,7 +68,7 @@ func TestWireHasTheServicesWords(t *testing.T) {
 }
 
 func TestLife(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	ctx, c := t.Context(), f.admin
 
 	start := false
@@ -121,7 +123,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	ctx, c := t.Context(), f.admin
 	f.running(t, "s", "p")
 	paused, err := c.PauseSession(ctx, "s")
@@ -165,7 +167,7 @@ func (fullStats) Stats(context.Context, string) (*container.Stats, error) {
 }
 
 func TestStats(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	ctx, before := t.Context(), time.Now()
 	f.running(t, "s", "")
 	stats, err := f.admin.SessionStats(ctx, "s")
@@ -180,7 +182,7 @@ func TestStats(t *testing.T) {
 	_, err = f.admin.SessionStats(ctx, "never")
 	wantCode(t, err, v1.CodeSessionNotFound)
 
-	f = newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service { return fullStats{s} })
+	f = newFixtureOver(t, settings{}, func(s *session.ContainerService) httpapi.Service { return fullStats{s} })
 	f.running(t, "s", "")
 	b, err := io.ReadAll(f.do(t, raw{method: "GET", path: "/v1/sessions/s/stats", trusted: true}).Body)
 	want := `{"session_id":"s","time":"2026-01-02T02:04:05.000000006Z","cpu_time":"1.5s","memory_used":1,` +
@@ -191,7 +193,7 @@ func TestStats(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	ctx := t.Context()
 	for i := range 5 {
 		f.running(t, "s"+strconv.Itoa(i), "p"+strconv.Itoa(i%2))
@@ -235,7 +237,7 @@ func TestList(t *testing.T) {
 }
 
 func TestCreateProgress(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	var steps []v1.Progress
 	created, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "s"},
 		func(p v1.Progress) { steps = append(steps, p) })
@@ -252,7 +254,7 @@ func TestCreateProgress(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(time.Millisecond, 0, 0) })
+	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetTiming(time.Millisecond, 0) })
 	go func() {
 		// The stream's first sign of life shows that it is subscribed; nothing tells the client, so
 		// make events until it has seen what it waits for.
@@ -287,7 +289,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	f := newFixture(t, httpapi.Config{})
+	f := newFixture(t, settings{})
 	ctx := t.Context()
 	info, err := f.admin.Info(ctx)
 	if err != nil || info.Version != "1.2.3" || info.Instance != "inst" || info.Engine == nil ||

@@ -11,6 +11,8 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -37,7 +39,7 @@ func (a *API) sessionRoutes() {
 					v1.EventProgress: reflect.TypeFor[v1.Progress](), v1.EventSession: reflect.TypeFor[v1.Session](),
 					v1.EventError: reflect.TypeFor[v1.Problem](),
 				})}},
-			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
+			"default": {Description: "Error", Content: body[v1.Problem](a, problem.ContentType)},
 		},
 	}, a.createSession)
 	route(a, huma.Operation{
@@ -102,7 +104,7 @@ func (a *API) sessionRoutes() {
 					v1.KindFailed:  reflect.TypeFor[v1.Event](), v1.KindClosed: reflect.TypeFor[v1.Event](),
 					v1.EventOverflow: reflect.TypeFor[v1.End](), v1.EventError: reflect.TypeFor[v1.Problem](),
 				})}},
-			"default": {Description: "Error", Content: body[v1.Problem](a, problemType)},
+			"default": {Description: "Error", Content: body[v1.Problem](a, problem.ContentType)},
 		},
 	}, a.watchEvents)
 }
@@ -125,7 +127,7 @@ type createInput struct {
 	Body v1.CreateSessionRequest
 }
 
-func (a *API) createSession(w *responseWriter, r *http.Request, in *createInput) error {
+func (a *API) createSession(w *front.ResponseWriter, r *http.Request, in *createInput) error {
 	ctx := r.Context()
 	project, err := projectScope(ctx, in.Body.Project)
 	if err != nil {
@@ -153,8 +155,8 @@ func (a *API) createSession(w *responseWriter, r *http.Request, in *createInput)
 // progressQueue is how many steps of a pull a slow client may be behind; further ones are left out.
 const progressQueue = 64
 
-func (a *API) createWithProgress(w *responseWriter, r *http.Request, req session.CreateRequest) error {
-	ctx, cancel := a.streams.until(r.Context())
+func (a *API) createWithProgress(w *front.ResponseWriter, r *http.Request, req session.CreateRequest) error {
+	ctx, cancel := a.streams.Until(r.Context())
 	defer cancel(nil)
 	events := newEventWriter(w, a.timing.keepalive)
 	steps := make(chan container.PullProgress, progressQueue)
@@ -178,7 +180,7 @@ func (a *API) createWithProgress(w *responseWriter, r *http.Request, req session
 	sender.Wait()
 	events.stopKeepalive()
 	if err != nil {
-		err = causeOf(ctx, hideOther(r.Context(), err))
+		err = problem.CauseOf(ctx, hideOther(r.Context(), err))
 		if !events.opened() {
 			return err
 		}
@@ -242,7 +244,7 @@ func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, err
 	if in.Timeout != "" {
 		var err error
 		if timeout, err = time.ParseDuration(in.Timeout); err != nil || timeout < 0 {
-			return nil, newProblem(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"",
+			return nil, problem.New(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"",
 				in.Timeout)
 		}
 	}
@@ -270,11 +272,13 @@ type eventsInput struct {
 	Project string `query:"project" doc:"Only this project's sessions."`
 }
 
-func (a *API) watchEvents(w *responseWriter, r *http.Request, in *eventsInput) error {
+func (a *API) watchEvents(w *front.ResponseWriter, r *http.Request, in *eventsInput) error {
 	project, err := projectScope(r.Context(), in.Project)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := a.streams.Until(r.Context())
+	defer cancel(nil)
 	subscription := a.service.Subscribe(project)
 	defer subscription.Close()
 	events := newEventWriter(w, a.timing.keepalive)
@@ -292,10 +296,10 @@ func (a *API) watchEvents(w *responseWriter, r *http.Request, in *eventsInput) e
 			if err := events.send(event.Kind, fromEvent(event)); err != nil {
 				return nil
 			}
-		case <-a.streams.ending.Done():
-			events.fail(errShutdown)
-			return nil
-		case <-r.Context().Done():
+		case <-ctx.Done():
+			if r.Context().Err() == nil {
+				events.fail(a.problemOf(ctx, context.Cause(ctx)))
+			}
 			return nil
 		}
 	}

@@ -14,10 +14,9 @@ import (
 	"github.com/coder/websocket"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
-
-// farewell bounds the last frames of a connection.
-const farewell = 5 * time.Second
 
 // checkUpgrade refuses what is no WebSocket handshake, so that accepting cannot fail for it later.
 func checkUpgrade(r *http.Request) error {
@@ -25,9 +24,9 @@ func checkUpgrade(r *http.Request) error {
 	switch {
 	case r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1,
 		!hasToken(r.Header, "Connection", "upgrade"), !hasToken(r.Header, "Upgrade", "websocket"):
-		return newProblem(v1.CodeUpgradeRequired, "this path is for WebSockets over HTTP/1.1")
+		return problem.New(v1.CodeUpgradeRequired, "this path is for WebSockets over HTTP/1.1")
 	case r.Header.Get("Sec-WebSocket-Version") != "13" || err != nil || len(key) != 16:
-		return newProblem(v1.CodeInvalidArgument,
+		return problem.New(v1.CodeInvalidArgument,
 			"the WebSocket handshake is not of version 13, or its key is malformed")
 	}
 	return nil
@@ -60,8 +59,8 @@ type socket struct {
 
 // accept upgrades a request that checkUpgrade let through. The handler answers for the connection
 // from then on: it calls bye.
-func (a *API) accept(w *responseWriter, r *http.Request) (*socket, error) {
-	w.stream = true
+func (a *API) accept(w *front.ResponseWriter, r *http.Request) (*socket, error) {
+	w.Streaming()
 	// The origin was checked, by rules that know of the server's other names.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -69,11 +68,11 @@ func (a *API) accept(w *responseWriter, r *http.Request) (*socket, error) {
 	}
 	conn.SetReadLimit(v1.MaxFrame)
 	s := &socket{conn: conn}
-	s.ctx, s.cancel = a.streams.until(r.Context())
+	s.ctx, s.cancel = a.streams.Until(r.Context())
 	s.life, s.end = context.WithCancel(context.WithoutCancel(r.Context()))
 	context.AfterFunc(s.ctx, func() {
 		select {
-		case <-time.After(farewell):
+		case <-time.After(front.Farewell):
 			s.end()
 		case <-s.life.Done():
 		}
@@ -137,14 +136,14 @@ func readControl(frame io.Reader, control func(v1.Control) error) error {
 	}
 	c, err := v1.ParseControl(b)
 	if err != nil {
-		return newProblem(v1.CodeInvalidArgument, "%s", err)
+		return problem.New(v1.CodeInvalidArgument, "%s", err)
 	}
 	return control(c)
 }
 
 // closeWith sends the last control frame, closes the connection and waits for its goroutines.
 func (s *socket) closeWith(last v1.Control) {
-	ctx, cancel := context.WithTimeout(s.life, farewell)
+	ctx, cancel := context.WithTimeout(s.life, front.Farewell)
 	defer cancel()
 	b, err := json.Marshal(last)
 	if err == nil {
@@ -164,7 +163,7 @@ func closeStatus(last v1.Control) (websocket.StatusCode, string) {
 		return websocket.StatusNormalClosure, ""
 	}
 	switch {
-	case last.Error.Detail == errShutdown.Detail:
+	case last.Error.Detail == front.ErrShutdown.Detail:
 		return websocket.StatusGoingAway, last.Error.Detail
 	case last.Error.Status < http.StatusInternalServerError:
 		return websocket.StatusPolicyViolation, string(last.Error.Code)

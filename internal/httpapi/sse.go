@@ -9,6 +9,8 @@ import (
 	"time"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
 
 const eventStream = "text/event-stream"
@@ -18,7 +20,7 @@ func wantsEvents(r *http.Request) bool { return strings.Contains(r.Header.Get("A
 // eventWriter writes server-sent events and signs of life between them. The answer begins with
 // the first: until then, an error can still be answered as a problem with its own status.
 type eventWriter struct {
-	w    *responseWriter
+	w    *front.ResponseWriter
 	stop chan struct{}
 	wg   sync.WaitGroup
 
@@ -29,7 +31,7 @@ type eventWriter struct {
 }
 
 // newEventWriter starts a stream; its owner calls close, which waits.
-func newEventWriter(w *responseWriter, keepalive time.Duration) *eventWriter {
+func newEventWriter(w *front.ResponseWriter, keepalive time.Duration) *eventWriter {
 	e := &eventWriter{w: w, stop: make(chan struct{})}
 	e.wg.Go(func() {
 		ticker := time.NewTicker(keepalive)
@@ -94,7 +96,7 @@ func (e *eventWriter) send(name string, data any) error {
 func (e *eventWriter) write(b []byte) error {
 	if !e.began {
 		e.began = true
-		e.w.stream = true
+		e.w.Streaming()
 		e.w.Header().Set("Content-Type", eventStream)
 		e.w.WriteHeader(http.StatusOK)
 	}
@@ -105,7 +107,7 @@ func (e *eventWriter) write(b []byte) error {
 }
 
 // fail ends the stream with an error event.
-func (e *eventWriter) fail(p *problem) { _ = e.send(v1.EventError, p.Problem) }
+func (e *eventWriter) fail(p *problem.Problem) { _ = e.send(v1.EventError, p.Problem) }
 
 // outputEvents is an io.Writer whose writes become events.
 type outputEvents struct {

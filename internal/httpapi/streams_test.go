@@ -17,6 +17,7 @@ import (
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/front"
 	"github.com/octobot-run/octobot/internal/httpapi"
 	"github.com/octobot-run/octobot/internal/session"
 )
@@ -38,7 +39,7 @@ func TestProgressIsToldWhilePulling(t *testing.T) {
 	seen := make(chan struct{})
 	missing := &session.Error{Code: session.CodeImageNotFound, Op: "create", Detail: "no such image"}
 	var fail error
-	f := newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service {
+	f := newFixtureOver(t, settings{}, func(s *session.ContainerService) httpapi.Service {
 		return pulling{s, func(_ context.Context, progress func(container.PullProgress)) error {
 			progress(container.PullProgress{Image: "debian:12", Layer: "abc", Status: "Downloading", Current: 1,
 				Total: 2})
@@ -75,7 +76,7 @@ func TestCreationEndsWithItsClient(t *testing.T) {
 	for _, progress := range []func(v1.Progress){nil, func(v1.Progress) {}} {
 		t.Run(fmt.Sprint(progress != nil), func(t *testing.T) {
 			begun, ended := make(chan struct{}), make(chan error, 1)
-			f := newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service {
+			f := newFixtureOver(t, settings{}, func(s *session.ContainerService) httpapi.Service {
 				return pulling{s, func(ctx context.Context, _ func(container.PullProgress)) error {
 					close(begun)
 					<-ctx.Done()
@@ -115,7 +116,7 @@ func (l lagging) Subscribe(project string) *session.Subscription {
 }
 
 func TestOverflowEndsEvents(t *testing.T) {
-	f := newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service { return lagging{s, s} })
+	f := newFixtureOver(t, settings{}, func(s *session.ContainerService) httpapi.Service { return lagging{s, s} })
 	events := 0
 	var last error
 	for event, err := range f.admin.Events(t.Context(), "") {
@@ -133,7 +134,7 @@ func TestOverflowEndsEvents(t *testing.T) {
 
 // A quiet stream shows signs of life.
 func TestKeepalive(t *testing.T) {
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(time.Millisecond, 0, 0) })
+	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetTiming(time.Millisecond, 0) })
 	resp := f.do(t, raw{method: "GET", path: "/v1/events", trusted: true})
 	b := make([]byte, 3*len(": alive\n\n"))
 	if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != strings.Repeat(": alive\n\n", 3) {
@@ -145,7 +146,7 @@ func TestKeepalive(t *testing.T) {
 func TestTraces(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
-	f := newFixture(t, httpapi.Config{Tracer: provider})
+	f := newFixture(t, settings{front: front.Config{Tracer: provider}})
 	f.running(t, "s", "")
 	terminal, err := f.admin.Attach(t.Context(), "s", client.AttachOptions{Cmd: []string{"true"}})
 	if err != nil {
@@ -175,7 +176,7 @@ func TestTraces(t *testing.T) {
 // API is otherwise.
 func TestOutputWaitsForSlowReader(t *testing.T) {
 	const size = 8 << 20
-	f := newFixture(t, httpapi.Config{}, func(a *httpapi.API) { a.SetTiming(0, 300*time.Millisecond, 0) })
+	f := newFixture(t, settings{front: front.Config{WriteTimeout: 300 * time.Millisecond}})
 	f.running(t, "s", "")
 	f.engine.Handle("much", func(_ context.Context, p *mock.Process) int {
 		if n, err := io.Copy(p.Stdout, randomBytes(size)); n != size || err != nil {
@@ -195,7 +196,7 @@ func TestOutputWaitsForSlowReader(t *testing.T) {
 
 // A mistake of ours breaks one request, and shows no more than any internal error.
 func TestPanicIsContained(t *testing.T) {
-	f := newFixtureOver(t, httpapi.Config{}, func(s *session.ContainerService) httpapi.Service {
+	f := newFixtureOver(t, settings{}, func(s *session.ContainerService) httpapi.Service {
 		return pulling{s, func(context.Context, func(container.PullProgress)) error { panic("the secret inside") }}
 	})
 	_, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{}, nil)

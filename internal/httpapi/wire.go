@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -119,7 +120,7 @@ func parseCursor(s string) (session.Cursor, error) {
 	micros, id, ok := strings.Cut(string(b), ":")
 	at, numErr := strconv.ParseInt(micros, 10, 64)
 	if err != nil || !ok || numErr != nil || container.ValidateSessionID(id) != nil {
-		return session.Cursor{}, newProblem(v1.CodeInvalidArgument, "after: is not what a list gave as next")
+		return session.Cursor{}, problem.New(v1.CodeInvalidArgument, "after: is not what a list gave as next")
 	}
 	return session.Cursor{CreatedAt: time.UnixMicro(at).UTC(), ID: id}, nil
 }

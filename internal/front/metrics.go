@@ -1,4 +1,4 @@
-package httpapi
+package front
 
 import (
 	"strconv"
@@ -32,7 +32,7 @@ func newMetrics(registry prometheus.Registerer, streams func() int) *metrics {
 	return m
 }
 
-func (m *metrics) observe(route string, w *responseWriter, took time.Duration) {
+func (m *metrics) observe(route string, w *ResponseWriter, took time.Duration) {
 	if m == nil {
 		return
 	}

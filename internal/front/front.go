@@ -1,0 +1,144 @@
+// Package front is what every HTTP request passes before it reaches an API: time limits, the checks
+// of host, origin, path and size, and who it is. It counts what takes long, and ends it.
+//
+// What is served is a [Site], and there may be several: each has its own routes, says what needs no
+// token, and answers in its own form what is refused on the way to it.
+package front
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/octobot-run/octobot/internal/session"
+)
+
+// Site is something that is served: an API, a console.
+type Site interface {
+	// Route returns what answers a request, and the name of its route for logs and metrics, such as
+	// "GET /v1/info". Without a route there is an error, which goes to Refuse.
+	Route(r *http.Request) (handler http.Handler, name string, err error)
+	// Public reports whether anybody may have what a request asks for, without a token.
+	Public(r *http.Request) bool
+	// Refuse answers a request with an error, in the site's own form. It is a
+	// [*problem.Problem], a [*session.Error], or any other, which is for the log only.
+	Refuse(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Authenticator knows the tokens.
+type Authenticator interface {
+	// Authenticate returns the token whose secret that is. Its errors are [*session.Error] values.
+	Authenticate(ctx context.Context, secret string) (session.Token, error)
+}
+
+// Config says what passes a front. The zero value of every field is valid.
+type Config struct {
+	MaxBody int64 // bytes of a request's body; zero: 8 MiB
+	// AllowedHosts are names, without a port, under which the sites are reached beside the
+	// loopback's, and which browsers' requests may come from.
+	AllowedHosts []string
+
+	WriteTimeout time.Duration // how long a client may leave an answer unread; zero: 30 s
+	BodyTimeout  time.Duration // how long a request's body may take to arrive; zero: 30 s
+
+	Logger   *slog.Logger          // nil: slog.Default()
+	Register prometheus.Registerer // gets the front's metrics; nil: they are not collected
+	Tracer   trace.TracerProvider  // nil: requests are not traced
+}
+
+// Limits that are not worth a setting.
+const (
+	defaultMaxBody    = 8 << 20
+	defaultTimeout    = 30 * time.Second
+	maxHeader         = 128 << 10 // bytes of a request's line and headers
+	maxStreams        = 1024      // commands, terminals, logs and event streams at once
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+)
+
+// Front serves sites. Make one with [New] and mount them before it serves.
+type Front struct {
+	auth    Authenticator
+	cfg     Config
+	log     *slog.Logger
+	mounts  []mount // the longest prefix first
+	metrics *metrics
+	streams *Streams
+}
+
+type mount struct {
+	prefix string
+	site   Site
+}
+
+// New makes a front that knows callers by auth. Shutdown ends what it has under way.
+func New(auth Authenticator, cfg Config) *Front {
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, defaultMaxBody)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, defaultTimeout)
+	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, defaultTimeout)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger, streams: newStreams()}
+	f.metrics = newMetrics(cfg.Register, f.streams.Count)
+	return f
+}
+
+// Mount has a site serve the paths that begin with prefix, unless a longer prefix fits; "/" fits
+// all of them, and one site has to have it.
+func (f *Front) Mount(prefix string, site Site) {
+	f.mounts = append(f.mounts, mount{prefix, site})
+	slices.SortStableFunc(f.mounts, func(a, b mount) int { return len(b.prefix) - len(a.prefix) })
+}
+
+func (f *Front) siteOf(r *http.Request) Site {
+	i := slices.IndexFunc(f.mounts, func(m mount) bool { return strings.HasPrefix(r.URL.Path, m.prefix) })
+	if i < 0 {
+		return f.mounts[len(f.mounts)-1].site // "*" and other paths that do not begin with a slash
+	}
+	return f.mounts[i].site
+}
+
+// Streams is where sites count what takes long.
+func (f *Front) Streams() *Streams { return f.streams }
+
+// MaxBody is how many bytes a request's body may have.
+func (f *Front) MaxBody() int64 { return f.cfg.MaxBody }
+
+// WriteTimeout is how long a client may leave an answer unread.
+func (f *Front) WriteTimeout() time.Duration { return f.cfg.WriteTimeout }
+
+// Handler serves the sites. On a trusted listener, the Unix socket that only its owner can open,
+// every request is an admin's; elsewhere it needs a token, and Host and Origin are checked.
+func (f *Front) Handler(trusted bool) http.Handler {
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, trusted) })
+	if f.cfg.Tracer != nil {
+		h = otelhttp.NewHandler(h, "octobot", otelhttp.WithTracerProvider(f.cfg.Tracer))
+	}
+	return h
+}
+
+// Server returns an HTTP server for [Front.Handler] with the limits that keep slow and huge
+// requests from weighing on it. The caller serves with it and shuts it down.
+func (f *Front) Server(trusted bool) *http.Server {
+	return &http.Server{
+		Handler:           f.Handler(trusted),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		// Above maxHeader, so that it is we who refuse, unless it is far too much.
+		MaxHeaderBytes: 2 * maxHeader,
+		ErrorLog:       slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Shutdown ends terminals, streamed commands, logs and event streams, telling their clients why,
+// and waits for them and for commands that are not streamed until ctx ends. New ones are refused
+// from then on. It goes before http.Server.Shutdown, which waits for the other requests and knows
+// nothing of WebSockets.
+func (f *Front) Shutdown(ctx context.Context) error { return f.streams.shutdown(ctx) }
