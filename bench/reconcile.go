@@ -56,14 +56,16 @@ func reconcile(ctx context.Context, runtime container.Runtime, e env, n, workers
 	var wg sync.WaitGroup
 	defer func() {
 		for i := range n {
-			err = errors.Join(err, service.Delete(context.WithoutCancel(ctx), benchID(i)))
+			err = errors.Join(err, service.Delete(context.WithoutCancel(ctx),
+				session.Principal{Name: "bench", Admin: true}, benchID(i)))
 		}
 	}()
 	for range workers {
 		wg.Go(func() {
 			for id := range ids {
-				_, err := service.Create(ctx, session.CreateRequest{ID: id, Start: true,
-					Spec: session.Spec{Image: e.image, Cmd: []string{"sleep", "3600"}}})
+				_, err := service.Create(ctx, session.Principal{Name: "bench", Admin: true},
+					session.CreateRequest{ID: id, Start: true,
+						Spec: session.Spec{Image: e.image, Cmd: []string{"sleep", "3600"}}})
 				if err != nil {
 					select {
 					case errs <- err:

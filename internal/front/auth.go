@@ -10,25 +10,34 @@ import (
 	"github.com/octobot-run/octobot/internal/session"
 )
 
-type principalKey struct{}
+// caller is who makes a request, and by what right.
+type caller struct {
+	session.Principal
+	token *session.Token // nil where none was asked for
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
 
 // PrincipalOf returns who makes the request that ctx belongs to: the zero value where nobody had
 // to say.
-func PrincipalOf(ctx context.Context) session.Principal {
-	p, _ := ctx.Value(principalKey{}).(session.Principal)
-	return p
-}
+func PrincipalOf(ctx context.Context) session.Principal { return callerOf(ctx).Principal }
 
 // authenticate finds the principal by the request's bearer token.
-func (f *Front) authenticate(r *http.Request) (session.Principal, error) {
+func (f *Front) authenticate(r *http.Request) (caller, error) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		return session.Principal{}, problem.New(v1.CodeUnauthenticated, "the request has no bearer token").
+		return caller{}, problem.New(v1.CodeUnauthenticated, "the request has no bearer token").
 			WithHint("octobot token create makes one; send it as Authorization: Bearer octo_…")
 	}
 	token, err := f.auth.Authenticate(r.Context(), secret)
 	if err != nil {
-		return session.Principal{}, err
+		return caller{}, err
 	}
-	return session.Principal{Name: token.Name, Admin: token.ProjectID == "", ProjectID: token.ProjectID}, nil
+	who := session.Principal{Name: token.Name, Admin: token.ProjectID == "", ProjectID: token.ProjectID}
+	return caller{who, &token}, nil
 }

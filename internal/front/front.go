@@ -37,6 +37,10 @@ type Site interface {
 type Authenticator interface {
 	// Authenticate returns the token whose secret that is. Its errors are [*session.Error] values.
 	Authenticate(ctx context.Context, secret string) (session.Token, error)
+	// WhileValid returns a ctx that ends with parent, and when the token is deleted or expires,
+	// with an error as its cause that says so. The caller calls release once it needs ctx no
+	// longer.
+	WhileValid(parent context.Context, t session.Token) (ctx context.Context, release func(), err error)
 }
 
 // Config says what passes a front. The zero value of every field is valid.
@@ -85,7 +89,7 @@ func New(auth Authenticator, cfg Config) *Front {
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, defaultTimeout)
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, defaultTimeout)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger, streams: newStreams()}
+	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger, streams: newStreams(auth)}
 	f.metrics = newMetrics(cfg.Register, f.streams.Count)
 	return f
 }

@@ -41,6 +41,10 @@ func (nobody) Authenticate(context.Context, string) (session.Token, error) {
 	return session.Token{}, errors.New("unknown token")
 }
 
+func (nobody) WhileValid(context.Context, session.Token) (context.Context, func(), error) {
+	return nil, nil, errors.New("unknown token")
+}
+
 // Every site answers below its prefix, also with what was refused on the way to it.
 func TestSites(t *testing.T) {
 	f := front.New(nobody{}, front.Config{})

@@ -25,7 +25,7 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	site, route := f.siteOf(r), "none"
-	var caller session.Principal
+	var who caller
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler || w.status != 0 {
@@ -34,13 +34,13 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 			site.Refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 		}
 		f.metrics.observe(route, w, time.Since(start))
-		f.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("caller", caller.Name),
+		f.log.LogAttrs(r.Context(), slog.LevelDebug, "request", slog.String("caller", who.Name),
 			slog.String("method", r.Method),
 			slog.String("route", route), slog.Int("status", w.status), slog.Duration("took", time.Since(start)))
 	}()
 
 	var err error
-	if caller, err = f.checkRequest(r, site, trusted); err != nil {
+	if who, err = f.checkRequest(r, site, trusted); err != nil {
 		if r.ContentLength != 0 {
 			w.Header().Set("Connection", "close") // rather than read what was not wanted
 		}
@@ -51,7 +51,7 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		r.Body = http.MaxBytesReader(rw, &timedBody{ReadCloser: r.Body, control: w.control, timeout: f.cfg.BodyTimeout},
 			f.cfg.MaxBody)
 	}
-	r = r.WithContext(context.WithValue(r.Context(), principalKey{}, caller))
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
 	handler, name, err := site.Route(r)
 	if err != nil {
 		site.Refuse(w, r, err)
@@ -65,8 +65,8 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 }
 
 // checkRequest checks a request before anything of it is used, and says whose it is.
-func (f *Front) checkRequest(r *http.Request, site Site, trusted bool) (session.Principal, error) {
-	var nobody session.Principal
+func (f *Front) checkRequest(r *http.Request, site Site, trusted bool) (caller, error) {
+	var nobody caller
 	if !trusted {
 		if err := f.checkOrigin(r); err != nil {
 			return nobody, err
@@ -85,7 +85,7 @@ func (f *Front) checkRequest(r *http.Request, site Site, trusted bool) (session.
 	}
 	switch {
 	case trusted:
-		return session.Principal{Name: "socket", Admin: true}, nil
+		return caller{Principal: session.Principal{Name: "socket", Admin: true}}, nil
 	case site.Public(r):
 		return nobody, nil
 	}

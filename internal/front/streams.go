@@ -14,6 +14,7 @@ var ErrShutdown = problem.New(v1.CodeCancelled, "the server is shutting down")
 
 // Streams counts what takes as long as its client likes, bounds it, and ends it.
 type Streams struct {
+	auth   Authenticator
 	ending context.Context // ends with shutdown
 	end    context.CancelCauseFunc
 
@@ -22,26 +23,44 @@ type Streams struct {
 	idle chan struct{} // closed when n falls to 0 after shutdown began; guarded by mu
 }
 
-func newStreams() *Streams {
-	s := &Streams{}
+func newStreams(auth Authenticator) *Streams {
+	s := &Streams{auth: auth}
 	s.ending, s.end = context.WithCancelCause(context.Background())
 	return s
 }
 
-// Open counts a stream. The caller calls leave when it has ended.
-func (s *Streams) Open() (leave func(), err error) {
+// Open counts a stream of the request that parent belongs to. It lives in ctx, which ends with
+// parent, and with the right of its caller: once the token is deleted or has expired, the cause of
+// ctx says so. The caller calls leave when the stream has ended.
+func (s *Streams) Open(parent context.Context) (ctx context.Context, leave func(), err error) {
+	if err := s.enter(); err != nil {
+		return nil, nil, err
+	}
+	token := callerOf(parent).token
+	if token == nil {
+		return parent, s.closed, nil
+	}
+	ctx, release, err := s.auth.WhileValid(parent, *token)
+	if err != nil {
+		s.closed()
+		return nil, nil, err
+	}
+	return ctx, func() { release(); s.closed() }, nil
+}
+
+func (s *Streams) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending.Err() != nil {
-		return nil, problem.New(v1.CodeBusy, "the server is shutting down")
+		return problem.New(v1.CodeBusy, "the server is shutting down")
 	}
 	if s.n >= maxStreams {
-		return nil, problem.New(v1.CodeBusy,
+		return problem.New(v1.CodeBusy,
 			"%d commands, terminals and streams are under way, which is all there may be", s.n).
 			WithHint("end some, or try again later")
 	}
 	s.n++
-	return s.closed, nil
+	return nil
 }
 
 func (s *Streams) closed() {

@@ -92,10 +92,7 @@ type reconcileOutput struct {
 }
 
 func (a *API) reconcile(ctx context.Context, in *reconcileInput) (*reconcileOutput, error) {
-	if err := requireAdmin(ctx); err != nil {
-		return nil, err
-	}
-	report, err := a.service.ReconcilePass(ctx,
+	report, err := a.service.ReconcilePass(ctx, front.PrincipalOf(ctx),
 		session.ReconcileOptions{DryRun: in.DryRun, AllowRemovals: in.AllowRemovals})
 	if err != nil {
 		return nil, err
@@ -112,10 +109,8 @@ type createTokenOutput struct {
 }
 
 func (a *API) createToken(ctx context.Context, in *createTokenInput) (*createTokenOutput, error) {
-	if err := requireAdmin(ctx); err != nil {
-		return nil, err
-	}
-	token, secret, err := a.service.CreateToken(ctx, in.Body.Name, in.Body.Project, time.Duration(in.Body.TTL))
+	token, secret, err := a.service.CreateToken(ctx, front.PrincipalOf(ctx), in.Body.Name, in.Body.Project,
+		time.Duration(in.Body.TTL))
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +122,7 @@ type tokensOutput struct {
 }
 
 func (a *API) listTokens(ctx context.Context, _ *struct{}) (*tokensOutput, error) {
-	if err := requireAdmin(ctx); err != nil {
-		return nil, err
-	}
-	tokens, err := a.service.ListTokens(ctx)
+	tokens, err := a.service.ListTokens(ctx, front.PrincipalOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +138,5 @@ type tokenPath struct {
 }
 
 func (a *API) deleteToken(ctx context.Context, in *tokenPath) (*struct{}, error) {
-	if err := requireAdmin(ctx); err != nil {
-		return nil, err
-	}
-	return nil, a.service.DeleteToken(ctx, in.Name)
+	return nil, a.service.DeleteToken(ctx, front.PrincipalOf(ctx), in.Name)
 }

@@ -21,44 +21,48 @@ import (
 	"github.com/octobot-run/octobot/internal/session"
 )
 
-// Service is what the API serves. Its errors are [*session.Error] values.
+// Service is what the API serves, to whoever is found to ask: what that one may do is the service's
+// to decide. Its errors are [*session.Error] values.
 type Service interface {
 	Sessions
 	Processes
 	Tokens
-	ReconcilePass(ctx context.Context, opts session.ReconcileOptions) (session.Report, error)
+	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
 	Health(ctx context.Context) session.Health
 }
 
 // Sessions is the life of sessions.
 type Sessions interface {
-	Create(ctx context.Context, req session.CreateRequest) (session.View, error)
-	Get(ctx context.Context, id string) (session.View, error)
-	List(ctx context.Context, req session.ListRequest) (session.Page, error)
-	Start(ctx context.Context, id string) (session.View, error)
-	Stop(ctx context.Context, id string, timeout time.Duration) (session.View, error)
-	Pause(ctx context.Context, id string) (session.View, error)
-	Unpause(ctx context.Context, id string) (session.View, error)
-	Stats(ctx context.Context, id string) (*container.Stats, error)
-	Delete(ctx context.Context, id string) error
-	Subscribe(projectID string) *session.Subscription
+	Create(ctx context.Context, who session.Principal, req session.CreateRequest) (session.View, error)
+	Check(ctx context.Context, who session.Principal, id string) error
+	Get(ctx context.Context, who session.Principal, id string) (session.View, error)
+	List(ctx context.Context, who session.Principal, req session.ListRequest) (session.Page, error)
+	Start(ctx context.Context, who session.Principal, id string) (session.View, error)
+	Stop(ctx context.Context, who session.Principal, id string, timeout time.Duration) (session.View, error)
+	Pause(ctx context.Context, who session.Principal, id string) (session.View, error)
+	Unpause(ctx context.Context, who session.Principal, id string) (session.View, error)
+	Stats(ctx context.Context, who session.Principal, id string) (*container.Stats, error)
+	Delete(ctx context.Context, who session.Principal, id string) error
+	Subscribe(who session.Principal, projectID string) (*session.Subscription, error)
 }
 
 // Processes is what runs in sessions.
 type Processes interface {
-	Exec(ctx context.Context, id string, cmd []string, opts container.ExecOptions) (*container.ExecResult, error)
-	ExecStream(ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer) (int,
-		error)
-	Attach(ctx context.Context, id string, opts container.AttachOptions) (container.PTY, error)
-	Logs(ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer) error
+	Exec(ctx context.Context, who session.Principal, id string, cmd []string,
+		opts container.ExecOptions) (*container.ExecResult, error)
+	ExecStream(ctx context.Context, who session.Principal, id string, cmd []string,
+		opts container.ExecOptions, stdout, stderr io.Writer) (int, error)
+	Attach(ctx context.Context, who session.Principal, id string, opts container.AttachOptions) (container.PTY, error)
+	Logs(ctx context.Context, who session.Principal, id string, opts container.LogOptions, stdout,
+		stderr io.Writer) error
 }
 
 // Tokens is who may call.
 type Tokens interface {
-	CreateToken(ctx context.Context, name, projectID string, ttl time.Duration) (session.Token, string, error)
-	Authenticate(ctx context.Context, secret string) (session.Token, error)
-	ListTokens(ctx context.Context) ([]session.Token, error)
-	DeleteToken(ctx context.Context, name string) error
+	CreateToken(ctx context.Context, who session.Principal, name, projectID string,
+		ttl time.Duration) (session.Token, string, error)
+	ListTokens(ctx context.Context, who session.Principal) ([]session.Token, error)
+	DeleteToken(ctx context.Context, who session.Principal, name string) error
 }
 
 // Config says what the API tells of its server. The zero value of every field is valid.

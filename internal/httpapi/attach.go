@@ -30,10 +30,7 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	if err := a.checkReach(r.Context(), in.ID); err != nil {
-		return err
-	}
-	terminal, err := a.service.Attach(r.Context(), in.ID, container.AttachOptions{
+	terminal, err := a.service.Attach(r.Context(), front.PrincipalOf(r.Context()), in.ID, container.AttachOptions{
 		Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User, Rows: in.Rows, Cols: in.Cols,
 	})
 	if err != nil {
@@ -112,7 +109,8 @@ func (a *API) lastWords(s *socket, terminal container.PTY) v1.Control {
 	code, err := coder.ExitCode(ctx)
 	if err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "exit code of a terminal", slog.Any("error", err))
-		return v1.Control{Error: &problem.New(v1.CodeEngineUnavailable, "the engine did not tell the exit code").Problem}
+		return v1.Control{Error: &problem.New(v1.CodeEngineUnavailable,
+			"the engine did not tell the exit code").Problem}
 	}
 	return v1.Control{Exit: &v1.ExitStatus{Code: code}}
 }

@@ -16,7 +16,7 @@ func (a *API) execSocket(w *front.ResponseWriter, r *http.Request, in *sessionPa
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	if err := a.checkReach(r.Context(), in.ID); err != nil {
+	if err := a.service.Check(r.Context(), front.PrincipalOf(r.Context()), in.ID); err != nil {
 		return err
 	}
 	s, err := a.accept(w, r)
@@ -79,7 +79,7 @@ func (a *API) runOn(s *socket, id string) (int, error) {
 		return 0, err
 	}
 	defer cancel()
-	code, err := a.service.ExecStream(ctx, id, req.Cmd, opts,
+	code, err := a.service.ExecStream(ctx, front.PrincipalOf(ctx), id, req.Cmd, opts,
 		&channelWriter{s: s, channel: v1.ChannelStdout}, &channelWriter{s: s, channel: v1.ChannelStderr})
 	return code, execError(ctx, id, err)
 }

@@ -84,9 +84,6 @@ func (a *API) exec(w *front.ResponseWriter, r *http.Request, in *execInput) erro
 	if err != nil {
 		return err
 	}
-	if err := a.checkReach(r.Context(), in.ID); err != nil {
-		return err
-	}
 	if wantsEvents(r) {
 		return a.execEvents(w, r, in.ID, in.Body, opts)
 	}
@@ -95,7 +92,7 @@ func (a *API) exec(w *front.ResponseWriter, r *http.Request, in *execInput) erro
 		return err
 	}
 	defer cancel()
-	result, err := a.service.Exec(ctx, in.ID, in.Body.Cmd, opts)
+	result, err := a.service.Exec(ctx, front.PrincipalOf(ctx), in.ID, in.Body.Cmd, opts)
 	if err != nil {
 		return execError(ctx, in.ID, err)
 	}
@@ -166,7 +163,7 @@ func (a *API) execEvents(
 	defer stop()
 	defer w.Patient(ctx)()
 	events := newEventWriter(w, a.timing.keepalive)
-	code, err := a.service.ExecStream(ctx, id, req.Cmd, opts,
+	code, err := a.service.ExecStream(ctx, front.PrincipalOf(ctx), id, req.Cmd, opts,
 		outputEvents{events, v1.EventStdout}, outputEvents{events, v1.EventStderr})
 	return a.finish(ctx, events, execError(ctx, id, err), func() error {
 		return events.send(v1.EventExit, v1.ExitStatus{Code: code})
@@ -197,9 +194,6 @@ type logsInput struct {
 }
 
 func (a *API) logs(w *front.ResponseWriter, r *http.Request, in *logsInput) error {
-	if err := a.checkReach(r.Context(), in.ID); err != nil {
-		return err
-	}
 	since, err := parseSince(in.Since, time.Now())
 	if err != nil {
 		return err
@@ -210,14 +204,14 @@ func (a *API) logs(w *front.ResponseWriter, r *http.Request, in *logsInput) erro
 	defer w.Patient(ctx)()
 	if wantsEvents(r) {
 		events := newEventWriter(w, a.timing.keepalive)
-		err := a.service.Logs(ctx, in.ID, opts, outputEvents{events, v1.EventStdout},
+		err := a.service.Logs(ctx, front.PrincipalOf(ctx), in.ID, opts, outputEvents{events, v1.EventStdout},
 			outputEvents{events, v1.EventStderr})
 		return a.finish(ctx, events, problem.CauseOf(ctx, err),
 			func() error { return events.send(v1.EventEnd, v1.End{}) })
 	}
 	w.Streaming()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	err = a.service.Logs(ctx, in.ID, opts, flushed{w}, flushed{w})
+	err = a.service.Logs(ctx, front.PrincipalOf(ctx), in.ID, opts, flushed{w}, flushed{w})
 	switch {
 	case err != nil && w.Status() == 0:
 		return problem.CauseOf(ctx, err)

@@ -69,7 +69,7 @@ func (a *API) routes() {
 	})
 	if a.cfg.Metrics != nil {
 		a.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-			if err := requireAdmin(r.Context()); err != nil {
+			if err := front.PrincipalOf(r.Context()).RequireAdmin(); err != nil {
 				problem.Write(w, a.problemOf(r.Context(), err))
 				return
 			}
@@ -104,17 +104,18 @@ func route[I, O any](a *API, op huma.Operation, handle func(context.Context, *I)
 }
 
 // stream registers a route whose handler writes the answer itself, and takes as long as
-// it likes. An error that it returns is answered as a problem: it has written nothing then.
+// it likes, but no longer than its caller's right: r's ctx ends with that. An error that it returns
+// is answered as a problem: it has written nothing then.
 func stream[I any](a *API, op huma.Operation, handle func(w *front.ResponseWriter, r *http.Request, in *I) error) {
 	setLimits(&op)
 	huma.Register(a.huma, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, rw := humago.Unwrap(ctx)
 			w := rw.(*front.ResponseWriter)
-			leave, err := a.streams.Open()
+			life, leave, err := a.streams.Open(r.Context())
 			if err == nil {
 				defer leave()
-				err = handle(w, r, in)
+				err = handle(w, r.WithContext(life), in)
 			}
 			if err != nil {
 				problem.Write(w, a.problemOf(r.Context(), err))

@@ -159,7 +159,7 @@ func TestPause(t *testing.T) {
 // fullStats has a service tell what the mock does not count.
 type fullStats struct{ httpapi.Service }
 
-func (fullStats) Stats(context.Context, string) (*container.Stats, error) {
+func (fullStats) Stats(context.Context, session.Principal, string) (*container.Stats, error) {
 	return &container.Stats{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)), CPUTotal: 1500 * time.Millisecond,
 		MemoryUsed: 1, MemoryLimit: 2, PIDs: 3, NetworkReceived: 4, NetworkSent: 5, BlockRead: 6, BlockWritten: 7,

@@ -111,12 +111,9 @@ func (a *API) sessionRoutes() {
 
 // changeSession does what a session is asked for, and answers with the session.
 func (a *API) changeSession(
-	ctx context.Context, id string, do func(context.Context, string) (session.View, error),
+	ctx context.Context, id string, do func(context.Context, session.Principal, string) (session.View, error),
 ) (*sessionBody, error) {
-	if err := a.checkReach(ctx, id); err != nil {
-		return nil, err
-	}
-	view, err := do(ctx, id)
+	view, err := do(ctx, front.PrincipalOf(ctx), id)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +126,8 @@ type createInput struct {
 
 func (a *API) createSession(w *front.ResponseWriter, r *http.Request, in *createInput) error {
 	ctx := r.Context()
-	project, err := projectScope(ctx, in.Body.Project)
-	if err != nil {
-		return err
-	}
 	req := session.CreateRequest{
-		ID: in.Body.ID, ProjectID: project, Spec: toSpec(in.Body.Spec),
+		ID: in.Body.ID, ProjectID: in.Body.Project, Spec: toSpec(in.Body.Spec),
 		Start: in.Body.Start == nil || *in.Body.Start,
 	}
 	if c := in.Body.Credentials; c != nil {
@@ -143,9 +136,9 @@ func (a *API) createSession(w *front.ResponseWriter, r *http.Request, in *create
 	if wantsEvents(r) {
 		return a.createWithProgress(w, r, req)
 	}
-	view, err := a.service.Create(ctx, req)
+	view, err := a.service.Create(ctx, front.PrincipalOf(ctx), req)
 	if err != nil {
-		return hideOther(ctx, err)
+		return problem.CauseOf(ctx, err)
 	}
 	w.Header().Set("Location", "/v1/sessions/"+view.ID)
 	writeJSON(w, http.StatusCreated, fromView(view))
@@ -175,12 +168,12 @@ func (a *API) createWithProgress(w *front.ResponseWriter, r *http.Request, req s
 			}
 		}
 	})
-	view, err := a.service.Create(ctx, req)
+	view, err := a.service.Create(ctx, front.PrincipalOf(ctx), req)
 	close(steps)
 	sender.Wait()
 	events.stopKeepalive()
 	if err != nil {
-		err = problem.CauseOf(ctx, hideOther(r.Context(), err))
+		err = problem.CauseOf(ctx, err)
 		if !events.opened() {
 			return err
 		}
@@ -204,18 +197,15 @@ type listOutput struct {
 }
 
 func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
-	project, err := projectScope(ctx, in.Project)
-	if err != nil {
-		return nil, err
-	}
-	req := session.ListRequest{ProjectID: project, Closed: in.Closed, Limit: in.Limit}
+	req := session.ListRequest{ProjectID: in.Project, Closed: in.Closed, Limit: in.Limit}
+	var err error
 	if req.After, err = parseCursor(in.After); err != nil {
 		return nil, err
 	}
 	for _, s := range in.Status {
 		req.Statuses = append(req.Statuses, session.Status(s))
 	}
-	page, err := a.service.List(ctx, req)
+	page, err := a.service.List(ctx, front.PrincipalOf(ctx), req)
 	if err != nil {
 		return nil, err
 	}
@@ -228,10 +218,7 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 }
 
 func (a *API) deleteSession(ctx context.Context, in *sessionPath) (*struct{}, error) {
-	if err := a.checkReach(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	return nil, a.service.Delete(ctx, in.ID)
+	return nil, a.service.Delete(ctx, front.PrincipalOf(ctx), in.ID)
 }
 
 type stopInput struct {
@@ -248,9 +235,10 @@ func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, err
 				in.Timeout)
 		}
 	}
-	return a.changeSession(ctx, in.ID, func(ctx context.Context, id string) (session.View, error) {
-		return a.service.Stop(ctx, id, timeout)
-	})
+	return a.changeSession(ctx, in.ID,
+		func(ctx context.Context, who session.Principal, id string) (session.View, error) {
+			return a.service.Stop(ctx, who, id, timeout)
+		})
 }
 
 type statsOutput struct {
@@ -258,10 +246,7 @@ type statsOutput struct {
 }
 
 func (a *API) sessionStats(ctx context.Context, in *sessionPath) (*statsOutput, error) {
-	if err := a.checkReach(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	stats, err := a.service.Stats(ctx, in.ID)
+	stats, err := a.service.Stats(ctx, front.PrincipalOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -273,13 +258,12 @@ type eventsInput struct {
 }
 
 func (a *API) watchEvents(w *front.ResponseWriter, r *http.Request, in *eventsInput) error {
-	project, err := projectScope(r.Context(), in.Project)
+	ctx, cancel := a.streams.Until(r.Context())
+	defer cancel(nil)
+	subscription, err := a.service.Subscribe(front.PrincipalOf(ctx), in.Project)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := a.streams.Until(r.Context())
-	defer cancel(nil)
-	subscription := a.service.Subscribe(project)
 	defer subscription.Close()
 	events := newEventWriter(w, a.timing.keepalive)
 	defer events.stopKeepalive()
@@ -297,8 +281,8 @@ func (a *API) watchEvents(w *front.ResponseWriter, r *http.Request, in *eventsIn
 				return nil
 			}
 		case <-ctx.Done():
-			if r.Context().Err() == nil {
-				events.fail(a.problemOf(ctx, context.Cause(ctx)))
+			if err := problem.CauseOf(ctx, errGone); err != errGone {
+				events.fail(a.problemOf(ctx, err))
 			}
 			return nil
 		}

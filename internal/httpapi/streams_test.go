@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,11 +29,11 @@ type pulling struct {
 	pull func(ctx context.Context, progress func(container.PullProgress)) error
 }
 
-func (p pulling) Create(ctx context.Context, req session.CreateRequest) (session.View, error) {
+func (p pulling) Create(ctx context.Context, who session.Principal, req session.CreateRequest) (session.View, error) {
 	if err := p.pull(ctx, req.Progress); err != nil {
 		return session.View{}, err
 	}
-	return p.Service.Create(ctx, req)
+	return p.Service.Create(ctx, who, req)
 }
 
 func TestProgressIsToldWhilePulling(t *testing.T) {
@@ -101,18 +102,21 @@ type lagging struct {
 	session *session.ContainerService
 }
 
-func (l lagging) Subscribe(project string) *session.Subscription {
-	s := l.session.Subscribe(project)
+func (l lagging) Subscribe(who session.Principal, project string) (*session.Subscription, error) {
+	s, err := l.session.Subscribe(who, project)
+	if err != nil {
+		return nil, err
+	}
 	for i := 0; !s.Overflowed(); i++ {
 		id := fmt.Sprint("s", i)
-		if _, err := l.session.Create(context.Background(), session.CreateRequest{ID: id}); err != nil {
+		if _, err := l.session.Create(context.Background(), who, session.CreateRequest{ID: id}); err != nil {
 			panic(err)
 		}
-		if err := l.session.Delete(context.Background(), id); err != nil {
+		if err := l.session.Delete(context.Background(), who, id); err != nil {
 			panic(err)
 		}
 	}
-	return s
+	return s, nil
 }
 
 func TestOverflowEndsEvents(t *testing.T) {
@@ -205,5 +209,92 @@ func TestPanicIsContained(t *testing.T) {
 	}
 	if err := f.admin.Ready(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// What goes on by a token's right ends with it, and says so; what others do goes on.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, f *fixture){
+		"deleted": func(t *testing.T, f *fixture) {
+			if err := f.admin.DeleteToken(t.Context(), "t"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"expired": func(*testing.T, *fixture) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, settings{})
+			f.running(t, "s", "p")
+			request := v1.CreateTokenRequest{Name: "t", Project: "p"}
+			if name == "expired" {
+				request.TTL = v1.Duration(2 * time.Second)
+			}
+			token, err := f.admin.CreateToken(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, other := f.token(t, "other", "p")
+			forever := v1.ExecRequest{Cmd: []string{"sleep", "1000"}}
+			streams := map[string]func(ctx context.Context, c *client.Client) error{
+				"attach": func(ctx context.Context, c *client.Client) error {
+					terminal, err := c.Attach(ctx, "s", client.AttachOptions{Cmd: []string{"sh"}})
+					if err == nil {
+						defer context.AfterFunc(ctx, func() { _ = terminal.Close() })()
+						_, err = io.Copy(io.Discard, terminal)
+					}
+					return err
+				},
+				"exec": func(ctx context.Context, c *client.Client) error {
+					_, err := c.Exec(ctx, "s", forever)
+					return err
+				},
+				"exec stream": func(ctx context.Context, c *client.Client) error {
+					_, err := c.ExecStream(ctx, "s", forever, client.Streams{})
+					return err
+				},
+				"logs": func(ctx context.Context, c *client.Client) error {
+					return c.Logs(ctx, "s", client.LogOptions{Follow: true}, nil, nil)
+				},
+				"events": func(ctx context.Context, c *client.Client) error {
+					var last error
+					for _, err := range c.Events(ctx, "") {
+						last = err
+					}
+					return last
+				},
+			}
+			ends := make(chan error, len(streams))
+			stay, leave := context.WithCancel(t.Context())
+			var others sync.WaitGroup
+			c := f.client(t, client.Options{URL: f.url, Token: token.Secret})
+			for name, stream := range streams {
+				go func() {
+					if err := stream(t.Context(), c); client.CodeOf(err) != v1.CodeUnauthenticated {
+						ends <- fmt.Errorf("%s ended with %w", name, err)
+						return
+					}
+					ends <- nil
+				}()
+				others.Go(func() {
+					if err := stream(stay, other); stay.Err() == nil {
+						t.Errorf("another token's %s ended with %v", name, err)
+					}
+				})
+			}
+			for f.front.Streams().Count() != 2*len(streams) {
+				time.Sleep(time.Millisecond)
+			}
+			end(t, f)
+			for range streams {
+				if err := <-ends; err != nil {
+					t.Error(err)
+				}
+			}
+			for f.front.Streams().Count() != len(streams) {
+				time.Sleep(time.Millisecond)
+			}
+			leave()
+			others.Wait()
+		})
 	}
 }

@@ -147,14 +147,18 @@ func Of(ctx context.Context, log *slog.Logger, err error) *Problem {
 	return p.WithHint(e.Hint)
 }
 
-// CauseOf returns the problem for which ctx was ended, where that is so, instead of err, which came
+// CauseOf returns the refusal for which ctx was ended, where that is so, instead of err, which came
 // of it.
 func CauseOf(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if p, ok := errors.AsType[*Problem](context.Cause(ctx)); ok {
+	cause := context.Cause(ctx)
+	if p, ok := errors.AsType[*Problem](cause); ok {
 		return p
+	}
+	if e, ok := errors.AsType[*session.Error](cause); ok {
+		return e
 	}
 	return err
 }

@@ -18,26 +18,27 @@ import (
 func TestExec(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
-	r, err := k.Exec(t.Context(), "x", []string{"sh", "-c", "echo out; exit 43"}, container.ExecOptions{})
+	r, err := k.Exec(t.Context(), admin, "x", []string{"sh", "-c", "echo out; exit 43"}, container.ExecOptions{})
 	if err != nil || r.ExitCode != 43 || r.Stdout != "out\n" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	var out bytes.Buffer
-	code, err := k.ExecStream(t.Context(), "x", []string{"cat"}, container.ExecOptions{Stdin: strings.NewReader("in")},
+	code, err := k.ExecStream(t.Context(), admin, "x", []string{"cat"},
+		container.ExecOptions{Stdin: strings.NewReader("in")},
 		&out, nil)
 	if err != nil || code != 0 || out.String() != "in" {
 		t.Errorf("%d, %q, %v", code, out.String(), err)
 	}
-	_, err = k.Exec(t.Context(), "x", []string{"no-such-program"}, container.ExecOptions{})
+	_, err = k.Exec(t.Context(), admin, "x", []string{"no-such-program"}, container.ExecOptions{})
 	wantCode(t, err, session.CodeExecFailed)
-	if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+	if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err = k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{})
+	_, err = k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{})
 	wantCode(t, err, session.CodeSessionNotRunning)
-	_, err = k.Attach(t.Context(), "x", container.AttachOptions{})
+	_, err = k.Attach(t.Context(), admin, "x", container.AttachOptions{})
 	wantCode(t, err, session.CodeSessionNotRunning)
-	if err := k.Logs(t.Context(), "x", container.LogOptions{Tail: -1}, io.Discard, io.Discard); err != nil {
+	if err := k.Logs(t.Context(), admin, "x", container.LogOptions{Tail: -1}, io.Discard, io.Discard); err != nil {
 		t.Errorf("logs of a stopped session: %v", err)
 	}
 }
@@ -57,7 +58,7 @@ func TestExecCut(t *testing.T) {
 		<-wrote
 		cancel()
 	}()
-	r, err := k.Exec(ctx, "x", []string{"chatty"}, container.ExecOptions{})
+	r, err := k.Exec(ctx, admin, "x", []string{"chatty"}, container.ExecOptions{})
 	wantCode(t, err, session.CodeCancelled)
 	if r == nil || r.Stdout != "partial" {
 		t.Errorf("what was written: %+v", r)
@@ -67,7 +68,7 @@ func TestExecCut(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
-	pty, err := k.Attach(t.Context(), "x",
+	pty, err := k.Attach(t.Context(), admin, "x",
 		container.AttachOptions{Cmd: []string{"sh", "-c", "exit 7"}, Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)
@@ -96,14 +97,14 @@ func TestUnsupported(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
 	s := session.NewContainerService(bare{k.rt}, k.store, configure())
-	wantCode(t, s.Logs(t.Context(), "x", container.LogOptions{}, nil, nil), session.CodeUnsupported)
-	_, err := s.ExecStream(t.Context(), "x", []string{"true"}, container.ExecOptions{}, nil, nil)
+	wantCode(t, s.Logs(t.Context(), admin, "x", container.LogOptions{}, nil, nil), session.CodeUnsupported)
+	_, err := s.ExecStream(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{}, nil, nil)
 	wantCode(t, err, session.CodeUnsupported)
-	_, err = s.Pause(t.Context(), "x")
+	_, err = s.Pause(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeUnsupported)
-	_, err = s.Unpause(t.Context(), "x")
+	_, err = s.Unpause(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeUnsupported)
-	_, err = s.Stats(t.Context(), "x")
+	_, err = s.Stats(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeUnsupported)
 	if h := s.Health(t.Context()); h.Engine != nil || h.Store != nil {
 		t.Errorf("health: %+v", h)
@@ -112,14 +113,14 @@ func TestUnsupported(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	k := newKit(t)
-	all, p, q := k.Subscribe(""), k.Subscribe("p"), k.Subscribe("q")
-	if _, err := k.Create(t.Context(), session.CreateRequest{ID: "x", ProjectID: "p", Start: true}); err != nil {
+	all, p, q := k.subscribe(t, ""), k.subscribe(t, "p"), k.subscribe(t, "q")
+	if _, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x", ProjectID: "p", Start: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+	if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Delete(t.Context(), "x"); err != nil {
+	if err := k.Delete(t.Context(), admin, "x"); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*session.Subscription{all, p, q} {
@@ -147,14 +148,14 @@ func TestEvents(t *testing.T) {
 // TestSlowSubscriber checks that one who does not read is ended, and holds up nobody.
 func TestSlowSubscriber(t *testing.T) {
 	k := newKit(t)
-	slow, other := k.Subscribe(""), k.Subscribe("nobody's")
+	slow, other := k.subscribe(t, ""), k.subscribe(t, "nobody's")
 	defer other.Close()
 	k.create(t, "x")
 	for !slow.Overflowed() {
-		if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+		if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := k.Start(t.Context(), "x"); err != nil {
+		if _, err := k.Start(t.Context(), admin, "x"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,23 +171,23 @@ func TestSlowSubscriber(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	k := newKit(t)
-	admin, secret, err := k.CreateToken(t.Context(), "root", "", 0)
-	if err != nil || !strings.HasPrefix(secret, "octo_") || len(secret) != 48 || !admin.ExpiresAt.IsZero() {
-		t.Fatalf("%+v, %q, %v", admin, secret, err)
+	root, secret, err := k.CreateToken(t.Context(), admin, "root", "", 0)
+	if err != nil || !strings.HasPrefix(secret, "octo_") || len(secret) != 48 || !root.ExpiresAt.IsZero() {
+		t.Fatalf("%+v, %q, %v", root, secret, err)
 	}
-	_, _, err = k.CreateToken(t.Context(), "root", "", 0)
+	_, _, err = k.CreateToken(t.Context(), admin, "root", "", 0)
 	wantCode(t, err, session.CodeTokenExists)
 	for _, bad := range []struct {
 		name, project string
 		ttl           time.Duration
 	}{{"", "", 0}, {"a b", "", 0}, {"a", "../b", 0}, {"a", "", -1}} {
-		_, _, err := k.CreateToken(t.Context(), bad.name, bad.project, bad.ttl)
+		_, _, err := k.CreateToken(t.Context(), admin, bad.name, bad.project, bad.ttl)
 		wantCode(t, err, session.CodeInvalidArgument)
 	}
-	if _, _, err := k.CreateToken(t.Context(), "lab", "p", time.Hour); err != nil {
+	if _, _, err := k.CreateToken(t.Context(), admin, "lab", "p", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := k.ListTokens(t.Context())
+	tokens, err := k.ListTokens(t.Context(), admin)
 	if err != nil || len(tokens) != 2 || tokens[0].Name != "lab" || tokens[0].ProjectID != "p" ||
 		tokens[0].ExpiresAt.IsZero() {
 		t.Errorf("%+v, %v", tokens, err)
@@ -206,20 +207,20 @@ func TestTokens(t *testing.T) {
 		_, err := k.Authenticate(t.Context(), wrong)
 		wantCode(t, err, session.CodeUnauthenticated)
 	}
-	if err := k.DeleteToken(t.Context(), "root"); err != nil {
+	if err := k.DeleteToken(t.Context(), admin, "root"); err != nil {
 		t.Fatal(err)
 	}
 	_, err = k.Authenticate(t.Context(), secret)
 	wantCode(t, err, session.CodeUnauthenticated)
 	for _, name := range []string{"root", "\x00"} {
-		wantCode(t, k.DeleteToken(t.Context(), name), session.CodeTokenNotFound)
+		wantCode(t, k.DeleteToken(t.Context(), admin, name), session.CodeTokenNotFound)
 	}
 }
 
 // TestTokenCache checks that the store is spared, and for how long it may be wrong.
 func TestTokenCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
-		_, secret, err := k.CreateToken(t.Context(), "t", "", time.Minute)
+		_, secret, err := k.CreateToken(t.Context(), admin, "t", "", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +246,7 @@ func TestTokenCache(t *testing.T) {
 		_, err = k.Authenticate(t.Context(), secret)
 		wantCode(t, err, session.CodeUnauthenticated)
 
-		_, secret, err = k.CreateToken(t.Context(), "t", "", 500*time.Millisecond)
+		_, secret, err = k.CreateToken(t.Context(), admin, "t", "", 500*time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,10 +280,10 @@ func TestObserver(t *testing.T) {
 	var r recorder
 	k := newKit(t, func(c *session.Config) { c.Observer = &r })
 	k.create(t, "x")
-	_, err := k.Get(t.Context(), "y")
+	_, err := k.Get(t.Context(), admin, "y")
 	wantCode(t, err, session.CodeSessionNotFound)
 	k.reconcile(t)
-	if _, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{DryRun: true}); err != nil {
+	if _, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{DryRun: true}); err != nil {
 		t.Error(err)
 	}
 	k.engine.SetDown(true)

@@ -16,7 +16,7 @@ func newBenchKit(b *testing.B, n int) *kit {
 	for w := range 16 {
 		wg.Go(func() {
 			for i := w; i < n; i += 16 {
-				if _, err := k.Create(b.Context(),
+				if _, err := k.Create(b.Context(), admin,
 					session.CreateRequest{ID: fmt.Sprintf("s%05d", i), Start: true}); err != nil {
 					b.Error(err)
 				}
@@ -33,7 +33,7 @@ func BenchmarkReconcile(b *testing.B) {
 			k := newBenchKit(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := k.ReconcilePass(b.Context(), session.ReconcileOptions{})
+				r, err := k.ReconcilePass(b.Context(), admin, session.ReconcileOptions{})
 				if err != nil || r.Sessions != n || len(r.Fates) != 0 {
 					b.Fatalf("%+v, %v", r, err)
 				}
@@ -48,7 +48,7 @@ func BenchmarkGet(b *testing.B) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if v, err := k.Get(b.Context(), "s00500"); err != nil || v.Status != session.StatusRunning {
+			if v, err := k.Get(b.Context(), admin, "s00500"); err != nil || v.Status != session.StatusRunning {
 				b.Error(v.Status, err)
 				return
 			}
@@ -60,7 +60,7 @@ func BenchmarkList(b *testing.B) {
 	k := newBenchKit(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if p, err := k.List(b.Context(), session.ListRequest{Limit: 100}); err != nil || len(p.Sessions) != 100 {
+		if p, err := k.List(b.Context(), admin, session.ListRequest{Limit: 100}); err != nil || len(p.Sessions) != 100 {
 			b.Fatal(err)
 		}
 	}

@@ -104,7 +104,7 @@ func TestCrash(t *testing.T) {
 		{
 			name: "create and start",
 			do: func(ctx context.Context, s *session.ContainerService) error {
-				_, err := s.Create(ctx, session.CreateRequest{ID: "x", Start: true})
+				_, err := s.Create(ctx, admin, session.CreateRequest{ID: "x", Start: true})
 				return err
 			},
 			want: []session.Status{session.StatusRunning, ""},
@@ -112,7 +112,7 @@ func TestCrash(t *testing.T) {
 		{
 			name: "create",
 			do: func(ctx context.Context, s *session.ContainerService) error {
-				_, err := s.Create(ctx, session.CreateRequest{ID: "x"})
+				_, err := s.Create(ctx, admin, session.CreateRequest{ID: "x"})
 				return err
 			},
 			want: []session.Status{session.StatusCreated, ""},
@@ -121,7 +121,7 @@ func TestCrash(t *testing.T) {
 			name:    "create that fails",
 			prepare: func(_ *testing.T, k *kit) { k.engine.SetImages("another:image") },
 			do: func(ctx context.Context, s *session.ContainerService) error {
-				_, err := s.Create(ctx, session.CreateRequest{ID: "x", Start: true})
+				_, err := s.Create(ctx, admin, session.CreateRequest{ID: "x", Start: true})
 				return err
 			},
 			want: []session.Status{session.StatusFailed, ""},
@@ -130,12 +130,12 @@ func TestCrash(t *testing.T) {
 			name: "start",
 			prepare: func(t *testing.T, k *kit) {
 				k.create(t, "x")
-				if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+				if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 					t.Fatal(err)
 				}
 			},
 			do: func(ctx context.Context, s *session.ContainerService) error {
-				_, err := s.Start(ctx, "x")
+				_, err := s.Start(ctx, admin, "x")
 				return err
 			},
 			want: []session.Status{session.StatusRunning, session.StatusStopped},
@@ -144,7 +144,7 @@ func TestCrash(t *testing.T) {
 			name:    "stop",
 			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
 			do: func(ctx context.Context, s *session.ContainerService) error {
-				_, err := s.Stop(ctx, "x", 0)
+				_, err := s.Stop(ctx, admin, "x", 0)
 				return err
 			},
 			want: []session.Status{session.StatusRunning, session.StatusStopped},
@@ -152,7 +152,7 @@ func TestCrash(t *testing.T) {
 		{
 			name:    "delete",
 			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
-			do:      func(ctx context.Context, s *session.ContainerService) error { return s.Delete(ctx, "x") },
+			do:      func(ctx context.Context, s *session.ContainerService) error { return s.Delete(ctx, admin, "x") },
 			want:    []session.Status{session.StatusRunning, ""},
 		},
 		{
@@ -195,7 +195,7 @@ func (k *kit) assertRight(t *testing.T, id string, want []session.Status) {
 	k.reconcile(t)
 	k.reconcile(t)
 	got := session.Status("")
-	v, err := k.Get(t.Context(), id)
+	v, err := k.Get(t.Context(), admin, id)
 	switch {
 	case err == nil && v.Status != session.StatusClosed:
 		got = v.Status
@@ -216,7 +216,7 @@ func (k *kit) assertRight(t *testing.T, id string, want []session.Status) {
 	if n := k.containers(); n != containers {
 		t.Fatalf("%d containers beside a session that is %q", n, got)
 	}
-	report, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+	report, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 	if err != nil || report.Changed+report.Removed+report.Failed+report.Held != 0 {
 		t.Fatalf("not at rest: %+v, %v", report, err)
 	}

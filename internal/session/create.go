@@ -33,10 +33,13 @@ type CreateRequest struct {
 // finishes the session.
 //
 // What can't be accepted is refused before the store or the engine is asked anything.
-func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v View, err error) {
+func (s *ContainerService) Create(ctx context.Context, who Principal, req CreateRequest) (v View, err error) {
 	id := req.ID
 	defer func(start time.Time) { s.finishOperation(ctx, "create", id, start, &err) }(time.Now())
 
+	if req.ProjectID, err = who.scope(req.ProjectID); err != nil {
+		return View{}, err
+	}
 	spec, err := s.resolveSpec(&req)
 	if err != nil {
 		return View{}, err
@@ -64,12 +67,18 @@ func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v Vie
 		sess.Desired = DesiredRunning
 	}
 	sess, err = s.recordCreation(ctx, sess)
+	if errors.Is(err, ErrExists) {
+		err = s.explainTaken(ctx, who, id)
+	}
 	if err != nil {
 		return View{}, err
 	}
 	sess, c, err := s.provision(ctx, sess, nil, req.Credentials, req.Progress)
 	if err != nil {
 		s.undoCreate(ctx, sess, err)
+		if !who.Admin && errors.Is(err, container.ErrContainerExists) {
+			err = errTaken // whose it is, is not for everybody
+		}
 		return View{}, err
 	}
 	if sess, err = s.recordOutcome(ctx, sess); err != nil {
@@ -78,6 +87,22 @@ func (s *ContainerService) Create(ctx context.Context, req CreateRequest) (v Vie
 	v = s.viewAfterChange(ctx, sess, c)
 	s.publishCreated(sess)
 	return v, nil
+}
+
+var errTaken = refuse(CodeSessionExists, "choose another ID", "the ID is taken")
+
+// explainTaken says to who why an ID can't be had, as far as that is its business.
+func (s *ContainerService) explainTaken(ctx context.Context, who Principal, id string) error {
+	found, err := s.getReachable(ctx, who, id)
+	switch {
+	case err != nil:
+		return errTaken
+	case !found.ClosedAt.IsZero():
+		return refuse(CodeSessionExists, "choose another ID",
+			"the record of a closed session of another project has that ID, and is kept until %s",
+			found.ClosedAt.Add(s.cfg.Retention).Format(time.RFC3339))
+	}
+	return ErrExists
 }
 
 func (s *ContainerService) publishCreated(sess Session) {
@@ -155,6 +180,9 @@ func (s *ContainerService) provision(
 	if c == nil {
 		opts := sess.Options()
 		opts.Credentials, opts.Progress = cred, progress
+		if err := s.awaitGuests(ctx, sess.ID); err != nil {
+			return sess, nil, err
+		}
 		bounded, cancel := context.WithTimeout(ctx, createTimeout)
 		defer cancel()
 		var err error
@@ -171,6 +199,19 @@ func (s *ContainerService) provision(
 	}
 	made, c = s.withStart(ctx, made)
 	return made, c, nil
+}
+
+// awaitGuests waits for those who work with the session that had this ID before: its container is
+// gone, so they have little to do but to notice.
+func (s *ContainerService) awaitGuests(ctx context.Context, id string) error {
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	err := s.guests.wait(bounded, id)
+	if err != nil && ctx.Err() == nil {
+		return refuse(CodeBusy, "try again later",
+			"commands and terminals of the session that had this ID before are still ending")
+	}
+	return err
 }
 
 // undoCreate ends a session whose creation failed because of cause. The caller's ctx may have

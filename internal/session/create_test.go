@@ -41,15 +41,15 @@ func TestRefused(t *testing.T) {
 	k.store.fail()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := k.Create(t.Context(), tt.req)
+			_, err := k.Create(t.Context(), admin, tt.req)
 			wantCode(t, err, tt.code)
 		})
 	}
-	_, err := k.Stop(t.Context(), "x", 2*time.Hour)
+	_, err := k.Stop(t.Context(), admin, "x", 2*time.Hour)
 	wantCode(t, err, session.CodeInvalidArgument)
-	_, err = k.Exec(t.Context(), "x", nil, container.ExecOptions{})
+	_, err = k.Exec(t.Context(), admin, "x", nil, container.ExecOptions{})
 	wantCode(t, err, session.CodeInvalidArgument)
-	_, err = k.Attach(t.Context(), "x", container.AttachOptions{Rows: 1})
+	_, err = k.Attach(t.Context(), admin, "x", container.AttachOptions{Rows: 1})
 	wantCode(t, err, session.CodeInvalidArgument)
 	if n := k.engine.Calls(""); n != 0 {
 		t.Errorf("the engine was asked %d times", n)
@@ -78,7 +78,7 @@ func TestCreateIsAllOrNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKit(t)
 			k.inject(t, tt.fault)
-			_, err := k.Create(t.Context(), session.CreateRequest{ID: "x", Start: true})
+			_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x", Start: true})
 			e := wantCode(t, err, tt.code)
 			if strings.Contains(e.Detail+e.Hint, "secret") || e.Unwrap() == nil {
 				t.Errorf("detail %q, hint %q, cause %v", e.Detail, e.Hint, e.Unwrap())
@@ -108,7 +108,7 @@ func TestCreateCancelled(t *testing.T) {
 				}
 				cancel()
 			}()
-			_, err := k.Create(ctx, session.CreateRequest{ID: "x", Start: true})
+			_, err := k.Create(ctx, admin, session.CreateRequest{ID: "x", Start: true})
 			wantCode(t, err, session.CodeCancelled)
 			k.status(t, "x", session.StatusClosed)
 			if n := k.containers(); n != 0 {
@@ -138,7 +138,7 @@ func (l lossyStore) CreateSession(ctx context.Context, s session.Session) (sessi
 func TestCreateTakenBack(t *testing.T) {
 	k := newKit(t)
 	s := session.NewContainerService(k.rt, lossyStore{k.store, new(bool)}, configure())
-	_, err := s.Create(t.Context(), session.CreateRequest{ID: "x", Start: true})
+	_, err := s.Create(t.Context(), admin, session.CreateRequest{ID: "x", Start: true})
 	wantCode(t, err, session.CodeStoreUnavailable)
 	k.settled(t)
 	k.status(t, "x", session.StatusClosed)
@@ -151,7 +151,7 @@ func TestCreateTakenBack(t *testing.T) {
 func TestCreateWithoutEngine(t *testing.T) {
 	k := newKit(t)
 	k.engine.SetDown(true)
-	_, err := k.Create(t.Context(), session.CreateRequest{ID: "x", Start: true})
+	_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x", Start: true})
 	wantCode(t, err, session.CodeEngineUnavailable)
 	k.status(t, "x", session.StatusClosing)
 	k.engine.SetDown(false)
@@ -162,7 +162,7 @@ func TestCreateWithoutEngine(t *testing.T) {
 func TestCreateExists(t *testing.T) {
 	k := newKit(t)
 	before := k.create(t, "x")
-	_, err := k.Create(t.Context(), session.CreateRequest{ID: "x"})
+	_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x"})
 	wantCode(t, err, session.CodeSessionExists)
 	if after := k.status(t, "x", session.StatusRunning); after.Version != before.Version {
 		t.Error("the session was touched")
@@ -177,7 +177,7 @@ func TestCreateBesideStranger(t *testing.T) {
 		container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := k.Create(t.Context(), session.CreateRequest{ID: "x"})
+	_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x"})
 	wantCode(t, err, session.CodeSessionExists)
 	for range 3 {
 		k.reconcile(t)
@@ -193,7 +193,7 @@ func TestConcurrentCreates(t *testing.T) {
 	errs := make([]error, 16)
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = k.Create(t.Context(), session.CreateRequest{ID: "x", Start: true})
+			_, errs[i] = k.Create(t.Context(), admin, session.CreateRequest{ID: "x", Start: true})
 		})
 	}
 	wg.Wait()
@@ -216,11 +216,11 @@ func TestBusy(t *testing.T) {
 		release := make(chan struct{})
 		k.inject(t, mock.Fault{Op: "create", SessionID: "slow", Wait: release})
 		var wg sync.WaitGroup
-		wg.Go(func() { _, _ = k.Create(t.Context(), session.CreateRequest{ID: "slow"}) })
+		wg.Go(func() { _, _ = k.Create(t.Context(), admin, session.CreateRequest{ID: "slow"}) })
 		synctest.Wait()
-		_, err := k.Create(t.Context(), session.CreateRequest{ID: "other"})
+		_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "other"})
 		wantCode(t, err, session.CodeBusy)
-		_, err = k.Get(t.Context(), "other")
+		_, err = k.Get(t.Context(), admin, "other")
 		wantCode(t, err, session.CodeSessionNotFound)
 		close(release)
 		wg.Wait()

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -41,9 +42,14 @@ type Subscription struct {
 	overflowed bool // guarded by hub.mu
 }
 
-// Subscribe returns a subscription to the events of a project's sessions, or of all where
-// projectID is empty. The caller closes it.
-func (s *ContainerService) Subscribe(projectID string) *Subscription {
+// Subscribe returns a subscription to the events of a project's sessions, or of all that who
+// reaches where projectID is empty. The caller closes it. A project that who does not reach:
+// forbidden.
+func (s *ContainerService) Subscribe(who Principal, projectID string) (*Subscription, error) {
+	projectID, err := who.scope(projectID)
+	if err != nil {
+		return nil, toError(context.Background(), "events", "", err)
+	}
 	sub := &Subscription{hub: &s.hub, projectID: projectID, events: make(chan Event, subscriptionQueue)}
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -51,7 +57,7 @@ func (s *ContainerService) Subscribe(projectID string) *Subscription {
 		s.hub.subscribers = make(map[*Subscription]struct{})
 	}
 	s.hub.subscribers[sub] = struct{}{}
-	return sub
+	return sub, nil
 }
 
 // C returns the channel of events. It is closed, behind the last event, by Close, or because

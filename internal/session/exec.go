@@ -13,13 +13,13 @@ import (
 // Exec runs a command in a running session and waits for it, as [container.Runtime].Exec does.
 // When ctx ends the command is killed, and what it had written comes back beside the error.
 func (s *ContainerService) Exec(
-	ctx context.Context, id string, cmd []string, opts container.ExecOptions,
+	ctx context.Context, who Principal, id string, cmd []string, opts container.ExecOptions,
 ) (result *container.ExecResult, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return nil, err
 	}
-	end, err := s.markInUse(ctx, id)
+	end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *ContainerService) Exec(
 // ExecStream runs a command as Exec does and writes its output as it comes, see
 // [container.StreamExecer]. An engine that can't: unsupported.
 func (s *ContainerService) ExecStream(
-	ctx context.Context, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
+	ctx context.Context, who Principal, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
 ) (code int, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
@@ -41,7 +41,7 @@ func (s *ContainerService) ExecStream(
 	if !ok {
 		return 0, container.ErrUnsupported
 	}
-	end, err := s.markInUse(ctx, id)
+	end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return 0, err
 	}
@@ -53,13 +53,13 @@ func (s *ContainerService) ExecStream(
 // Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use
 // until the terminal is closed. It is a [container.ExitCoder].
 func (s *ContainerService) Attach(
-	ctx context.Context, id string, opts container.AttachOptions,
+	ctx context.Context, who Principal, id string, opts container.AttachOptions,
 ) (terminal container.PTY, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "attach", id, start, &err) }(time.Now())
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	end, err := s.markInUse(ctx, id)
+	end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -74,38 +74,43 @@ func (s *ContainerService) Attach(
 // Logs writes what the session's main process has written, see [container.LogReader]. The
 // session need not run. An engine that can't: unsupported.
 func (s *ContainerService) Logs(
-	ctx context.Context, id string, opts container.LogOptions, stdout, stderr io.Writer,
+	ctx context.Context, who Principal, id string, opts container.LogOptions, stdout, stderr io.Writer,
 ) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "logs", id, start, &err) }(time.Now())
 	logs, ok := container.As[container.LogReader](s.rt)
 	if !ok {
 		return container.ErrUnsupported
 	}
-	if _, err := s.getUsable(ctx, id); err != nil {
+	defer s.guests.enter(id)()
+	if _, err := s.getUsable(ctx, who, id); err != nil {
 		return err
 	}
 	return s.hintIfChanged(logs.Logs(ctx, id, opts, stdout, stderr))
 }
 
-// getUsable reads a session that has a container to work with.
-func (s *ContainerService) getUsable(ctx context.Context, id string) (Session, error) {
-	if err := container.ValidateSessionID(id); err != nil {
-		return Session{}, err
-	}
-	sess, err := s.store.get(ctx, id)
+// getUsable reads a session that who reaches and that has a container to work with. Who goes on to
+// work with that by the session's ID, without its lock, is one of its guests before.
+func (s *ContainerService) getUsable(ctx context.Context, who Principal, id string) (Session, error) {
+	sess, err := s.getReachable(ctx, who, id)
 	if err != nil {
 		return Session{}, err
 	}
 	return sess, checkUsable(sess)
 }
 
-// markInUse marks a session as in use; the caller calls end once.
-func (s *ContainerService) markInUse(ctx context.Context, id string) (end func(), err error) {
-	if _, err := s.getUsable(ctx, id); err != nil {
+// markInUse marks a session that who reaches as in use; the caller calls end once, when it works
+// with the session no longer.
+func (s *ContainerService) markInUse(ctx context.Context, who Principal, id string) (end func(), err error) {
+	leave := s.guests.enter(id)
+	if _, err := s.getUsable(ctx, who, id); err != nil {
+		leave()
 		return nil, err
 	}
 	s.activity.beginUse(id)
-	return func() { s.activity.endUse(id) }, nil
+	return func() {
+		s.activity.endUse(id)
+		leave()
+	}, nil
 }
 
 // hintIfChanged has the record looked at where an error shows that the container is not as

@@ -20,6 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// admin asks for whatever the tests do not ask for in somebody else's name.
+var admin = session.Principal{Name: "admin", Admin: true}
+
 // kit is a service over a mock engine and a real store in a file.
 type kit struct {
 	*session.ContainerService
@@ -79,11 +82,22 @@ func bubble(t *testing.T, name string, test func(t *testing.T)) {
 // create makes a session that runs.
 func (k *kit) create(t *testing.T, id string) session.View {
 	t.Helper()
-	v, err := k.Create(t.Context(), session.CreateRequest{ID: id, Start: true})
+	v, err := k.Create(t.Context(), admin, session.CreateRequest{ID: id, Start: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// subscribe subscribes to a project's events, or to all.
+func (k *kit) subscribe(t *testing.T, projectID string) *session.Subscription {
+	t.Helper()
+	sub, err := k.Subscribe(admin, projectID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.Close)
+	return sub
 }
 
 func (k *kit) reconcile(t *testing.T) {
@@ -96,7 +110,7 @@ func (k *kit) reconcile(t *testing.T) {
 // status asserts what a session is.
 func (k *kit) status(t *testing.T, id string, want session.Status) session.View {
 	t.Helper()
-	v, err := k.Get(t.Context(), id)
+	v, err := k.Get(t.Context(), admin, id)
 	if err != nil {
 		t.Fatal(err)
 	}

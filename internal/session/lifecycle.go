@@ -16,9 +16,9 @@ const maxStopTimeout = time.Hour
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
 // reconciliation finishes it.
-func (s *ContainerService) Start(ctx context.Context, id string) (v View, err error) {
+func (s *ContainerService) Start(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "start", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockUsable(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, who, id)
 	if err != nil {
 		return View{}, err
 	}
@@ -48,12 +48,14 @@ func (s *ContainerService) Start(ctx context.Context, id string) (v View, err er
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "stopping" and
 // reconciliation finishes it.
-func (s *ContainerService) Stop(ctx context.Context, id string, timeout time.Duration) (v View, err error) {
+func (s *ContainerService) Stop(
+	ctx context.Context, who Principal, id string, timeout time.Duration,
+) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "stop", id, start, &err) }(time.Now())
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
-	sess, unlock, err := s.lockUsable(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, who, id)
 	if err != nil {
 		return View{}, err
 	}
@@ -73,9 +75,9 @@ func (s *ContainerService) Stop(ctx context.Context, id string, timeout time.Dur
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "closing"
 // and reconciliation finishes it.
-func (s *ContainerService) Delete(ctx context.Context, id string) (err error) {
+func (s *ContainerService) Delete(ctx context.Context, who Principal, id string) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "delete", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockSession(ctx, id)
+	sess, unlock, err := s.lockSession(ctx, who, id)
 	if err != nil {
 		return err
 	}
@@ -90,8 +92,18 @@ func (s *ContainerService) Delete(ctx context.Context, id string) (err error) {
 	return err
 }
 
-// lockSession locks a session and reads it. The caller calls unlock once, unless there is an error.
-func (s *ContainerService) lockSession(ctx context.Context, id string) (sess Session, unlock func(), err error) {
+// lockSession locks a session that who reaches, and reads it. The caller calls unlock once, unless
+// there is an error.
+func (s *ContainerService) lockSession(
+	ctx context.Context, who Principal, id string,
+) (sess Session, unlock func(), err error) {
+	// Before the lock too: to wait for what another project's session is busy with would tell of
+	// it.
+	if !who.Admin {
+		if _, err := s.getReachable(ctx, who, id); err != nil {
+			return Session{}, nil, err
+		}
+	}
 	if err := container.ValidateSessionID(id); err != nil {
 		return Session{}, nil, err
 	}
@@ -99,7 +111,8 @@ func (s *ContainerService) lockSession(ctx context.Context, id string) (sess Ses
 	if err != nil {
 		return Session{}, nil, err
 	}
-	sess, err = s.store.get(ctx, id)
+	// Meanwhile the ID may have become another session's.
+	sess, err = s.getReachable(ctx, who, id)
 	if err != nil {
 		unlock()
 		return Session{}, nil, err
@@ -108,8 +121,10 @@ func (s *ContainerService) lockSession(ctx context.Context, id string) (sess Ses
 }
 
 // lockUsable is lockSession for one that has a container to work with.
-func (s *ContainerService) lockUsable(ctx context.Context, id string) (sess Session, unlock func(), err error) {
-	sess, unlock, err = s.lockSession(ctx, id)
+func (s *ContainerService) lockUsable(
+	ctx context.Context, who Principal, id string,
+) (sess Session, unlock func(), err error) {
+	sess, unlock, err = s.lockSession(ctx, who, id)
 	if err != nil {
 		return Session{}, nil, err
 	}

@@ -18,9 +18,9 @@ import (
 // Pausing is nothing that is recorded or that reconciliation sees to. It lasts until Unpause or the
 // end of the main process, and a session that is started anew is not paused. Where the engine does
 // not answer, or ctx ends meanwhile, it may be paused or not; Get tells.
-func (s *ContainerService) Pause(ctx context.Context, id string) (v View, err error) {
+func (s *ContainerService) Pause(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "pause", id, start, &err) }(time.Now())
-	return s.changePaused(ctx, id, container.Pauser.Pause)
+	return s.changePaused(ctx, who, id, container.Pauser.Pause)
 }
 
 // Unpause lets the processes of a paused session go on. One that is not paused: nil. One that does
@@ -28,9 +28,9 @@ func (s *ContainerService) Pause(ctx context.Context, id string) (v View, err er
 //
 // It counts as use of the session, as Start does, so that a session that was paused for long is not
 // found idle before anybody could use it.
-func (s *ContainerService) Unpause(ctx context.Context, id string) (v View, err error) {
+func (s *ContainerService) Unpause(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "unpause", id, start, &err) }(time.Now())
-	return s.changePaused(ctx, id, func(p container.Pauser, ctx context.Context, id string) error {
+	return s.changePaused(ctx, who, id, func(p container.Pauser, ctx context.Context, id string) error {
 		err := p.Unpause(ctx, id)
 		if err == nil {
 			s.activity.noteUse(id)
@@ -40,13 +40,13 @@ func (s *ContainerService) Unpause(ctx context.Context, id string) (v View, err 
 }
 
 func (s *ContainerService) changePaused(
-	ctx context.Context, id string, change func(container.Pauser, context.Context, string) error,
+	ctx context.Context, who Principal, id string, change func(container.Pauser, context.Context, string) error,
 ) (View, error) {
 	pauser, ok := container.As[container.Pauser](s.rt)
 	if !ok {
 		return View{}, container.ErrUnsupported
 	}
-	sess, unlock, err := s.lockUsable(ctx, id)
+	sess, unlock, err := s.lockUsable(ctx, who, id)
 	if err != nil {
 		return View{}, err
 	}

@@ -14,7 +14,7 @@ import (
 // pause pauses a session.
 func (k *kit) pause(t *testing.T, id string) session.View {
 	t.Helper()
-	v, err := k.Pause(t.Context(), id)
+	v, err := k.Pause(t.Context(), admin, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +33,11 @@ func TestPause(t *testing.T) {
 			t.Errorf("pause: %+v", v)
 		}
 	}
-	page, err := k.List(t.Context(), session.ListRequest{Statuses: []session.Status{session.StatusRunning}})
+	page, err := k.List(t.Context(), admin, session.ListRequest{Statuses: []session.Status{session.StatusRunning}})
 	if err != nil || len(page.Sessions) != 1 || !page.Sessions[0].Paused {
 		t.Errorf("list: %+v, %v", page, err)
 	}
-	if v, err := k.Start(t.Context(), "x"); err != nil || !v.Paused || !v.StartedAt.Equal(created.StartedAt) {
+	if v, err := k.Start(t.Context(), admin, "x"); err != nil || !v.Paused || !v.StartedAt.Equal(created.StartedAt) {
 		t.Errorf("start of a paused session: %+v, %v", v, err)
 	}
 	k.reconcile(t)
@@ -45,12 +45,12 @@ func TestPause(t *testing.T) {
 		t.Errorf("after a reconciliation: %+v", v)
 	}
 	for range 2 {
-		v, err := k.Unpause(t.Context(), "x")
+		v, err := k.Unpause(t.Context(), admin, "x")
 		if err != nil || v.Status != session.StatusRunning || v.Paused || v.Reason != "" {
 			t.Errorf("unpause: %+v, %v", v, err)
 		}
 	}
-	if _, err := k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{}); err != nil {
+	if _, err := k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{}); err != nil {
 		t.Errorf("exec after unpause: %v", err)
 	}
 }
@@ -62,9 +62,9 @@ func TestPausedRefuses(t *testing.T) {
 	k.create(t, "x")
 	refusals := func() map[string]error {
 		errs := make(map[string]error)
-		_, errs["exec"] = k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{})
-		_, errs["stream"] = k.ExecStream(t.Context(), "x", []string{"true"}, container.ExecOptions{}, nil, nil)
-		_, errs["attach"] = k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+		_, errs["exec"] = k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{})
+		_, errs["stream"] = k.ExecStream(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{}, nil, nil)
+		_, errs["attach"] = k.Attach(t.Context(), admin, "x", container.AttachOptions{Cmd: []string{"cat"}})
 		return errs
 	}
 	k.pause(t, "x")
@@ -74,34 +74,34 @@ func TestPausedRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	if err := k.Logs(t.Context(), "x", container.LogOptions{Tail: -1}, io.Discard, io.Discard); err != nil {
+	if err := k.Logs(t.Context(), admin, "x", container.LogOptions{Tail: -1}, io.Discard, io.Discard); err != nil {
 		t.Errorf("logs: %v", err)
 	}
-	if stats, err := k.Stats(t.Context(), "x"); err != nil || stats.PIDs == 0 {
+	if stats, err := k.Stats(t.Context(), admin, "x"); err != nil || stats.PIDs == 0 {
 		t.Errorf("stats: %+v, %v", stats, err)
 	}
-	v, err := k.Stop(t.Context(), "x", 0)
+	v, err := k.Stop(t.Context(), admin, "x", 0)
 	if err != nil || v.Status != session.StatusStopped || v.Paused {
 		t.Fatalf("stop: %+v, %v", v, err)
 	}
 	errs := refusals()
-	_, errs["pause"] = k.Pause(t.Context(), "x")
-	_, errs["unpause"] = k.Unpause(t.Context(), "x")
-	_, errs["stats"] = k.Stats(t.Context(), "x")
+	_, errs["pause"] = k.Pause(t.Context(), admin, "x")
+	_, errs["unpause"] = k.Unpause(t.Context(), admin, "x")
+	_, errs["stats"] = k.Stats(t.Context(), admin, "x")
 	for name, err := range errs {
 		if e := wantCode(t, err, session.CodeSessionNotRunning); e.Hint != "octobot start" {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	if v, err = k.Start(t.Context(), "x"); err != nil || v.Paused {
+	if v, err = k.Start(t.Context(), admin, "x"); err != nil || v.Paused {
 		t.Errorf("start after stop: %+v, %v", v, err)
 	}
 	k.pause(t, "x")
-	if err := k.Delete(t.Context(), "x"); err != nil || k.containers() != 0 {
+	if err := k.Delete(t.Context(), admin, "x"); err != nil || k.containers() != 0 {
 		t.Errorf("delete of a paused session: %v, %d containers", err, k.containers())
 	}
-	for name, err := range everything(t.Context(), k.ContainerService, "x") {
-		if name != "get" && name != "delete" {
+	for name, err := range everything(t.Context(), k.ContainerService, admin, "x") {
+		if name != "get" && name != "check" && name != "delete" {
 			wantCode(t, err, session.CodeSessionClosed)
 		}
 	}
@@ -116,18 +116,18 @@ func TestPauseWaitsItsTurn(t *testing.T) {
 	k.inject(t, mock.Fault{Op: "stop", Wait: release})
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := k.Stop(t.Context(), "x", 0)
+		_, err := k.Stop(t.Context(), admin, "x", 0)
 		stopped <- err
 	}()
 	for k.engine.Calls("stop") == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := k.Stats(t.Context(), "x"); err != nil {
+	if _, err := k.Stats(t.Context(), admin, "x"); err != nil {
 		t.Errorf("stats: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := k.Pause(ctx, "x")
+	_, err := k.Pause(ctx, admin, "x")
 	wantCode(t, err, session.CodeTimeout)
 	if n := k.engine.Calls("pause"); n != 0 {
 		t.Errorf("the engine was asked %d times", n)
@@ -144,11 +144,11 @@ func TestPauseFails(t *testing.T) {
 	k.create(t, "x")
 	before := k.status(t, "x", session.StatusRunning).Version
 	k.engine.SetDown(true)
-	_, err := k.Pause(t.Context(), "x")
+	_, err := k.Pause(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeEngineUnavailable)
-	_, err = k.Unpause(t.Context(), "x")
+	_, err = k.Unpause(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeEngineUnavailable)
-	_, err = k.Stats(t.Context(), "x")
+	_, err = k.Stats(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeEngineUnavailable)
 	k.engine.SetDown(false)
 	k.pause(t, "x")
@@ -156,9 +156,9 @@ func TestPauseFails(t *testing.T) {
 		t.Errorf("the record changed: version %d, was %d", v.Version, before)
 	}
 	k.engine.Lose("x")
-	_, err = k.Pause(t.Context(), "x")
+	_, err = k.Pause(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeContainerLost)
-	_, err = k.Stats(t.Context(), "x")
+	_, err = k.Stats(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeContainerLost)
 }
 
@@ -168,9 +168,9 @@ func TestPauseHangs(t *testing.T) {
 		k := newKit(t, func(c *session.Config) { c.CallTimeout = 30 * time.Second })
 		k.create(t, "x")
 		for name, call := range map[string]func() error{
-			"pause":   func() error { _, err := k.Pause(t.Context(), "x"); return err },
-			"unpause": func() error { _, err := k.Unpause(t.Context(), "x"); return err },
-			"stats":   func() error { _, err := k.Stats(t.Context(), "x"); return err },
+			"pause":   func() error { _, err := k.Pause(t.Context(), admin, "x"); return err },
+			"unpause": func() error { _, err := k.Unpause(t.Context(), admin, "x"); return err },
+			"stats":   func() error { _, err := k.Stats(t.Context(), admin, "x"); return err },
 		} {
 			remove := k.inject(t, mock.Fault{Op: name, Wait: make(chan struct{})})
 			start := time.Now()
@@ -192,10 +192,10 @@ func TestPausedExpires(t *testing.T) {
 		time.Sleep(29 * time.Minute)
 		k.pause(t, "paused")
 		k.pause(t, "unpaused")
-		if _, err := k.Stats(t.Context(), "paused"); err != nil {
+		if _, err := k.Stats(t.Context(), admin, "paused"); err != nil {
 			t.Error(err)
 		}
-		if _, err := k.Unpause(t.Context(), "unpaused"); err != nil {
+		if _, err := k.Unpause(t.Context(), admin, "unpaused"); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Minute)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -24,16 +25,36 @@ type Page struct {
 }
 
 // Get returns a session, closed or not. An engine that does not answer makes its status unknown.
-func (s *ContainerService) Get(ctx context.Context, id string) (v View, err error) {
+func (s *ContainerService) Get(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "get", id, start, &err) }(time.Now())
-	if err := container.ValidateSessionID(id); err != nil {
-		return View{}, err
-	}
-	sess, err := s.store.get(ctx, id)
+	sess, err := s.getReachable(ctx, who, id)
 	if err != nil {
 		return View{}, err
 	}
 	return s.lookTwice(ctx, sess)
+}
+
+// Check reports whether who may know of a session: nil, or session_not_found. It is for doors that
+// have to answer before they know what is wanted of it, and asks the store alone.
+func (s *ContainerService) Check(ctx context.Context, who Principal, id string) (err error) {
+	defer func(start time.Time) { s.finishOperation(ctx, "get", id, start, &err) }(time.Now())
+	_, err = s.getReachable(ctx, who, id)
+	return err
+}
+
+// getReachable reads a session, closed or not, that who reaches; another one is ErrNotFound.
+func (s *ContainerService) getReachable(ctx context.Context, who Principal, id string) (Session, error) {
+	if err := container.ValidateSessionID(id); err != nil {
+		return Session{}, err
+	}
+	sess, err := s.store.get(ctx, id)
+	if err != nil {
+		return Session{}, err
+	}
+	if !who.reaches(sess) {
+		return Session{}, ErrNotFound
+	}
+	return sess, nil
 }
 
 // lookTwice gives the view of a session whose record was just read, without its lock. A container
@@ -48,6 +69,8 @@ func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, e
 	switch {
 	case err != nil:
 		return View{}, err
+	case current.Origin != sess.Origin:
+		return View{}, ErrNotFound // the ID is another session's by now
 	case current.Version != sess.Version:
 		return s.viewAfterChange(ctx, current, nil), nil
 	}
@@ -55,9 +78,9 @@ func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, e
 	return v, nil
 }
 
-// List returns sessions, with one question to the engine however many there are. An
-// engine that does not answer makes their status unknown.
-func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page, err error) {
+// List returns sessions that who reaches, with one question to the engine however many there are.
+// An engine that does not answer makes their status unknown.
+func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequest) (page Page, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "list", "", start, &err) }(time.Now())
 	if req.Limit < 0 {
 		return Page{}, invalid("limit: %d is negative", req.Limit)
@@ -68,8 +91,12 @@ func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page
 	if req.After.ID != "" && container.ValidateSessionID(req.After.ID) != nil {
 		return Page{}, invalid("after: %.64q is not where a page ended", req.After.ID)
 	}
+	project, err := who.scope(req.ProjectID)
+	if err != nil {
+		return Page{}, err
+	}
 	filter := Filter{
-		ProjectID: req.ProjectID, After: req.After,
+		ProjectID: project, After: req.After,
 		Closed: req.Closed || slices.Contains(req.Statuses, StatusClosed),
 	}
 	// A status is computed, so only the rest can be selected by the store.
@@ -99,13 +126,16 @@ func (s *ContainerService) List(ctx context.Context, req ListRequest) (page Page
 // Stats asks the engine what a running session uses, see [container.StatsReader]. It does not count
 // as use of the session, and does not wait for what is under way with it. One that does not run:
 // session_not_running. An engine that can't: unsupported.
-func (s *ContainerService) Stats(ctx context.Context, id string) (stats *container.Stats, err error) {
+func (s *ContainerService) Stats(
+	ctx context.Context, who Principal, id string,
+) (stats *container.Stats, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "stats", id, start, &err) }(time.Now())
 	reader, ok := container.As[container.StatsReader](s.rt)
 	if !ok {
 		return nil, container.ErrUnsupported
 	}
-	if _, err := s.getUsable(ctx, id); err != nil {
+	defer s.guests.enter(id)()
+	if _, err := s.getUsable(ctx, who, id); err != nil {
 		return nil, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
@@ -130,6 +160,9 @@ func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]V
 		c := byID[sess.ID]
 		if c == nil && engineErr == nil && engineMatters(sess) {
 			v, err := s.lookTwice(ctx, sess)
+			if errors.Is(err, ErrNotFound) {
+				continue // it was closed and is forgotten, or its ID is another session's
+			}
 			if err != nil {
 				return nil, err
 			}

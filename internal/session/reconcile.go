@@ -36,14 +36,23 @@ const workers = 8
 
 // Reconcile makes one regular pass.
 func (s *ContainerService) Reconcile(ctx context.Context) error {
-	_, err := s.ReconcilePass(ctx, ReconcileOptions{})
+	_, err := s.pass(ctx, ReconcileOptions{})
 	return err
 }
 
 // ReconcilePass compares sessions and containers once, and acts on what it finds, as the package's
 // documentation says. Passes follow one another. It gives what was done until then beside an error:
-// the first of those it met, or reconcile_refused.
-func (s *ContainerService) ReconcilePass(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
+// the first of those it met, or reconcile_refused. It is for admins: forbidden.
+func (s *ContainerService) ReconcilePass(
+	ctx context.Context, who Principal, opts ReconcileOptions,
+) (report Report, err error) {
+	if err := who.RequireAdmin(); err != nil {
+		return Report{}, toError(ctx, "reconcile", "", err)
+	}
+	return s.pass(ctx, opts)
+}
+
+func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
 	select {
 	case s.passing <- struct{}{}:
 		defer func() { <-s.passing }()

@@ -18,7 +18,7 @@ func (k *kit) settled(t *testing.T) (last session.Report) {
 	t.Helper()
 	for range 4 {
 		var err error
-		if last, err = k.ReconcilePass(t.Context(), session.ReconcileOptions{}); err != nil {
+		if last, err = k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -27,7 +27,7 @@ func (k *kit) settled(t *testing.T) (last session.Report) {
 
 func TestEndedByItself(t *testing.T) {
 	k := newKit(t)
-	events := k.Subscribe("")
+	events := k.subscribe(t, "")
 	defer events.Close()
 	k.create(t, "x")
 	k.create(t, "y")
@@ -59,7 +59,7 @@ func TestEndedByItself(t *testing.T) {
 func TestStartedBySomebodyElse(t *testing.T) {
 	k := newKit(t)
 	k.create(t, "x")
-	if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+	if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.rt.Start(t.Context(), "x"); err != nil {
@@ -121,7 +121,7 @@ func TestStoreErrorEndsPass(t *testing.T) {
 		asked++
 		return errDisk
 	})
-	r, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+	r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 	wantCode(t, err, session.CodeStoreUnavailable)
 	if asked > 16 || r.Changed != 0 {
 		t.Errorf("asked %d times: %+v", asked, r)
@@ -212,7 +212,7 @@ func TestOldList(t *testing.T) {
 		}
 		return nil
 	})
-	r, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+	r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 	if err != nil || r.Changed+r.Removed+r.Failed != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -224,7 +224,7 @@ func TestOldList(t *testing.T) {
 func TestListFirst(t *testing.T) {
 	k := newKit(t)
 	rt := interrupted{Runtime: k.rt, list: new(sync.Once), first: func() { k.create(t, "x") }}
-	r, err := session.NewContainerService(rt, k.store, configure()).ReconcilePass(t.Context(),
+	r, err := session.NewContainerService(rt, k.store, configure()).ReconcilePass(t.Context(), admin,
 		session.ReconcileOptions{})
 	if err != nil || r.Sessions != 1 || r.Containers != 1 || r.Held+r.Changed != 0 {
 		t.Errorf("%+v, %v", r, err)
@@ -249,7 +249,7 @@ func TestChangedMeanwhile(t *testing.T) {
 		}
 		return nil
 	})
-	r, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+	r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 	if err != nil || r.Changed != 0 || len(r.Fates) != 1 || r.Fates[0].Action != session.ActionSkip {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -280,7 +280,7 @@ func TestInterrupted(t *testing.T) {
 		if v := k.status(t, "x", session.StatusFailed); v.Failure.Code != session.CodeImageNotFound {
 			t.Errorf("%+v", v.Failure)
 		}
-		_, err := k.Start(t.Context(), "x")
+		_, err := k.Start(t.Context(), admin, "x")
 		wantCode(t, err, session.CodeImageNotFound)
 	})
 	t.Run("port", func(t *testing.T) {
@@ -320,9 +320,9 @@ func TestInterrupted(t *testing.T) {
 	t.Run("until it is finished", func(t *testing.T) {
 		k := newKit(t)
 		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
-		_, err := k.Start(t.Context(), "x")
+		_, err := k.Start(t.Context(), admin, "x")
 		wantCode(t, err, session.CodeBusy)
-		if err := k.Delete(t.Context(), "x"); err != nil {
+		if err := k.Delete(t.Context(), admin, "x"); err != nil {
 			t.Error(err)
 		}
 		k.status(t, "x", session.StatusClosed)

@@ -77,7 +77,7 @@ func TestRunCoalescesHints(t *testing.T) {
 		lists := k.engine.Calls("list")
 		for range 50 {
 			k.create(t, "x")
-			if err := k.Delete(t.Context(), "x"); err != nil {
+			if err := k.Delete(t.Context(), admin, "x"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -95,7 +95,7 @@ func TestRunHintsDelayNothing(t *testing.T) {
 		lists := k.engine.Calls("list")
 		for range 40 {
 			k.create(t, "x")
-			if err := k.Delete(t.Context(), "x"); err != nil {
+			if err := k.Delete(t.Context(), admin, "x"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(50 * time.Millisecond)
@@ -112,7 +112,7 @@ func TestRunAfterOutage(t *testing.T) {
 		k.create(t, "x")
 		time.Sleep(time.Minute)
 		k.engine.SetDown(true)
-		wantCode(t, k.Delete(t.Context(), "x"), session.CodeEngineUnavailable)
+		wantCode(t, k.Delete(t.Context(), admin, "x"), session.CodeEngineUnavailable)
 		time.Sleep(10 * time.Minute)
 		k.status(t, "x", session.StatusClosing)
 		k.engine.SetDown(false)
@@ -133,7 +133,7 @@ func TestIdle(t *testing.T) {
 	idle := func(c *session.Config) { c.IdleTimeout, c.ReconcileInterval = 30*time.Minute, 10*time.Second }
 	exec := func(t *testing.T, k *kit, id string) {
 		t.Helper()
-		if _, err := k.Exec(t.Context(), id, []string{"true"}, container.ExecOptions{}); err != nil {
+		if _, err := k.Exec(t.Context(), admin, id, []string{"true"}, container.ExecOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestIdle(t *testing.T) {
 			}
 			time.Sleep(2 * time.Minute)
 			k.status(t, "x", session.StatusStopped)
-			if _, err := k.Start(t.Context(), "x"); err != nil {
+			if _, err := k.Start(t.Context(), admin, "x"); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(29 * time.Minute)
@@ -172,7 +172,7 @@ func TestIdle(t *testing.T) {
 	t.Run("not while a terminal is open", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, k *kit) {
 			k.create(t, "x")
-			pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+			pty, err := k.Attach(t.Context(), admin, "x", container.AttachOptions{Cmd: []string{"cat"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +190,8 @@ func TestIdle(t *testing.T) {
 	t.Run("not while a command runs", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, k *kit) {
 			k.create(t, "x")
-			if _, err := k.Exec(t.Context(), "x", []string{"sleep", "7200"}, container.ExecOptions{}); err != nil {
+			if _, err := k.Exec(t.Context(), admin, "x", []string{"sleep", "7200"},
+				container.ExecOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			k.status(t, "x", session.StatusRunning)
@@ -201,7 +202,7 @@ func TestIdle(t *testing.T) {
 func TestMaxAge(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		k.create(t, "x")
-		pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+		pty, err := k.Attach(t.Context(), admin, "x", container.AttachOptions{Cmd: []string{"cat"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +229,7 @@ func TestActivityIsWritten(t *testing.T) {
 			return s.ActiveAt
 		}
 		time.Sleep(time.Hour)
-		if _, err := k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{}); err != nil {
+		if _, err := k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		used := time.Now().UTC()
@@ -239,7 +240,7 @@ func TestActivityIsWritten(t *testing.T) {
 		if got := activeAt(); !got.Equal(used) {
 			t.Errorf("active at %v, want %v", got, used)
 		}
-		pty, err := k.Attach(t.Context(), "x", container.AttachOptions{Cmd: []string{"cat"}})
+		pty, err := k.Attach(t.Context(), admin, "x", container.AttachOptions{Cmd: []string{"cat"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,13 +270,13 @@ func TestRunForgetsClosedSessions(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		k.create(t, "x")
 		k.create(t, "y")
-		if err := k.Delete(t.Context(), "x"); err != nil {
+		if err := k.Delete(t.Context(), admin, "x"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(50 * time.Minute)
 		k.status(t, "x", session.StatusClosed)
 		time.Sleep(12 * time.Minute)
-		_, err := k.Get(t.Context(), "x")
+		_, err := k.Get(t.Context(), admin, "x")
 		wantCode(t, err, session.CodeSessionNotFound)
 		k.status(t, "y", session.StatusRunning)
 	}, func(c *session.Config) { c.Retention = time.Hour })

@@ -67,8 +67,10 @@ type ContainerService struct {
 	locks    keylock.Locks
 	creates  chan struct{} // one element for each create or start under way
 	activity activity
+	guests   guests
 	hub      hub
 	tokens   tokenCache
+	holders  holders
 	hints    chan struct{} // wakes Run for a pass; coalesces
 
 	examining chan struct{} // holds an element while Health looks

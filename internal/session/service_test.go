@@ -21,7 +21,7 @@ func TestLife(t *testing.T) {
 		c.CPUs, c.Memory, c.PIDs, c.Runtime = 1.5, 64<<20, 100, "runsc"
 		c.IdleTimeout, c.MaxAge, c.OnExpire = time.Hour, 24*time.Hour, session.ExpiryClose
 	})
-	v, err := k.Create(t.Context(), session.CreateRequest{ProjectID: "p", Spec: session.Spec{PIDs: 50}})
+	v, err := k.Create(t.Context(), admin, session.CreateRequest{ProjectID: "p", Spec: session.Spec{PIDs: 50}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,28 +40,28 @@ func TestLife(t *testing.T) {
 	}
 	id := v.ID
 
-	v, err = k.Start(t.Context(), id)
+	v, err = k.Start(t.Context(), admin, id)
 	if err != nil || v.Status != session.StatusRunning || v.Address == "" || len(v.Ports) != 1 || v.StartedAt.IsZero() {
 		t.Fatalf("start: %+v, %v", v, err)
 	}
 	address := v.Address
-	if again, err := k.Start(t.Context(), id); err != nil || !again.StartedAt.Equal(v.StartedAt) ||
+	if again, err := k.Start(t.Context(), admin, id); err != nil || !again.StartedAt.Equal(v.StartedAt) ||
 		again.Address != address {
 		t.Errorf("start again: %+v, %v", again, err)
 	}
-	v, err = k.Stop(t.Context(), id, 0)
+	v, err = k.Stop(t.Context(), admin, id, 0)
 	if err != nil || v.Status != session.StatusStopped || v.Exit == nil || v.Exit.Code != 137 || v.Address != "" {
 		t.Fatalf("stop: %+v, %v", v, err)
 	}
 	ended := v.Exit.At
-	if v, err = k.Stop(t.Context(), id, 0); err != nil || !v.Exit.At.Equal(ended) {
+	if v, err = k.Stop(t.Context(), admin, id, 0); err != nil || !v.Exit.At.Equal(ended) {
 		t.Errorf("stop again: %+v, %v", v.Exit, err)
 	}
-	if v, err = k.Start(t.Context(), id); err != nil || v.Exit != nil || v.Address == address {
+	if v, err = k.Start(t.Context(), admin, id); err != nil || v.Exit != nil || v.Address == address {
 		t.Errorf("start after stop: %+v, %v", v, err)
 	}
 	for range 2 {
-		if err := k.Delete(t.Context(), id); err != nil {
+		if err := k.Delete(t.Context(), admin, id); err != nil {
 			t.Fatalf("delete: %v", err)
 		}
 	}
@@ -69,10 +69,11 @@ func TestLife(t *testing.T) {
 	if n := k.containers(); n != 0 {
 		t.Errorf("%d containers are left", n)
 	}
-	_, err = k.Start(t.Context(), id)
+	_, err = k.Start(t.Context(), admin, id)
 	wantCode(t, err, session.CodeSessionClosed)
 	// The ID is free.
-	if v, err := k.Create(t.Context(), session.CreateRequest{ID: id}); err != nil || v.Status != session.StatusCreated {
+	if v, err := k.Create(t.Context(), admin, session.CreateRequest{ID: id, ProjectID: "p"}); err != nil ||
+		v.Status != session.StatusCreated {
 		t.Errorf("create again: %+v, %v", v, err)
 	}
 }
@@ -84,7 +85,7 @@ func TestUnknownSession(t *testing.T) {
 		code session.Code
 	}{{"nobody", session.CodeSessionNotFound}, {"../x", session.CodeInvalidArgument}, {"",
 		session.CodeInvalidArgument}} {
-		for name, err := range everything(t.Context(), k.ContainerService, tt.id) {
+		for name, err := range everything(t.Context(), k.ContainerService, admin, tt.id) {
 			if e := wantCode(t, err, tt.code); e.SessionID != tt.id || e.Op == "" {
 				t.Errorf("%s %q: %+v", name, tt.id, e)
 			}
@@ -96,19 +97,22 @@ func TestUnknownSession(t *testing.T) {
 }
 
 // everything calls all methods that are about one session.
-func everything(ctx context.Context, s *session.ContainerService, id string) map[string]error {
+func everything(
+	ctx context.Context, s *session.ContainerService, who session.Principal, id string,
+) map[string]error {
 	errs := make(map[string]error)
-	_, errs["get"] = s.Get(ctx, id)
-	_, errs["start"] = s.Start(ctx, id)
-	_, errs["stop"] = s.Stop(ctx, id, 0)
-	_, errs["pause"] = s.Pause(ctx, id)
-	_, errs["unpause"] = s.Unpause(ctx, id)
-	_, errs["stats"] = s.Stats(ctx, id)
-	errs["delete"] = s.Delete(ctx, id)
-	_, errs["exec"] = s.Exec(ctx, id, []string{"true"}, container.ExecOptions{})
-	_, errs["stream"] = s.ExecStream(ctx, id, []string{"true"}, container.ExecOptions{}, nil, nil)
-	_, errs["attach"] = s.Attach(ctx, id, container.AttachOptions{})
-	errs["logs"] = s.Logs(ctx, id, container.LogOptions{}, nil, nil)
+	errs["check"] = s.Check(ctx, who, id)
+	_, errs["get"] = s.Get(ctx, who, id)
+	_, errs["start"] = s.Start(ctx, who, id)
+	_, errs["stop"] = s.Stop(ctx, who, id, 0)
+	_, errs["pause"] = s.Pause(ctx, who, id)
+	_, errs["unpause"] = s.Unpause(ctx, who, id)
+	_, errs["stats"] = s.Stats(ctx, who, id)
+	errs["delete"] = s.Delete(ctx, who, id)
+	_, errs["exec"] = s.Exec(ctx, who, id, []string{"true"}, container.ExecOptions{})
+	_, errs["stream"] = s.ExecStream(ctx, who, id, []string{"true"}, container.ExecOptions{}, nil, nil)
+	_, errs["attach"] = s.Attach(ctx, who, id, container.AttachOptions{})
+	errs["logs"] = s.Logs(ctx, who, id, container.LogOptions{}, nil, nil)
 	return errs
 }
 
@@ -121,7 +125,7 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 	k.inject(t, mock.Fault{Op: "stop", SessionID: "hanging", Wait: release})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if _, err := k.Stop(t.Context(), "hanging", 0); err != nil {
+		if _, err := k.Stop(t.Context(), admin, "hanging", 0); err != nil {
 			t.Error(err)
 		}
 	})
@@ -129,17 +133,17 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	k.status(t, "hanging", session.StatusStopping)
-	if _, err := k.Stop(t.Context(), "x", 0); err != nil {
+	if _, err := k.Stop(t.Context(), admin, "x", 0); err != nil {
 		t.Error(err)
 	}
-	report, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+	report, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 	if err != nil || len(report.Fates) != 1 || report.Fates[0].Action != session.ActionSkip {
 		t.Errorf("reconcile: %+v, %v", report, err)
 	}
 	// One that waits for the session may give up.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	wantCode(t, k.Delete(ctx, "hanging"), session.CodeTimeout)
+	wantCode(t, k.Delete(ctx, admin, "hanging"), session.CodeTimeout)
 	close(release)
 	wg.Wait()
 	k.status(t, "hanging", session.StatusStopped)
@@ -154,7 +158,7 @@ func TestBindsAreCheckedAtEachStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newKit(t, func(c *session.Config) { c.BindRoots = []string{root} })
-	v, err := k.Create(t.Context(),
+	v, err := k.Create(t.Context(), admin,
 		session.CreateRequest{ID: "x", Spec: session.Spec{Binds: []string{data + ":/data"}}})
 	if err != nil || len(v.Spec.Binds) != 1 {
 		t.Fatalf("%+v, %v", v.Spec, err)
@@ -165,7 +169,7 @@ func TestBindsAreCheckedAtEachStart(t *testing.T) {
 	if err := os.Symlink("/etc", data); err != nil {
 		t.Fatal(err)
 	}
-	_, err = k.Start(t.Context(), "x")
+	_, err = k.Start(t.Context(), admin, "x")
 	wantCode(t, err, session.CodeForbidden)
 	// Nor is it started by reconciliation.
 	s, err := k.store.GetSession(t.Context(), "x")
@@ -185,21 +189,21 @@ func TestBindsAreCheckedAtEachStart(t *testing.T) {
 
 func TestStartRefused(t *testing.T) {
 	k := newKit(t)
-	if _, err := k.Create(t.Context(), session.CreateRequest{ID: "x"}); err != nil {
+	if _, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	k.inject(t, mock.Fault{Op: "start", Nth: 1, Err: container.ErrPortTaken})
-	_, err := k.Start(t.Context(), "x")
+	_, err := k.Start(t.Context(), admin, "x")
 	wantCode(t, err, session.CodePortTaken)
 	k.status(t, "x", session.StatusCreated)
-	if _, err := k.Start(t.Context(), "x"); err != nil {
+	if _, err := k.Start(t.Context(), admin, "x"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestLost(t *testing.T) {
 	k := newKit(t)
-	events := k.Subscribe("")
+	events := k.subscribe(t, "")
 	defer events.Close()
 	k.create(t, "x")
 	k.create(t, "y")
@@ -207,9 +211,9 @@ func TestLost(t *testing.T) {
 	if v := k.status(t, "x", session.StatusFailed); v.Reason == "" {
 		t.Error("no reason")
 	}
-	_, err := k.Exec(t.Context(), "x", []string{"true"}, container.ExecOptions{})
+	_, err := k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{})
 	wantCode(t, err, session.CodeContainerLost)
-	_, err = k.Start(t.Context(), "x")
+	_, err = k.Start(t.Context(), admin, "x")
 	if e := wantCode(t, err, session.CodeContainerLost); !strings.Contains(e.Hint, "octobot rm") {
 		t.Errorf("hint: %q", e.Hint)
 	}
@@ -218,12 +222,12 @@ func TestLost(t *testing.T) {
 	if v := k.status(t, "x", session.StatusFailed); v.Failure == nil || v.Failure.Code != session.CodeContainerLost {
 		t.Errorf("failure: %+v", v.Failure)
 	}
-	_, err = k.Stop(t.Context(), "x", 0)
+	_, err = k.Stop(t.Context(), admin, "x", 0)
 	wantCode(t, err, session.CodeContainerLost)
 	if k.engine.Calls("create") != created {
 		t.Error("it was made anew")
 	}
-	if err := k.Delete(t.Context(), "x"); err != nil {
+	if err := k.Delete(t.Context(), admin, "x"); err != nil {
 		t.Error(err)
 	}
 	k.status(t, "y", session.StatusRunning)
@@ -237,7 +241,7 @@ func TestLookDuringDelete(t *testing.T) {
 			k := newKit(t)
 			k.create(t, "x")
 			rt := interrupted{Runtime: k.rt, first: func() {
-				if err := k.Delete(t.Context(), "x"); err != nil {
+				if err := k.Delete(t.Context(), admin, "x"); err != nil {
 					t.Error(err)
 				}
 			}}
@@ -245,11 +249,11 @@ func TestLookDuringDelete(t *testing.T) {
 			var err error
 			if look == "get" {
 				rt.get = new(sync.Once)
-				v, err = session.NewContainerService(rt, k.store, configure()).Get(t.Context(), "x")
+				v, err = session.NewContainerService(rt, k.store, configure()).Get(t.Context(), admin, "x")
 			} else {
 				rt.list = new(sync.Once)
 				var page session.Page
-				if page, err = session.NewContainerService(rt, k.store, configure()).List(t.Context(),
+				if page, err = session.NewContainerService(rt, k.store, configure()).List(t.Context(), admin,
 					session.ListRequest{}); err == nil {
 					v = page.Sessions[0]
 				}
@@ -268,22 +272,23 @@ func TestEngineDown(t *testing.T) {
 	for _, id := range []string{"get", "start", "stop", "delete", "exec"} {
 		k.create(t, id)
 	}
-	if _, err := k.Stop(t.Context(), "start", 0); err != nil {
+	if _, err := k.Stop(t.Context(), admin, "start", 0); err != nil {
 		t.Fatal(err)
 	}
 	k.engine.SetDown(true)
 	k.status(t, "get", session.StatusUnknown)
-	if page, err := k.List(t.Context(), session.ListRequest{}); err != nil || len(page.Sessions) != 5 ||
+	if page, err := k.List(t.Context(), admin, session.ListRequest{}); err != nil || len(page.Sessions) != 5 ||
 		page.Sessions[0].Status != session.StatusUnknown {
 		t.Errorf("list: %+v, %v", page, err)
 	}
-	_, err := k.Exec(t.Context(), "exec", []string{"true"}, container.ExecOptions{})
+	_, err := k.Exec(t.Context(), admin, "exec", []string{"true"}, container.ExecOptions{})
 	wantCode(t, err, session.CodeEngineUnavailable)
-	_, err = k.Start(t.Context(), "start")
+	_, err = k.Start(t.Context(), admin, "start")
 	wantCode(t, err, session.CodeEngineUnavailable)
-	_, err = k.Stop(t.Context(), "stop", 0)
+	_, err = k.Stop(t.Context(), admin, "stop", 0)
 	wantCode(t, err, session.CodeEngineUnavailable)
-	if e := wantCode(t, k.Delete(t.Context(), "delete"), session.CodeEngineUnavailable); !strings.Contains(e.Hint,
+	if e := wantCode(t, k.Delete(t.Context(), admin, "delete"),
+		session.CodeEngineUnavailable); !strings.Contains(e.Hint,
 		"will be finished") {
 		t.Errorf("hint: %q", e.Hint)
 	}
@@ -319,7 +324,7 @@ func TestCallerLeaves(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := k.Stop(ctx, "x", 0); err != nil {
+	if _, err := k.Stop(ctx, admin, "x", 0); err != nil {
 		t.Fatal(err)
 	}
 	v := k.status(t, "x", session.StatusStopped)
@@ -334,9 +339,9 @@ func TestStoreFails(t *testing.T) {
 	k.create(t, "y")
 	calls := k.engine.Calls("")
 	k.store.fail()
-	errs := everything(t.Context(), k.ContainerService, "x")
-	_, errs["list"] = k.List(t.Context(), session.ListRequest{})
-	_, errs["create"] = k.Create(t.Context(), session.CreateRequest{ID: "z"})
+	errs := everything(t.Context(), k.ContainerService, admin, "x")
+	_, errs["list"] = k.List(t.Context(), admin, session.ListRequest{})
+	_, errs["create"] = k.Create(t.Context(), admin, session.CreateRequest{ID: "z"})
 	_, _, errs["authenticate"] = authenticate(t.Context(), k)
 	for op, err := range errs {
 		if e := wantCode(t, err, session.CodeStoreUnavailable); strings.Contains(e.Error()+e.Hint, errDisk.Error()) ||
@@ -358,7 +363,7 @@ func TestStoreFails(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := k.Stop(t.Context(), "x", 0)
+	_, err := k.Stop(t.Context(), admin, "x", 0)
 	wantCode(t, err, session.CodeStoreUnavailable)
 	k.store.setHook(nil)
 	k.status(t, "x", session.StatusStopping)
@@ -382,7 +387,7 @@ func TestStoreHangs(t *testing.T) {
 		k.create(t, "x")
 		k.store.setHook(hang)
 		start := time.Now()
-		errs := everything(t.Context(), k.ContainerService, "x")
+		errs := everything(t.Context(), k.ContainerService, admin, "x")
 		for _, err := range errs {
 			wantCode(t, err, session.CodeStoreUnavailable)
 		}
@@ -391,7 +396,7 @@ func TestStoreHangs(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := k.Get(ctx, "x")
+		_, err := k.Get(ctx, admin, "x")
 		wantCode(t, err, session.CodeCancelled)
 	})
 }
@@ -403,11 +408,11 @@ func TestList(t *testing.T) {
 		if i%2 == 1 {
 			req.ProjectID = "odd"
 		}
-		if _, err := k.Create(t.Context(), req); err != nil {
+		if _, err := k.Create(t.Context(), admin, req); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := k.Delete(t.Context(), "s6"); err != nil {
+	if err := k.Delete(t.Context(), admin, "s6"); err != nil {
 		t.Fatal(err)
 	}
 	k.engine.Lose("s4")
@@ -431,7 +436,7 @@ func TestList(t *testing.T) {
 				req.Limit = limit
 				var got []string
 				for {
-					page, err := k.List(t.Context(), req)
+					page, err := k.List(t.Context(), admin, req)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -453,11 +458,11 @@ func TestList(t *testing.T) {
 		}
 	}
 	lists := k.engine.Calls("list")
-	if _, err := k.List(t.Context(), session.ListRequest{}); err != nil || k.engine.Calls("list") != lists+1 {
+	if _, err := k.List(t.Context(), admin, session.ListRequest{}); err != nil || k.engine.Calls("list") != lists+1 {
 		t.Errorf("%d lists of the engine, %v", k.engine.Calls("list")-lists, err)
 	}
 	for _, req := range []session.ListRequest{{Limit: -1}, {ProjectID: "\x00"}, {After: session.Cursor{ID: "\x00"}}} {
-		_, err := k.List(t.Context(), req)
+		_, err := k.List(t.Context(), admin, req)
 		wantCode(t, err, session.CodeInvalidArgument)
 	}
 }

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrNotFound: the store answered that it has no such session or token.
 	ErrNotFound = errors.New("not found")
-	// ErrExists: there is an unclosed session of that ID, or a token of that name.
+	// ErrExists: there is a session of that ID that is not to be replaced, or a token of that name.
 	ErrExists = errors.New("already exists")
 	// ErrConflict: the record changed since it was read.
 	ErrConflict = errors.New("changed meanwhile")
@@ -30,7 +30,8 @@ type Store interface {
 	Instance(ctx context.Context) (string, error)
 
 	// CreateSession records a new session, with Version 1 and an Origin that it allots, and returns
-	// it so. A closed session of the same ID is replaced; an unclosed one: ErrExists.
+	// it so. A closed session of the same ID and project is replaced; one of another project, whose
+	// record that would hide, or an unclosed one: ErrExists.
 	CreateSession(ctx context.Context, s Session) (Session, error)
 	// GetSession returns the session, closed or not; ErrNotFound.
 	GetSession(ctx context.Context, id string) (Session, error)

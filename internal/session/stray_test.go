@@ -24,7 +24,7 @@ func TestStray(t *testing.T) {
 	if k.containers() != 2 {
 		t.Fatal("one pass was enough")
 	}
-	dry, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{DryRun: true})
+	dry, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{DryRun: true})
 	if err != nil || k.containers() != 2 {
 		t.Fatalf("dry run: %v, %d containers", err, k.containers())
 	}
@@ -153,13 +153,13 @@ func TestForgotten(t *testing.T) {
 		forget(t, k, ids...)
 		k.reconcile(t)
 		for range 3 {
-			r, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{})
+			r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 			wantCode(t, err, session.CodeReconcileRefused)
 			if !r.Refused || r.Removed != 0 || k.containers() != 6 {
 				t.Fatalf("%+v", r)
 			}
 		}
-		r, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{AllowRemovals: true})
+		r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{AllowRemovals: true})
 		if err != nil || r.Removed != 6 || k.containers() != 0 {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -210,7 +210,7 @@ func TestStrangeStore(t *testing.T) {
 		for i := range 3 {
 			k.create(t, fmt.Sprintf("new%d", i))
 		}
-		if err := k.Delete(t.Context(), "old1"); err != nil {
+		if err := k.Delete(t.Context(), admin, "old1"); err != nil {
 			t.Fatal(err)
 		}
 		k.create(t, "old1") // the same ID, another session
@@ -259,7 +259,8 @@ func TestStrangeStore(t *testing.T) {
 				t.Errorf("nothing is said to be held: %+v", r)
 			}
 			// A person may decide otherwise.
-			if _, err := k.ReconcilePass(t.Context(), session.ReconcileOptions{AllowRemovals: true}); err != nil {
+			if _, err := k.ReconcilePass(t.Context(), admin,
+				session.ReconcileOptions{AllowRemovals: true}); err != nil {
 				t.Error(err)
 			}
 			if k.containers() >= want {

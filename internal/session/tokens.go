@@ -21,9 +21,12 @@ const secretPrefix = "octo_"
 // empty, that expires after ttl; 0: never. The secret is returned once and kept nowhere.
 // A name that is taken: token_exists.
 func (s *ContainerService) CreateToken(
-	ctx context.Context, name, projectID string, ttl time.Duration,
+	ctx context.Context, who Principal, name, projectID string, ttl time.Duration,
 ) (t Token, secret string, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "create token", "", start, &err) }(time.Now())
+	if err := who.RequireAdmin(); err != nil {
+		return Token{}, "", err
+	}
 	if container.ValidateSessionID(name) != nil {
 		return Token{}, "", invalid("name: %.64q is not 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit", name)
 	}
@@ -61,10 +64,15 @@ func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t T
 		!strings.HasPrefix(secret, secretPrefix) {
 		return Token{}, errUnauthenticated
 	}
-	hash := sha256.Sum256([]byte(secret))
+	return s.tokenOf(ctx, sha256.Sum256([]byte(secret)))
+}
+
+// tokenOf gives the token whose secret has that hash, if it is valid now.
+func (s *ContainerService) tokenOf(ctx context.Context, hash [sha256.Size]byte) (Token, error) {
 	t, cached, epoch := s.tokens.get(hash)
 	if !cached {
 		asked := time.Now()
+		var err error
 		t, err = s.store.tokenByHash(ctx, hash[:])
 		if errors.Is(err, ErrNotFound) {
 			return Token{}, errUnauthenticated
@@ -78,28 +86,102 @@ func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t T
 		return Token{}, errUnauthenticated
 	}
 	if !t.ExpiresAt.IsZero() && !time.Now().Before(t.ExpiresAt) {
-		return Token{}, refuse(CodeUnauthenticated, "make a new one: octobot token create", "the token %q has expired",
-			t.Name)
+		return Token{}, errExpired(t.Name)
 	}
 	return t, nil
+}
+
+// WhileValid returns a ctx that ends with parent, and at once when t is deleted through this
+// service or expires: unauthenticated, as its cause. The caller calls release once it needs ctx no
+// longer. A token that is not valid any more: unauthenticated.
+func (s *ContainerService) WhileValid(
+	parent context.Context, t Token,
+) (ctx context.Context, release func(), err error) {
+	defer func(start time.Time) { s.finishOperation(parent, "authenticate", "", start, &err) }(time.Now())
+	ctx, end := context.WithCancelCause(parent)
+	forget := s.holders.add(t.Name, end)
+	release = func() { forget(); end(nil) }
+	if !t.ExpiresAt.IsZero() {
+		expiry := time.AfterFunc(time.Until(t.ExpiresAt), func() {
+			end(toError(ctx, "authenticate", "", errExpired(t.Name)))
+		})
+		release = func() { expiry.Stop(); forget(); end(nil) }
+	}
+	// Who is added too late to be ended by a deletion finds the token gone here: it makes that
+	// known before it ends anybody.
+	if _, err := s.tokenOf(ctx, [sha256.Size]byte(t.Hash)); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return ctx, release, nil
+}
+
+func errExpired(name string) *Error {
+	return refuse(CodeUnauthenticated, "make a new one: octobot token create", "the token %q has expired", name)
+}
+
+// holders are the contexts that live as long as their token does, by the token's name. The zero
+// value is ready.
+type holders struct {
+	mu     sync.Mutex
+	byName map[string]map[*context.CancelCauseFunc]struct{} // guarded by mu
+}
+
+func (h *holders) add(name string, end context.CancelCauseFunc) (forget func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byName[name] == nil {
+		if h.byName == nil {
+			h.byName = make(map[string]map[*context.CancelCauseFunc]struct{})
+		}
+		h.byName[name] = make(map[*context.CancelCauseFunc]struct{})
+	}
+	h.byName[name][&end] = struct{}{}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.byName[name], &end)
+		if len(h.byName[name]) == 0 {
+			delete(h.byName, name)
+		}
+	}
+}
+
+func (h *holders) end(name string, cause error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for end := range h.byName[name] {
+		(*end)(cause)
+	}
 }
 
 var errUnauthenticated = refuse(CodeUnauthenticated, "octobot token create makes a token",
 	"the token is not known here")
 
 // ListTokens returns all tokens by name, expired ones too.
-func (s *ContainerService) ListTokens(ctx context.Context) (tokens []Token, err error) {
+func (s *ContainerService) ListTokens(ctx context.Context, who Principal) (tokens []Token, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "list tokens", "", start, &err) }(time.Now())
+	if err := who.RequireAdmin(); err != nil {
+		return nil, err
+	}
 	return s.store.listTokens(ctx)
 }
 
-// DeleteToken removes a token. One that is not there: token_not_found.
-func (s *ContainerService) DeleteToken(ctx context.Context, name string) (err error) {
+// DeleteToken removes a token, and ends what goes on by its right; see WhileValid. One that is not
+// there: token_not_found.
+func (s *ContainerService) DeleteToken(ctx context.Context, who Principal, name string) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, "delete token", "", start, &err) }(time.Now())
+	if err := who.RequireAdmin(); err != nil {
+		return err
+	}
 	err = ErrNotFound
 	if container.ValidateSessionID(name) == nil {
 		err = s.store.deleteToken(ctx, name)
 		s.tokens.clear()
+	}
+	if err == nil || errors.Is(err, ErrNotFound) { // an earlier deletion's answer may have been lost
+		s.holders.end(name, toError(ctx, "authenticate", "", refuse(CodeUnauthenticated,
+			"octobot token create makes another", "the token %q was deleted", name)))
 	}
 	if errors.Is(err, ErrNotFound) {
 		return refuse(CodeTokenNotFound, "octobot token ls shows those that there are", "there is no token %.64q", name)

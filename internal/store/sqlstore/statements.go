@@ -50,12 +50,12 @@ func newStatements(db Database) statements {
 			INSERT INTO sessions (` + columns + `)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 			ON CONFLICT (id) DO UPDATE SET
-				project_id = excluded.project_id, created_at = excluded.created_at, origin = excluded.origin,
+				created_at = excluded.created_at, origin = excluded.origin,
 				version = excluded.version, spec = excluded.spec, desired = excluded.desired,
 				pending = excluded.pending, pending_since = excluded.pending_since,
 				container_id = excluded.container_id, exit = excluded.exit, failure = excluded.failure,
 				started_at = excluded.started_at, active_at = excluded.active_at, closed_at = excluded.closed_at
-			WHERE sessions.closed_at IS NOT NULL
+			WHERE sessions.closed_at IS NOT NULL AND sessions.project_id = excluded.project_id
 			RETURNING ` + columns},
 		// The origin is compared as well: a session that replaced a closed one
 		// of its ID counts its versions from 1 again.

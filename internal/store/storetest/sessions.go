@@ -134,6 +134,12 @@ func testReplaceClosed(t *testing.T, s session.Store) {
 	old := create(t, s, full()) // which is closed
 	again := session.Session{ID: old.ID, ProjectID: "another", CreatedAt: start.Add(time.Hour),
 		Desired: session.DesiredRunning}
+	_, err := s.CreateSession(t.Context(), again)
+	wantError(t, err, session.ErrExists)
+	if got := get(t, s, old.ID); !reflect.DeepEqual(got, old) {
+		t.Errorf("another project's session changed the record to\n%+v, was\n%+v", got, old)
+	}
+	again.ProjectID = old.ProjectID
 	replaced := create(t, s, again)
 	if replaced.Origin == old.Origin {
 		t.Errorf("the new session has the old one's origin %s", old.Origin)
@@ -143,7 +149,7 @@ func testReplaceClosed(t *testing.T, s session.Store) {
 		t.Errorf("got\n%+v, want\n%+v", got, again)
 	}
 	// Both are at version 1.
-	_, err := s.UpdateSession(t.Context(), old)
+	_, err = s.UpdateSession(t.Context(), old)
 	wantError(t, err, session.ErrConflict)
 	if got := get(t, s, old.ID); !reflect.DeepEqual(got, again) {
 		t.Errorf("an update of the old session changed the new one to\n%+v", got)
