@@ -7,6 +7,7 @@ type Code string
 const (
 	CodeInvalidArgument   Code = "invalid_argument"
 	CodeForbidden         Code = "forbidden"
+	CodePolicyDenied      Code = "policy_denied" // the server's operator does not let projects have it
 	CodeSessionNotFound   Code = "session_not_found"
 	CodeSessionExists     Code = "session_exists"
 	CodeSessionNotRunning Code = "session_not_running"
@@ -43,7 +44,8 @@ const (
 
 // Codes lists every code, the service's first.
 func Codes() []Code {
-	return []Code{CodeInvalidArgument, CodeForbidden, CodeSessionNotFound, CodeSessionExists, CodeSessionNotRunning,
+	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeSessionNotFound, CodeSessionExists,
+		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeUnauthenticated, CodeReconcileRefused, CodeInternal,

@@ -31,8 +31,9 @@ const (
 	ExpireClose = "close"
 )
 
-// Spec is what a session's container is made from. In a request, what is absent has
-// the server's default.
+// Spec is what a session's container is made from. In a request, what is absent has the server's
+// default, and a limit of 0 is none at all, also where there is one by default. In an answer, a
+// limit that is absent is none.
 type Spec struct {
 	Image        string            `json:"image,omitempty" doc:"Image reference, such as debian:12."`
 	Cmd          []string          `json:"cmd,omitempty" nullable:"false" doc:"Replaces the image's command; its entrypoint stays."`
@@ -50,16 +51,16 @@ type Spec struct {
 	Tmpfs        map[string]string `json:"tmpfs,omitempty" doc:"Absolute path to mount options, such as size=64m."`
 	Platform     string            `json:"platform,omitempty" doc:"os/arch[/variant]; absent for the engine's own."`
 
-	IdleTimeout Duration `json:"idle_timeout,omitzero" doc:"How long the session may go without a command, terminal input, start or unpause. 30m, 1h30m."`
-	MaxAge      Duration `json:"max_age,omitzero" doc:"How long the session may live since its creation."`
-	OnExpire    string   `json:"on_expire,omitempty" enum:"stop,close" doc:"What either limit does."`
+	IdleTimeout *Duration `json:"idle_timeout,omitempty" doc:"How long the session may go without a command, terminal input, start or unpause. 30m, 1h30m; 0s for as long as it likes."`
+	MaxAge      *Duration `json:"max_age,omitempty" doc:"How long the session may live since its creation; 0s for ever."`
+	OnExpire    string    `json:"on_expire,omitempty" enum:"stop,close" doc:"What either limit does."`
 }
 
-// Resources limit a session's container. Absent means the server's default.
+// Resources limit a session's container; see Spec for what is absent or 0.
 type Resources struct {
-	CPUs   float64 `json:"cpus,omitempty" doc:"Cores; 1.5 is one and a half."`
-	Memory int64   `json:"memory,omitempty" doc:"Bytes, swap included."`
-	PIDs   int64   `json:"pids,omitempty" doc:"Processes and threads at once."`
+	CPUs   *float64 `json:"cpus,omitempty" doc:"Cores; 1.5 is one and a half."`
+	Memory *int64   `json:"memory,omitempty" doc:"Bytes, swap included."`
+	PIDs   *int64   `json:"pids,omitempty" doc:"Processes and threads at once; never without a limit."`
 }
 
 // CreateSessionRequest is the body of POST /v1/sessions.

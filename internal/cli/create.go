@@ -17,6 +17,8 @@ import (
 type createFlags struct {
 	env, envFiles, labels, ports, tmpfs []string
 	memory                              string
+	cpus                                float64
+	pids                                int64
 	idleTimeout, maxAge                 time.Duration
 	noStart                             bool
 }
@@ -49,16 +51,17 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags.BoolVarP(&req.Tty, "tty", "t", false, "give the main process a terminal")
 	flags.StringVarP(&req.WorkingDir, "workdir", "w", "", "working `directory` in the container")
 	flags.StringVarP(&req.User, "user", "u", "", "`user`, name or uid, with :group if wanted")
-	flags.Float64Var(&req.Resources.CPUs, "cpus", 0, "CPU `cores`, such as 1.5")
-	flags.StringVarP(&f.memory, "memory", "m", "", "memory, a `size` such as 512m or 2g")
-	flags.Int64Var(&req.Resources.PIDs, "pids", 0, "processes and threads at once, at most `n`")
+	flags.Float64Var(&f.cpus, "cpus", 0, "CPU `cores`, such as 1.5; 0: no limit")
+	flags.StringVarP(&f.memory, "memory", "m", "", "memory, a `size` such as 512m or 2g; 0: no limit")
+	flags.Int64Var(&f.pids, "pids", 0, "processes and threads at once, at most `n`")
 	flags.StringVar(&req.NetworkMode, "network", "", "`network` to join, or none")
 	flags.StringVar(&req.Runtime, "runtime", "", "OCI `runtime` such as runsc")
 	flags.BoolVar(&req.ReadOnly, "read-only", false, "make the root file system read-only")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount a tmpfs, `path[:options]`")
 	flags.StringVar(&req.Platform, "platform", "", "`os/arch` of the image")
-	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0, "how long the session may be idle, a `duration` such as 30m")
-	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h")
+	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0,
+		"how long the session may be idle, a `duration` such as 30m; 0: no limit")
+	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h; 0: no limit")
 	flags.StringVar(&req.OnExpire, "on-expire", "", "what either limit does, `stop|close`")
 	flags.BoolVar(&f.noStart, "no-start", false, "do not start the session")
 	complete(cmd, "on-expire", v1.ExpireStop, v1.ExpireClose)
@@ -124,7 +127,19 @@ func (f *createFlags) fill(cmd *cobra.Command, req *v1.CreateSessionRequest) err
 		if err != nil {
 			return usageError(cmd, "--memory: %v", err)
 		}
-		req.Resources.Memory = n
+		req.Resources.Memory = &n
+	}
+	if cmd.Flags().Changed("cpus") {
+		req.Resources.CPUs = &f.cpus
+	}
+	if cmd.Flags().Changed("pids") {
+		req.Resources.PIDs = &f.pids
+	}
+	if cmd.Flags().Changed("idle-timeout") {
+		req.IdleTimeout = new(v1.Duration(f.idleTimeout))
+	}
+	if cmd.Flags().Changed("max-age") {
+		req.MaxAge = new(v1.Duration(f.maxAge))
 	}
 	for _, label := range f.labels {
 		name, value, _ := strings.Cut(label, "=")
@@ -153,7 +168,6 @@ func (f *createFlags) fill(cmd *cobra.Command, req *v1.CreateSessionRequest) err
 		}
 		req.Tmpfs[path] = options
 	}
-	req.IdleTimeout, req.MaxAge = v1.Duration(f.idleTimeout), v1.Duration(f.maxAge)
 	start := !f.noStart
 	req.Start = &start
 	return nil

@@ -37,6 +37,7 @@ type Config struct {
 
 	Reconcile Reconcile
 	Limits    Limits
+	Policy    Policy
 }
 
 // Docker says how the Docker provider reaches and uses its engine.
@@ -73,6 +74,22 @@ type Reconcile struct {
 	Grace    time.Duration // how old an unknown container must be before it may be removed
 	// Retention is how long closed sessions are remembered.
 	Retention time.Duration
+}
+
+// Policy is what the holders of a project's token may ask for. Admins may ask for anything.
+type Policy struct {
+	Networks  []string // beside the default one and none; "*" is all
+	Runtimes  []string // OCI runtimes beside the default one; "*" is all
+	Images    []string // patterns; empty: all but those of registries at private addresses
+	HostPorts []string // "8080", "8000-8999"; others are random
+
+	// Of one session. Zero: the default's, and no maximum where that has none.
+	MaxCPUs        float64
+	MaxMemory      int64
+	MaxPIDs        int64
+	MaxIdleTimeout time.Duration
+	MaxAge         time.Duration
+	MaxSpec        int64 // bytes of what a session is made from; zero: 64 KiB
 }
 
 // Limits bound what the daemon takes on.

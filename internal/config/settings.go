@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ func (s Setting) Value(c Config) string {
 const (
 	allowedPath     = "an absolute path"
 	allowedLimit    = "0 (none), or a duration of at least 1s such as 30m or 12h"
+	allowedMaximum  = "0, or a duration of at least 1s such as 30m or 12h"
 	allowedDuration = "a duration from 1s to 24h such as 30s"
 	maxDuration     = 10 * 365 * 24 * time.Hour
 )
@@ -132,6 +134,36 @@ func Settings() []Setting {
 		duration("limits.shutdown", "shutdown-timeout", "time for an orderly shutdown", allowedDuration, time.Second,
 			24*time.Hour,
 			func(c *Config) *time.Duration { return &c.Limits.Shutdown }),
+		list("policy.networks", "policy-network",
+			"network that projects' sessions may join, beside the default one and none",
+			"names of networks of the engine, or *", func(c *Config) *[]string { return &c.Policy.Networks }, word),
+		list("policy.runtimes", "policy-runtime", "OCI runtime that projects may choose, beside the default one",
+			"names of OCI runtimes, or *", func(c *Config) *[]string { return &c.Policy.Runtimes }, word),
+		list("policy.images", "policy-image",
+			"image that projects may use, beside the default one; without one all but those of registries at private addresses",
+			"names of images, with or without a tag, in which * stands for any text, such as debian or ghcr.io/acme/*",
+			func(c *Config) *[]string { return &c.Policy.Images }, word),
+		list("policy.host_ports", "policy-host-port",
+			"host ports that projects may choose for a session; without any their ports are random ones",
+			"ports and ranges such as 8000-8999", func(c *Config) *[]string { return &c.Policy.HostPorts }, portRange),
+		cores("policy.max_cpus", "policy-max-cpus",
+			"CPU cores that a project's session may have; 0 for the default's",
+			func(c *Config) *float64 { return &c.Policy.MaxCPUs }),
+		size("policy.max_memory", "policy-max-memory",
+			"memory that a project's session may have; 0 for the default's", 6<<20,
+			func(c *Config) *int64 { return &c.Policy.MaxMemory }),
+		count("policy.max_pids", "policy-max-pids",
+			"processes that a project's session may have; 0 for the default's", 0, 4<<20,
+			func(c *Config) *int64 { return &c.Policy.MaxPIDs }),
+		duration("policy.max_idle_timeout", "policy-max-idle-timeout",
+			"how long a project's session may be idle; 0 for the default's", allowedMaximum, 0, maxDuration,
+			func(c *Config) *time.Duration { return &c.Policy.MaxIdleTimeout }),
+		duration("policy.max_age", "policy-max-age",
+			"how old a project's session may become; 0 for the default's", allowedMaximum, 0, maxDuration,
+			func(c *Config) *time.Duration { return &c.Policy.MaxAge }),
+		size("policy.max_spec", "policy-max-spec",
+			"size of what a project's session is made from, its environment above all; 0 for 64k", 1<<10,
+			func(c *Config) *int64 { return &c.Policy.MaxSpec }),
 	}
 }
 
@@ -156,6 +188,16 @@ func word(s string) bool {
 func image(s string) bool {
 	_, err := reference.ParseNormalizedNamed(s)
 	return err == nil
+}
+
+func portRange(s string) bool {
+	first, last, isRange := strings.Cut(s, "-")
+	if !isRange {
+		last = first
+	}
+	low, err := strconv.ParseUint(first, 10, 16)
+	high, err2 := strconv.ParseUint(last, 10, 16)
+	return err == nil && err2 == nil && 0 < low && low <= high
 }
 
 func ipAddress(s string) bool {

@@ -91,7 +91,11 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	d.onClose(closeRuntime)
 
 	metrics := newMetrics(opts.Version)
-	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, d.log, metrics))
+	policy, err := policyOf(d.cfg.Policy)
+	if err != nil {
+		return err
+	}
+	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, policy, d.log, metrics))
 	metrics.watch(d.service.StatusCounts)
 	passing := front.Config{MaxBody: d.cfg.Limits.MaxBody, AllowedHosts: d.cfg.AllowedHosts,
 		Logger: d.log, Register: metrics.registry}
@@ -126,8 +130,27 @@ func openStore(ctx context.Context, cfg config.Config) (session.Store, error) {
 	return sqlite.Open(ctx, cfg.Database())
 }
 
-func serviceConfig(cfg config.Config, log *slog.Logger, observer session.Observer) session.Config {
+func policyOf(p config.Policy) (session.Policy, error) {
+	policy := session.Policy{
+		Networks: p.Networks, Runtimes: p.Runtimes, Images: p.Images,
+		MaxCPUs: p.MaxCPUs, MaxMemory: p.MaxMemory, MaxPIDs: p.MaxPIDs,
+		MaxIdleTimeout: p.MaxIdleTimeout, MaxAge: p.MaxAge, MaxSpec: int(p.MaxSpec),
+	}
+	for _, text := range p.HostPorts {
+		ports, err := session.ParsePortRange(text)
+		if err != nil {
+			return session.Policy{}, fmt.Errorf("policy.host_ports: %w", err)
+		}
+		policy.HostPorts = append(policy.HostPorts, ports)
+	}
+	return policy, nil
+}
+
+func serviceConfig(
+	cfg config.Config, policy session.Policy, log *slog.Logger, observer session.Observer,
+) session.Config {
 	return session.Config{
+		Policy:       policy,
 		DefaultImage: cfg.Defaults.Image, CPUs: cfg.Defaults.CPUs, Memory: cfg.Defaults.Memory, PIDs: cfg.Defaults.PIDs,
 		Runtime: cfg.Defaults.Runtime, IdleTimeout: cfg.Defaults.IdleTimeout, MaxAge: cfg.Defaults.MaxAge,
 		OnExpire: session.Expiry(cfg.Defaults.OnExpire), BindRoots: cfg.BindRoots,

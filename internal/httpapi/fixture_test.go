@@ -28,8 +28,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // settings are a fixture's.
 type settings struct {
-	front front.Config
-	api   httpapi.Config
+	front   front.Config
+	api     httpapi.Config
+	service session.Config
 }
 
 // fixture is a whole server, with a store on disk and a mock engine.
@@ -67,10 +68,10 @@ func newFixtureOver(
 	cfg.api.Logger = cmp.Or(cfg.api.Logger, logger)
 	cfg.api.Version, cfg.api.Instance, cfg.api.Capabilities = "1.2.3", "inst", provider.Capabilities()
 	cfg.front.Logger = logger
+	cfg.service.DefaultImage, cfg.service.Logger = "octobot-test", logger
 	f := &fixture{
-		engine: engine,
-		service: session.NewContainerService(provider, store,
-			session.Config{DefaultImage: "octobot-test", Logger: logger}),
+		engine:  engine,
+		service: session.NewContainerService(provider, store, cfg.service),
 	}
 	f.front = front.New(f.service, cfg.front)
 	f.api = httpapi.New(wrap(f.service), f.front, cfg.api)

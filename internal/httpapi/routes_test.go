@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,8 +79,9 @@ func TestLife(t *testing.T) {
 			Image: "debian:12", Cmd: []string{"sleep", "3600"}, Env: []string{"A=b"},
 			Labels:       map[string]string{"l": "m"},
 			PortBindings: map[string]string{"3000/tcp": ""}, WorkingDir: "/tmp", User: "user",
-			Resources: v1.Resources{CPUs: 1.5, Memory: 64 << 20, PIDs: 100}, Tmpfs: map[string]string{"/t": "size=1m"},
-			ReadOnly: true, IdleTimeout: v1.Duration(30 * time.Minute), MaxAge: v1.Duration(time.Hour),
+			Resources: v1.Resources{CPUs: new(1.5), Memory: new(int64(64 << 20)), PIDs: new(int64(100))},
+			Tmpfs:     map[string]string{"/t": "size=1m"},
+			ReadOnly:  true, IdleTimeout: new(v1.Duration(30 * time.Minute)), MaxAge: new(v1.Duration(time.Hour)),
 			OnExpire: v1.ExpireClose,
 		},
 	}, nil)
@@ -88,8 +90,9 @@ func TestLife(t *testing.T) {
 	}
 	if created.ID != "life" || created.Project != "p1" || created.Status != v1.StatusCreated ||
 		created.Image != "debian:12" ||
-		created.Resources != (v1.Resources{CPUs: 1.5, Memory: 64 << 20, PIDs: 100}) || created.OnExpire != "close" ||
-		created.IdleTimeout != v1.Duration(30*time.Minute) || !created.ReadOnly || created.StartedAt != nil ||
+		*created.Resources.CPUs != 1.5 || *created.Resources.Memory != 64<<20 || *created.Resources.PIDs != 100 ||
+		created.OnExpire != "close" ||
+		*created.IdleTimeout != v1.Duration(30*time.Minute) || !created.ReadOnly || created.StartedAt != nil ||
 		created.ContainerID == "" {
 		t.Errorf("created %+v", created)
 	}
@@ -347,5 +350,39 @@ func TestUnreachable(t *testing.T) {
 	_, err = c.Attach(t.Context(), "s", client.AttachOptions{})
 	if _, ok := errors.AsType[*client.UnreachableError](err); !ok {
 		t.Errorf("attach: error %v", err)
+	}
+}
+
+// A limit of 0 is none, and not absent; whom the policy does not let have that is told so.
+func TestZeroIsNoLimit(t *testing.T) {
+	f := newFixture(t, settings{service: session.Config{Memory: 1 << 30, IdleTimeout: time.Hour}})
+	secret, _ := f.token(t, "t", "p")
+	for _, tt := range []struct {
+		body string
+		want string // of the answer
+		code v1.Code
+	}{
+		{`{}`, `"memory":1073741824},"idle_timeout":"1h"`, ""},
+		{`{"resources":{"memory":0},"idle_timeout":"0s"}`, `"image":"octobot-test","on_expire":"stop"`,
+			v1.CodePolicyDenied},
+		{`{"resources":{"pids":0}}`, "", v1.CodeInvalidArgument},
+		{`{"resources":{"memory":-1}}`, "", v1.CodeInvalidArgument},
+		{`{"idle_timeout":"-1ns"}`, "", v1.CodeInvalidArgument},
+	} {
+		for _, trusted := range []bool{true, false} {
+			r := raw{method: "POST", path: "/v1/sessions", body: strings.NewReader(tt.body), trusted: trusted}
+			if !trusted {
+				r.token = secret
+			}
+			resp := f.do(t, r)
+			if tt.code == v1.CodeInvalidArgument || tt.code != "" && !trusted {
+				wantProblem(t, resp, tt.code)
+				continue
+			}
+			b, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != 201 || !strings.Contains(string(b), tt.want) {
+				t.Errorf("%s, trusted %t: %s, %s, want %s", tt.body, trusted, resp.Status, b, tt.want)
+			}
+		}
 	}
 }

@@ -17,9 +17,9 @@ func toSpec(s v1.Spec) session.Spec {
 	return session.Spec{
 		Image: s.Image, Cmd: s.Cmd, Env: s.Env, Binds: s.Binds, NetworkMode: s.NetworkMode, Labels: s.Labels,
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
-		CPUs: s.Resources.CPUs, Memory: s.Resources.Memory, PIDs: s.Resources.PIDs,
+		CPUs: limitOf(s.Resources.CPUs), Memory: limitOf(s.Resources.Memory), PIDs: limitOf(s.Resources.PIDs),
 		Runtime: s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
-		IdleTimeout: time.Duration(s.IdleTimeout), MaxAge: time.Duration(s.MaxAge),
+		IdleTimeout: time.Duration(limitOf(s.IdleTimeout)), MaxAge: time.Duration(limitOf(s.MaxAge)),
 		OnExpire: session.Expiry(s.OnExpire),
 	}
 }
@@ -28,10 +28,30 @@ func fromSpec(s session.Spec) v1.Spec {
 	return v1.Spec{
 		Image: s.Image, Cmd: s.Cmd, Env: s.Env, Binds: s.Binds, NetworkMode: s.NetworkMode, Labels: s.Labels,
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
-		Resources: v1.Resources{CPUs: s.CPUs, Memory: s.Memory, PIDs: s.PIDs},
+		Resources: v1.Resources{CPUs: valueOrNil(s.CPUs), Memory: valueOrNil(s.Memory), PIDs: valueOrNil(s.PIDs)},
 		Runtime:   s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
-		IdleTimeout: v1.Duration(s.IdleTimeout), MaxAge: v1.Duration(s.MaxAge), OnExpire: string(s.OnExpire),
+		IdleTimeout: valueOrNil(v1.Duration(s.IdleTimeout)), MaxAge: valueOrNil(v1.Duration(s.MaxAge)),
+		OnExpire: string(s.OnExpire),
 	}
+}
+
+// limitOf gives a limit that a request names: 0 where it is absent.
+func limitOf[T int64 | float64 | v1.Duration](v *T) T {
+	switch {
+	case v == nil:
+		return 0
+	case *v == 0:
+		return session.NoLimit
+	}
+	return *v
+}
+
+func valueOrNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
 }
 
 func fromView(v session.View) v1.Session {

@@ -13,6 +13,9 @@ import (
 func setAll(t *testing.T, v reflect.Value) {
 	t.Helper()
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		setAll(t, v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
 			setAll(t, v.Field(i))

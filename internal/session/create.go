@@ -15,8 +15,8 @@ import (
 type CreateRequest struct {
 	ID        string // empty: one is generated
 	ProjectID string // empty: no project
-	// Spec says what container it gets; zero fields are given the service's defaults, and
-	// the session records what came of that.
+	// Spec says what container it gets; zero fields are given the service's defaults, and the
+	// session records what came of that. CPUs, Memory, IdleTimeout and MaxAge may be NoLimit.
 	Spec Spec
 	// Start makes starting it a part of creating it.
 	Start bool
@@ -40,7 +40,7 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	if req.ProjectID, err = who.scope(req.ProjectID); err != nil {
 		return View{}, err
 	}
-	spec, err := s.resolveSpec(&req)
+	spec, err := s.resolveSpec(who, &req)
 	if err != nil {
 		return View{}, err
 	}
@@ -112,17 +112,19 @@ func (s *ContainerService) publishCreated(sess Session) {
 	}
 }
 
-// resolveSpec validates a request as a whole and gives the spec with all defaults.
-func (s *ContainerService) resolveSpec(req *CreateRequest) (Spec, error) {
+// resolveSpec validates a request as a whole, holds it to the policy, and gives the spec with all
+// defaults.
+func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec, error) {
 	spec := req.Spec
+	if spec.PIDs == NoLimit {
+		return Spec{}, invalid("pids: a session has a limit of processes; the largest is %d", 4<<20)
+	}
 	setDefault(&spec.Image, s.cfg.DefaultImage)
-	setDefault(&spec.CPUs, s.cfg.CPUs)
-	setDefault(&spec.Memory, s.cfg.Memory)
-	setDefault(&spec.PIDs, s.cfg.PIDs)
 	setDefault(&spec.Runtime, s.cfg.Runtime)
-	setDefault(&spec.IdleTimeout, s.cfg.IdleTimeout)
-	setDefault(&spec.MaxAge, s.cfg.MaxAge)
 	setDefault(&spec.OnExpire, s.cfg.OnExpire)
+	if err := s.cfg.Policy.setLimits(who, &spec, &s.cfg); err != nil {
+		return Spec{}, err
+	}
 
 	if req.ID != "" {
 		if err := container.ValidateSessionID(req.ID); err != nil {
@@ -140,6 +142,9 @@ func (s *ContainerService) resolveSpec(req *CreateRequest) (Spec, error) {
 	opts := Session{ProjectID: req.ProjectID, Spec: spec}.Options()
 	opts.Credentials = req.Credentials
 	if err := opts.Validate(); err != nil {
+		return Spec{}, err
+	}
+	if err := s.cfg.Policy.check(who, req.Spec, spec, &s.cfg); err != nil {
 		return Spec{}, err
 	}
 	binds, err := resolveBinds(s.cfg.BindRoots, spec.Binds)

@@ -10,7 +10,8 @@ type Code string
 
 const (
 	CodeInvalidArgument   Code = "invalid_argument"
-	CodeForbidden         Code = "forbidden" // a bind outside the configured roots
+	CodeForbidden         Code = "forbidden"     // a bind outside the configured roots; what admins may
+	CodePolicyDenied      Code = "policy_denied" // the operator does not let projects have it
 	CodeSessionNotFound   Code = "session_not_found"
 	CodeSessionExists     Code = "session_exists"
 	CodeSessionNotRunning Code = "session_not_running"
@@ -35,7 +36,8 @@ const (
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeInvalidArgument, CodeForbidden, CodeSessionNotFound, CodeSessionExists, CodeSessionNotRunning,
+	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeSessionNotFound, CodeSessionExists,
+		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeUnauthenticated, CodeReconcileRefused, CodeInternal}

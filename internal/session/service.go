@@ -24,6 +24,8 @@ type Config struct {
 	MaxAge       time.Duration
 	OnExpire     Expiry // empty: stop
 
+	Policy Policy // binds everybody but admins
+
 	// BindRoots are the host directories below which sessions may mount. The service looks
 	// at them itself, so they mean something only where it shares the engine's host.
 	BindRoots []string

@@ -133,7 +133,7 @@ func (d *daemon) instance() string {
 // create makes and starts a session whose main process does nothing for long.
 func (d *daemon) create(ctx context.Context, id string) error {
 	_, err := d.api.CreateSession(ctx, v1.CreateSessionRequest{ID: id, Spec: v1.Spec{
-		Cmd: []string{"sleep", "3600"}, Resources: v1.Resources{PIDs: 64}}}, nil)
+		Cmd: []string{"sleep", "3600"}, Resources: v1.Resources{PIDs: new(int64(64))}}}, nil)
 	return err
 }
 
