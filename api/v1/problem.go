@@ -7,7 +7,8 @@ type Code string
 const (
 	CodeInvalidArgument   Code = "invalid_argument"
 	CodeForbidden         Code = "forbidden"
-	CodePolicyDenied      Code = "policy_denied" // the server's operator does not let projects have it
+	CodePolicyDenied      Code = "policy_denied"  // the server's operator does not let projects have it
+	CodeQuotaExceeded     Code = "quota_exceeded" // the project has as much of it as it may
 	CodeSessionNotFound   Code = "session_not_found"
 	CodeSessionExists     Code = "session_exists"
 	CodeSessionNotRunning Code = "session_not_running"
@@ -44,7 +45,7 @@ const (
 
 // Codes lists every code, the service's first.
 func Codes() []Code {
-	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeSessionNotFound, CodeSessionExists,
+	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeQuotaExceeded, CodeSessionNotFound, CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,6 +51,12 @@ type Config struct {
 	// loopback's, and which browsers' requests may come from.
 	AllowedHosts []string
 
+	// MaxStreams is how many streams of each kind one project may have open; zero: 256.
+	MaxStreams int
+	// MaxConnections is how many connections a server of strangers keeps; zero: 4096, or half of the
+	// file descriptors that the process may have, if that is less.
+	MaxConnections int
+
 	WriteTimeout time.Duration // how long a client may leave an answer unread; zero: 30 s
 	BodyTimeout  time.Duration // how long a request's body may take to arrive; zero: 30 s
 
@@ -63,7 +70,9 @@ const (
 	defaultMaxBody    = 8 << 20
 	defaultTimeout    = 30 * time.Second
 	maxHeader         = 128 << 10 // bytes of a request's line and headers
-	maxStreams        = 1024      // commands, terminals, logs and event streams at once
+	maxStreams        = 1024      // of each kind at once
+	defaultMaxStreams = 256       // of those, one project's
+	maxConnections    = 4096
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 )
@@ -76,6 +85,16 @@ type Front struct {
 	mounts  []mount // the longest prefix first
 	metrics *metrics
 	streams *Streams
+	bodies  bodies
+}
+
+// maxFiles returns how many file descriptors the process may have. Go raises that to the hard limit.
+func maxFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<20 {
+		return 1 << 20
+	}
+	return int(limit.Cur)
 }
 
 type mount struct {
@@ -89,7 +108,12 @@ func New(auth Authenticator, cfg Config) *Front {
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, defaultTimeout)
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, defaultTimeout)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger, streams: newStreams(auth)}
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, defaultMaxStreams)
+	files := maxFiles()
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, min(maxConnections, files/2))
+	// A stream takes about two: its client's, and the engine's.
+	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger,
+		streams: newStreams(auth, min(maxStreams, files/8), cfg.MaxStreams)}
 	f.metrics = newMetrics(cfg.Register, f.streams.Count)
 	return f
 }
@@ -128,10 +152,15 @@ func (f *Front) Handler(trusted bool) http.Handler {
 	return h
 }
 
-// Server returns an HTTP server for [Front.Handler] with the limits that keep slow and huge
-// requests from weighing on it. The caller serves with it and shuts it down.
+// Server returns an HTTP server for [Front.Handler] with the limits that keep slow, huge and many
+// requests from weighing on it. The caller serves with it, on one listener, and shuts it down.
 func (f *Front) Server(trusted bool) *http.Server {
-	return &http.Server{
+	server, _ := f.server(trusted)
+	return server
+}
+
+func (f *Front) server(trusted bool) (*http.Server, *connections) {
+	server := &http.Server{
 		Handler:           f.Handler(trusted),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -139,6 +168,12 @@ func (f *Front) Server(trusted bool) *http.Server {
 		MaxHeaderBytes: 2 * maxHeader,
 		ErrorLog:       slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 	}
+	if trusted {
+		return server, nil
+	}
+	bound := &connections{most: f.cfg.MaxConnections, strangers: max(1, f.cfg.MaxConnections/4)}
+	bound.watch(server)
+	return server, bound
 }
 
 // Shutdown ends terminals, streamed commands, logs and event streams, telling their clients why,

@@ -20,6 +20,7 @@ import (
 // serve takes a request through the checks to its route.
 func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 	start := time.Now()
+	occupy(r.Context())
 	w := &ResponseWriter{ResponseWriter: rw, control: http.NewResponseController(rw), timeout: f.cfg.WriteTimeout}
 	w.extend()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -47,7 +48,17 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		site.Refuse(w, r, err)
 		return
 	}
+	if who.token != nil {
+		vouch(r.Context())
+	}
 	if r.Body != nil && r.Body != http.NoBody {
+		free, err := f.acquireBody(r, who)
+		if err != nil {
+			w.Header().Set("Connection", "close")
+			site.Refuse(w, r, err)
+			return
+		}
+		defer free()
 		r.Body = http.MaxBytesReader(rw, &timedBody{ReadCloser: r.Body, control: w.control, timeout: f.cfg.BodyTimeout},
 			f.cfg.MaxBody)
 	}
@@ -62,6 +73,18 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		span.SetName(route)
 	}
 	handler.ServeHTTP(w, r)
+}
+
+// acquireBody waits for room for a request's body.
+func (f *Front) acquireBody(r *http.Request, who caller) (free func(), err error) {
+	if who.token == nil {
+		return func() {}, nil
+	}
+	size := r.ContentLength
+	if size < 0 {
+		size = f.cfg.MaxBody // it does not say
+	}
+	return f.bodies.acquire(r.Context(), ownerOf(who.Principal), size, bodyWait)
 }
 
 // checkRequest checks a request before anything of it is used, and says whose it is.

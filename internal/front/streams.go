@@ -7,24 +7,53 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/problem"
+	"github.com/octobot-run/octobot/internal/session"
 )
 
 // ErrShutdown is why streams end with the server.
 var ErrShutdown = problem.New(v1.CodeCancelled, "the server is shutting down")
 
+// Kind is what a stream is for. Those of one kind leave no less room for those of another.
+type Kind string
+
+const (
+	Work  Kind = "commands, terminals and logs"
+	Watch Kind = "event streams"
+)
+
 // Streams counts what takes as long as its client likes, bounds it, and ends it.
 type Streams struct {
 	auth   Authenticator
+	most   int             // of each kind, from callers that were asked who they are
+	share  int             // of those, for one owner
 	ending context.Context // ends with shutdown
 	end    context.CancelCauseFunc
 
 	mu   sync.Mutex
-	n    int           // guarded by mu
-	idle chan struct{} // closed when n falls to 0 after shutdown began; guarded by mu
+	n    int               // guarded by mu
+	open map[streamsOf]int // guarded by mu
+	idle chan struct{}     // closed when n falls to 0 after shutdown began; guarded by mu
 }
 
-func newStreams(auth Authenticator) *Streams {
-	s := &Streams{auth: auth}
+// streamsOf are the streams of a kind: all, where owner is zero, or one owner's.
+type streamsOf struct {
+	kind  Kind
+	owner owner
+}
+
+// owner is whom something counts for: a project, whatever its tokens are called, or an admin's
+// token.
+type owner struct{ project, admin string }
+
+func ownerOf(who session.Principal) owner {
+	if who.Admin {
+		return owner{admin: who.Name}
+	}
+	return owner{project: who.ProjectID}
+}
+
+func newStreams(auth Authenticator, most, share int) *Streams {
+	s := &Streams{auth: auth, most: most, share: min(share, most), open: make(map[streamsOf]int)}
 	s.ending, s.end = context.WithCancelCause(context.Background())
 	return s
 }
@@ -32,40 +61,61 @@ func newStreams(auth Authenticator) *Streams {
 // Open counts a stream of the request that parent belongs to. It lives in ctx, which ends with
 // parent, and with the right of its caller: once the token is deleted or has expired, the cause of
 // ctx says so. The caller calls leave when the stream has ended.
-func (s *Streams) Open(parent context.Context) (ctx context.Context, leave func(), err error) {
-	if err := s.enter(); err != nil {
+//
+// There may be so many of a kind, and so many of them one project's. Trusted callers are counted,
+// but never refused for that, so that whoever takes all that there is locks no operator out.
+func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, leave func(), err error) {
+	by := callerOf(parent)
+	counts := []streamsOf{{kind: kind}, {kind: kind, owner: ownerOf(by.Principal)}}
+	if by.token == nil {
+		counts = nil
+	}
+	if err := s.enter(kind, counts); err != nil {
 		return nil, nil, err
 	}
-	token := callerOf(parent).token
-	if token == nil {
-		return parent, s.closed, nil
+	if by.token == nil {
+		return parent, func() { s.leave(counts) }, nil
 	}
-	ctx, release, err := s.auth.WhileValid(parent, *token)
+	ctx, release, err := s.auth.WhileValid(parent, *by.token)
 	if err != nil {
-		s.closed()
+		s.leave(counts)
 		return nil, nil, err
 	}
-	return ctx, func() { release(); s.closed() }, nil
+	return ctx, func() { release(); s.leave(counts) }, nil
 }
 
-func (s *Streams) enter() error {
+func (s *Streams) enter(kind Kind, counts []streamsOf) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending.Err() != nil {
 		return problem.New(v1.CodeBusy, "the server is shutting down")
 	}
-	if s.n >= maxStreams {
-		return problem.New(v1.CodeBusy,
-			"%d commands, terminals and streams are under way, which is all there may be", s.n).
-			WithHint("end some, or try again later")
+	for _, c := range counts {
+		switch {
+		case c.owner == owner{} && s.open[c] >= s.most:
+			return problem.New(v1.CodeBusy, "%d %s are under way, which is all there may be", s.most, kind).
+				WithHint("end some, or try again later")
+		case c.owner != owner{} && s.open[c] >= s.share:
+			return problem.New(v1.CodeQuotaExceeded,
+				"%d %s of this caller's are under way, which is all that one may have here", s.share, kind).
+				WithHint("end some; the server's operator can allow more: policy.max_streams")
+		}
+	}
+	for _, c := range counts {
+		s.open[c]++
 	}
 	s.n++
 	return nil
 }
 
-func (s *Streams) closed() {
+func (s *Streams) leave(counts []streamsOf) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, c := range counts {
+		if s.open[c]--; s.open[c] == 0 {
+			delete(s.open, c)
+		}
+	}
 	s.n--
 	if s.n == 0 && s.idle != nil {
 		close(s.idle)

@@ -34,7 +34,7 @@ func (a *API) processRoutes() {
 
 	ran := body[v1.ExecResponse](a, "application/json")
 	ran[eventStream] = a.events(with(v1.EventExit, reflect.TypeFor[v1.ExitStatus]()))
-	stream(a, huma.Operation{
+	stream(a, front.Work, huma.Operation{
 		OperationID: "exec", Method: http.MethodPost, Path: "/v1/sessions/{id}/exec", Tags: []string{"Processes"},
 		Summary: "Run a command",
 		Description: "Waits for the command; an exit code other than 0 is no error. With Accept: text/event-stream, stdout and stderr come as " +
@@ -43,7 +43,7 @@ func (a *API) processRoutes() {
 		Responses: map[string]*huma.Response{"200": {Description: "The command ended", Content: ran},
 			"default": problemBody},
 	}, a.exec)
-	stream(a, huma.Operation{
+	stream(a, front.Work, huma.Operation{
 		OperationID: "exec-socket", Method: http.MethodGet, Path: "/v1/sessions/{id}/exec", Tags: []string{"Processes"},
 		Summary: "Run a command with its streams connected (WebSocket)",
 		Description: "Text frames are control: an object with one member. The client first sends {\"start\": ExecRequest}, without stdin in it. Then " +
@@ -52,7 +52,7 @@ func (a *API) processRoutes() {
 		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"},
 			"default": problemBody},
 	}, a.execSocket)
-	stream(a, huma.Operation{
+	stream(a, front.Work, huma.Operation{
 		OperationID: "attach", Method: http.MethodGet, Path: "/v1/sessions/{id}/attach", Tags: []string{"Processes"},
 		Summary: "Connect a terminal (WebSocket)",
 		Description: "Binary frames are the terminal's bytes. Text frames are control: {\"resize\": {\"rows\": 24, \"cols\": 80}} up, the latest wins; " +
@@ -67,7 +67,7 @@ func (a *API) processRoutes() {
 			Description: "Both streams as they come, merged. An answer that is broken off was not all."}},
 		eventStream: a.events(with(v1.EventEnd, reflect.TypeFor[v1.End]())),
 	}
-	stream(a, huma.Operation{
+	stream(a, front.Work, huma.Operation{
 		OperationID: "logs", Method: http.MethodGet, Path: "/v1/sessions/{id}/logs", Tags: []string{"Processes"},
 		Summary:   "Read what the main process has written",
 		Responses: map[string]*huma.Response{"200": {Description: "The log", Content: logs}, "default": problemBody},

@@ -106,13 +106,15 @@ func route[I, O any](a *API, op huma.Operation, handle func(context.Context, *I)
 // stream registers a route whose handler writes the answer itself, and takes as long as
 // it likes, but no longer than its caller's right: r's ctx ends with that. An error that it returns
 // is answered as a problem: it has written nothing then.
-func stream[I any](a *API, op huma.Operation, handle func(w *front.ResponseWriter, r *http.Request, in *I) error) {
+func stream[I any](
+	a *API, kind front.Kind, op huma.Operation, handle func(w *front.ResponseWriter, r *http.Request, in *I) error,
+) {
 	setLimits(&op)
 	huma.Register(a.huma, op, func(_ context.Context, in *I) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, rw := humago.Unwrap(ctx)
 			w := rw.(*front.ResponseWriter)
-			life, leave, err := a.streams.Open(r.Context())
+			life, leave, err := a.streams.Open(r.Context(), kind)
 			if err == nil {
 				defer leave()
 				err = handle(w, r.WithContext(life), in)

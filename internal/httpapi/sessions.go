@@ -26,7 +26,7 @@ type sessionBody struct {
 }
 
 func (a *API) sessionRoutes() {
-	stream(a, huma.Operation{
+	stream(a, front.Work, huma.Operation{
 		OperationID: "create-session", Method: http.MethodPost, Path: "/v1/sessions", Tags: []string{"Sessions"},
 		Summary: "Create a session",
 		Description: "Creates a session and, unless start is false, starts it. With Accept: text/event-stream, progress events tell " +
@@ -91,7 +91,7 @@ func (a *API) sessionRoutes() {
 		Description: "One sample of a running session's CPU time, memory, processes, network and block I/O. " +
 			"It does not count as use of the session.",
 	}, a.sessionStats)
-	stream(a, huma.Operation{
+	stream(a, front.Watch, huma.Operation{
 		OperationID: "watch-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Sessions"},
 		Summary: "Watch what happens to sessions",
 		Description: "A stream of events from now on, named by their kind. A client that is too slow gets overflow, and the stream ends: " +

@@ -25,6 +25,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodeInvalidArgument:   http.StatusBadRequest,
 	v1.CodeForbidden:         http.StatusForbidden,
 	v1.CodePolicyDenied:      http.StatusForbidden,
+	v1.CodeQuotaExceeded:     http.StatusTooManyRequests,
 	v1.CodeSessionNotFound:   http.StatusNotFound,
 	v1.CodeSessionExists:     http.StatusConflict,
 	v1.CodeSessionNotRunning: http.StatusConflict,

@@ -10,8 +10,9 @@ type Code string
 
 const (
 	CodeInvalidArgument   Code = "invalid_argument"
-	CodeForbidden         Code = "forbidden"     // a bind outside the configured roots; what admins may
-	CodePolicyDenied      Code = "policy_denied" // the operator does not let projects have it
+	CodeForbidden         Code = "forbidden"      // a bind outside the configured roots; what admins may
+	CodePolicyDenied      Code = "policy_denied"  // the operator does not let projects have it
+	CodeQuotaExceeded     Code = "quota_exceeded" // the project has as much of it as it may
 	CodeSessionNotFound   Code = "session_not_found"
 	CodeSessionExists     Code = "session_exists"
 	CodeSessionNotRunning Code = "session_not_running"
@@ -36,7 +37,7 @@ const (
 
 // Codes lists every code.
 func Codes() []Code {
-	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeSessionNotFound, CodeSessionExists,
+	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeQuotaExceeded, CodeSessionNotFound, CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
