@@ -40,19 +40,8 @@ type ExecResponse struct {
 	ExitCode  int    `json:"exit_code" doc:"128+n where signal n ended it."`
 	Stdout    string `json:"stdout"`
 	Stderr    string `json:"stderr"`
-	Encoding  string `json:"encoding,omitempty" enum:"base64" doc:"base64 where either stream is not valid UTF-8: both are base64 then. Absent: plain text."`
-	Truncated bool   `json:"truncated" doc:"A stream was longer than the server keeps (16 MiB) and was cut there."`
-}
-
-// NewExecResponse makes a response of any bytes.
-func NewExecResponse(exitCode int, stdout, stderr string, truncated bool) ExecResponse {
-	r := ExecResponse{ExitCode: exitCode, Stdout: stdout, Stderr: stderr, Truncated: truncated}
-	if !utf8.ValidString(stdout) || !utf8.ValidString(stderr) {
-		r.Encoding = EncodingBase64
-		r.Stdout = base64.StdEncoding.EncodeToString([]byte(stdout))
-		r.Stderr = base64.StdEncoding.EncodeToString([]byte(stderr))
-	}
-	return r
+	Encoding  string `json:"encoding,omitempty" enum:"base64" doc:"base64 where either stream is not valid UTF-8, or text would be longer: both are base64 then. Absent: plain text."`
+	Truncated bool   `json:"truncated" doc:"A stream was longer than the server keeps, 16 MiB or less where it keeps much already, and was cut there."`
 }
 
 // Output gives the raw bytes of both streams.

@@ -2,6 +2,7 @@ package v1_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"math"
 	"strings"
@@ -27,10 +28,8 @@ func TestBytesSurviveJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got v1.ExecResponse
-			roundTrip(t, v1.NewExecResponse(3, string(b), "plain", true), &got)
-			stdout, stderr, err := got.Output()
-			if err != nil || !bytes.Equal(stdout, b) || string(stderr) != "plain" || got.ExitCode != 3 ||
-				!got.Truncated {
+			roundTrip(t, v1.ExecResponse{Stdout: base64.StdEncoding.EncodeToString(b), Encoding: v1.EncodingBase64}, &got)
+			if stdout, stderr, err := got.Output(); err != nil || !bytes.Equal(stdout, b) || len(stderr) != 0 {
 				t.Errorf("response %+v gives %q, %q, %v", got, stdout, stderr, err)
 			}
 			var req, gotReq v1.ExecRequest

@@ -106,7 +106,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	d.front = front.New(d.service, passing)
 	httpapi.New(d.service, d.front, httpapi.Config{
 		Version: opts.Version, Instance: d.cfg.Instance, Capabilities: container.CapabilitiesOf(rt),
-		MaxExecTime: d.cfg.Limits.MaxExecTime, Logger: d.log, Metrics: metrics.handler(),
+		MaxExecTime: d.cfg.Limits.MaxExecTime, SpoolDir: d.cfg.DataDir, Logger: d.log, Metrics: metrics.handler(),
 	})
 	return d.listen(ctx)
 }

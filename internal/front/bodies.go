@@ -25,7 +25,7 @@ const (
 type bodies struct {
 	mu     sync.Mutex
 	all    *semaphore.Weighted   // guarded by mu
-	owners map[owner]*bodyBudget // guarded by mu
+	owners map[Owner]*bodyBudget // guarded by mu
 }
 
 type bodyBudget struct {
@@ -34,7 +34,7 @@ type bodyBudget struct {
 }
 
 // acquire waits for room for size bytes of an owner's, for so long; the caller calls free once.
-func (b *bodies) acquire(ctx context.Context, of owner, size int64, wait time.Duration) (free func(), err error) {
+func (b *bodies) acquire(ctx context.Context, of Owner, size int64, wait time.Duration) (free func(), err error) {
 	if size <= smallBody {
 		return func() {}, nil
 	}
@@ -58,11 +58,11 @@ func (b *bodies) acquire(ctx context.Context, of owner, size int64, wait time.Du
 var errBodies = problem.New(v1.CodeBusy, "the bodies of other requests take all the room there is for them").
 	WithHint("try again later; stream a command's large input through the exec WebSocket")
 
-func (b *bodies) budgets(of owner) (mine *bodyBudget, all *semaphore.Weighted, leave func()) {
+func (b *bodies) budgets(of Owner) (mine *bodyBudget, all *semaphore.Weighted, leave func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.all == nil {
-		b.all, b.owners = semaphore.NewWeighted(allBodies), make(map[owner]*bodyBudget)
+		b.all, b.owners = semaphore.NewWeighted(allBodies), make(map[Owner]*bodyBudget)
 	}
 	mine = b.owners[of]
 	if mine == nil {

@@ -217,8 +217,8 @@ func TestStreamsAreShared(t *testing.T) {
 func TestBodiesAreShared(t *testing.T) {
 	var b bodies
 	const wait = 20 * time.Millisecond
-	p, q, r := owner{project: "p"}, owner{project: "q"}, owner{project: "r"}
-	acquire := func(of owner, size int64, ok bool) (free func()) {
+	p, q, r := Owner{Project: "p"}, Owner{Project: "q"}, Owner{Project: "r"}
+	acquire := func(of Owner, size int64, ok bool) (free func()) {
 		t.Helper()
 		free, err := b.acquire(t.Context(), of, size, wait)
 		if (err == nil) != ok {

@@ -38,18 +38,21 @@ type Streams struct {
 // streamsOf are the streams of a kind: all, where owner is zero, or one owner's.
 type streamsOf struct {
 	kind  Kind
-	owner owner
+	owner Owner
 }
 
-// owner is whom something counts for: a project, whatever its tokens are called, or an admin's
+// Owner is whom something counts for: a project, whatever its tokens are called, or an admin's
 // token.
-type owner struct{ project, admin string }
+type Owner struct{ Project, Admin string }
 
-func ownerOf(who session.Principal) owner {
+// OwnerOf returns whom what the request of ctx takes counts for.
+func OwnerOf(ctx context.Context) Owner { return ownerOf(PrincipalOf(ctx)) }
+
+func ownerOf(who session.Principal) Owner {
 	if who.Admin {
-		return owner{admin: who.Name}
+		return Owner{Admin: who.Name}
 	}
-	return owner{project: who.ProjectID}
+	return Owner{Project: who.ProjectID}
 }
 
 func newStreams(auth Authenticator, most, share int) *Streams {
@@ -92,10 +95,10 @@ func (s *Streams) enter(kind Kind, counts []streamsOf) error {
 	}
 	for _, c := range counts {
 		switch {
-		case c.owner == owner{} && s.open[c] >= s.most:
+		case c.owner == Owner{} && s.open[c] >= s.most:
 			return problem.New(v1.CodeBusy, "%d %s are under way, which is all there may be", s.most, kind).
 				WithHint("end some, or try again later")
-		case c.owner != owner{} && s.open[c] >= s.share:
+		case c.owner != Owner{} && s.open[c] >= s.share:
 			return problem.New(v1.CodeQuotaExceeded,
 				"%d %s of this caller's are under way, which is all that one may have here", s.share, kind).
 				WithHint("end some; the server's operator can allow more: policy.max_streams")

@@ -48,8 +48,6 @@ type Sessions interface {
 
 // Processes is what runs in sessions.
 type Processes interface {
-	Exec(ctx context.Context, who session.Principal, id string, cmd []string,
-		opts container.ExecOptions) (*container.ExecResult, error)
 	ExecStream(ctx context.Context, who session.Principal, id string, cmd []string,
 		opts container.ExecOptions, stdout, stderr io.Writer) (int, error)
 	Attach(ctx context.Context, who session.Principal, id string, opts container.AttachOptions) (container.PTY, error)
@@ -72,8 +70,11 @@ type Config struct {
 	Capabilities container.Capabilities
 
 	MaxExecTime time.Duration // of a command; zero: none
-	Logger      *slog.Logger  // nil: slog.Default()
-	Metrics     http.Handler  // serves /metrics; nil: there is none
+	// SpoolDir is where long output of commands is kept until they have ended; empty: the system's
+	// directory for temporary files, which may be in memory.
+	SpoolDir string
+	Logger   *slog.Logger // nil: slog.Default()
+	Metrics  http.Handler // serves /metrics; nil: there is none
 }
 
 // API is the HTTP API over a service, a [front.Site]. Make one with [New].
@@ -86,6 +87,7 @@ type API struct {
 	openapi []byte
 	streams *front.Streams
 	maxBody int64
+	spools  spools
 	timing  timing
 }
 
@@ -102,7 +104,7 @@ func New(service Service, f *front.Front, cfg Config) *API {
 	a := &API{
 		service: service, cfg: cfg, log: cfg.Logger,
 		mux:     http.NewServeMux(),
-		streams: f.Streams(), maxBody: f.MaxBody(),
+		streams: f.Streams(), maxBody: f.MaxBody(), spools: spools{dir: cfg.SpoolDir},
 		timing: timing{keepalive: 15 * time.Second, write: f.WriteTimeout(), start: 10 * time.Second},
 	}
 	a.huma = humago.New(a.mux, a.description())

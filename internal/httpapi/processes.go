@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,12 +94,19 @@ func (a *API) exec(w *front.ResponseWriter, r *http.Request, in *execInput) erro
 		return err
 	}
 	defer cancel()
-	result, err := a.service.Exec(ctx, front.PrincipalOf(ctx), in.ID, in.Body.Cmd, opts)
+	stdout, stderr := a.spools.open(front.OwnerOf(ctx)), a.spools.open(front.OwnerOf(ctx))
+	defer stdout.close()
+	defer stderr.close()
+	code, err := a.service.ExecStream(ctx, front.PrincipalOf(ctx), in.ID, in.Body.Cmd, opts, stdout, stderr)
 	if err != nil {
 		return execError(ctx, in.ID, err)
 	}
-	writeJSON(w, http.StatusOK, v1.NewExecResponse(result.ExitCode, result.Stdout, result.Stderr,
-		result.StdoutTruncated || result.StderrTruncated))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	buffered := bufio.NewWriterSize(w, encodeChunk)
+	if err := cmp.Or(writeExecResponse(buffered, code, stdout, stderr), buffered.Flush()); err != nil {
+		panic(http.ErrAbortHandler) // JSON has no other way to say that it is not all
+	}
 	return nil
 }
 

@@ -189,7 +189,26 @@ type listInput struct {
 	Status  []string `query:"status,explode" enum:"creating,created,starting,running,stopping,stopped,failed,closing,closed,unknown" doc:"Only these; may be repeated."`
 	Closed  bool     `query:"closed" doc:"Closed ones as well."`
 	Limit   int      `query:"limit" default:"100" minimum:"1" maximum:"1000"`
-	After   string   `query:"after" doc:"The next of the page before."`
+	After   string   `query:"after" doc:"The next of the page before. A page may hold fewer than limit and not be the last."`
+}
+
+// maxPage is how much of specs, their texts' bytes, goes into a page of the list.
+const maxPage = 4 << 20
+
+// sizeOf returns about how many bytes a spec takes.
+func sizeOf(s session.Spec) int {
+	size := len(s.Image)
+	for _, texts := range [][]string{s.Cmd, s.Env, s.Binds} {
+		for _, text := range texts {
+			size += len(text)
+		}
+	}
+	for _, texts := range []map[string]string{s.Labels, s.PortBindings, s.Tmpfs} {
+		for name, value := range texts {
+			size += len(name) + len(value)
+		}
+	}
+	return size
 }
 
 type listOutput struct {
@@ -211,7 +230,13 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 	}
 	out := &listOutput{Body: v1.SessionList{Sessions: make([]v1.Session, 0, len(page.Sessions)),
 		Next: formatCursor(page.Next)}}
-	for _, v := range page.Sessions {
+	size := 0
+	for i, v := range page.Sessions {
+		if size += sizeOf(v.Spec); size > maxPage && i > 0 {
+			last := page.Sessions[i-1]
+			out.Body.Next = formatCursor(&session.Cursor{CreatedAt: last.CreatedAt, ID: last.ID})
+			break
+		}
 		out.Body.Sessions = append(out.Body.Sessions, fromView(v))
 	}
 	return out, nil
