@@ -45,7 +45,8 @@ const (
 
 // Codes lists every code, the service's first.
 func Codes() []Code {
-	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeQuotaExceeded, CodeSessionNotFound, CodeSessionExists,
+	return []Code{CodeInvalidArgument, CodeForbidden, CodePolicyDenied, CodeQuotaExceeded, CodeSessionNotFound,
+		CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,

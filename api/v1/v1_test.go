@@ -28,7 +28,8 @@ func TestBytesSurviveJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got v1.ExecResponse
-			roundTrip(t, v1.ExecResponse{Stdout: base64.StdEncoding.EncodeToString(b), Encoding: v1.EncodingBase64}, &got)
+			roundTrip(t, v1.ExecResponse{Stdout: base64.StdEncoding.EncodeToString(b), Encoding: v1.EncodingBase64},
+				&got)
 			if stdout, stderr, err := got.Output(); err != nil || !bytes.Equal(stdout, b) || len(stderr) != 0 {
 				t.Errorf("response %+v gives %q, %q, %v", got, stdout, stderr, err)
 			}

@@ -222,6 +222,10 @@ type Options struct {
 	// Progress, where not nil, is told how the pull gets on, from one goroutine at
 	// a time, and never after Create has returned. It must not block for long.
 	Progress func(PullProgress)
+	// Pulling, where not nil, is called when the image has to be pulled, and waited for: a caller
+	// who bounds what goes on at once can count pulls apart, which may take long. Create calls
+	// ended when the pull has ended, however it did. An error of either is Create's.
+	Pulling func(ctx context.Context) (ended func() error, err error)
 }
 
 // Resources limit a container. Zero means the provider's configured default.

@@ -40,8 +40,8 @@ func (c *connections) watch(server *http.Server) {
 	server.ConnState = c.note
 }
 
-// occupy notes that a request is under way on the connection of ctx. One that is still being read is
-// not: whoever sends it byte by byte has no better right than who sends nothing.
+// occupy notes that a request is under way on the connection of ctx. One that is still being read
+// is not: whoever sends it byte by byte has no better right than who sends nothing.
 func occupy(ctx context.Context) {
 	if conn, ok := ctx.Value(connectionKey{}).(*connection); ok {
 		conn.of.mu.Lock()

@@ -53,8 +53,8 @@ type Config struct {
 
 	// MaxStreams is how many streams of each kind one project may have open; zero: 256.
 	MaxStreams int
-	// MaxConnections is how many connections a server of strangers keeps; zero: 4096, or half of the
-	// file descriptors that the process may have, if that is less.
+	// MaxConnections is how many connections a server of strangers keeps; zero: 4096, or half of
+	// the file descriptors that the process may have, if that is less.
 	MaxConnections int
 
 	WriteTimeout time.Duration // how long a client may leave an answer unread; zero: 30 s
@@ -88,7 +88,8 @@ type Front struct {
 	bodies  bodies
 }
 
-// maxFiles returns how many file descriptors the process may have. Go raises that to the hard limit.
+// maxFiles returns how many file descriptors the process may have. Go raises that to the hard
+// limit.
 func maxFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 1<<20 {

@@ -57,7 +57,8 @@ func TestExecResponse(t *testing.T) {
 			gotOut, gotErr, err := got.Output()
 			if err != nil || string(gotOut) != tt.stdout || string(gotErr) != tt.stderr || got.ExitCode != 3 ||
 				got.Truncated {
-				t.Errorf("%d and %d bytes, %v; want %d and %d", len(gotOut), len(gotErr), err, len(tt.stdout), len(tt.stderr))
+				t.Errorf("%d and %d bytes, %v; want %d and %d", len(gotOut), len(gotErr), err, len(tt.stdout),
+					len(tt.stderr))
 			}
 			if (got.Encoding != "") != tt.base64 {
 				t.Errorf("encoding %q", got.Encoding)

@@ -52,11 +52,11 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 		return View{}, err
 	}
 	defer unlock()
-	free, err := s.acquireStartSlot(ctx)
+	slot, err := s.acquireStartSlot(ctx)
 	if err != nil {
 		return View{}, err
 	}
-	defer free()
+	defer slot.free()
 
 	t := now()
 	sess := Session{
@@ -73,7 +73,7 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	if err != nil {
 		return View{}, err
 	}
-	sess, c, err := s.provision(ctx, sess, nil, req.Credentials, req.Progress)
+	sess, c, err := s.provision(ctx, sess, nil, creation{req.Credentials, req.Progress, slot})
 	if err != nil {
 		s.undoCreate(ctx, sess, err)
 		if !who.Admin && errors.Is(err, container.ErrContainerExists) {
@@ -174,17 +174,26 @@ func (s *ContainerService) recordCreation(ctx context.Context, sess Session) (Se
 	return Session{}, err
 }
 
+// creation is what a session's creation knows beside its record.
+type creation struct {
+	credentials *container.Credentials
+	progress    func(container.PullProgress)
+	slot        *startSlot // nil in a reconciliation, which counts its workers
+}
+
 // provision gives the session its container, unless c is it already, and starts it where that is
 // desired. It returns the session as it is to be recorded then, and the container where it is
 // known as it is now; after an error, the session as it was.
 func (s *ContainerService) provision(
-	ctx context.Context, sess Session, c *container.Container, cred *container.Credentials,
-	progress func(container.PullProgress),
+	ctx context.Context, sess Session, c *container.Container, how creation,
 ) (Session, *container.Container, error) {
 	made := sess
 	if c == nil {
 		opts := sess.Options()
-		opts.Credentials, opts.Progress = cred, progress
+		opts.Credentials, opts.Progress = how.credentials, how.progress
+		if how.slot != nil {
+			opts.Pulling = how.slot.pulling(pullOf{sess.ProjectID, opts.Image, opts.Platform})
+		}
 		if err := s.awaitGuests(ctx, sess.ID); err != nil {
 			return sess, nil, err
 		}
@@ -232,21 +241,6 @@ func (s *ContainerService) undoCreate(ctx context.Context, sess Session, cause e
 	if err != nil {
 		s.log.WarnContext(ctx, "A failed creation could not be undone yet", "session", sess.ID, "error",
 			errorWithCause(err))
-	}
-}
-
-// acquireStartSlot waits for leave to create or start a container; the caller calls free once.
-func (s *ContainerService) acquireStartSlot(ctx context.Context) (free func(), err error) {
-	timer := time.NewTimer(s.cfg.CallTimeout)
-	defer timer.Stop()
-	select {
-	case s.creates <- struct{}{}:
-		return func() { <-s.creates }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-timer.C:
-		return nil, refuse(CodeBusy, "try again later", "%d sessions are being created or started already",
-			s.cfg.Creates)
 	}
 }
 

@@ -137,7 +137,7 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 	err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds)
 	made := sess
 	if err == nil {
-		made, _, err = s.provision(ctx, sess, c, nil, nil)
+		made, _, err = s.provision(ctx, sess, c, creation{})
 	}
 	switch {
 	case err == nil:

@@ -27,11 +27,11 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
 	}
-	free, err := s.acquireStartSlot(ctx)
+	slot, err := s.acquireStartSlot(ctx)
 	if err != nil {
 		return View{}, err
 	}
-	defer free()
+	defer slot.free()
 	if sess, err = s.recordIntent(ctx, sess, OperationStart, DesiredRunning); err != nil {
 		return View{}, err
 	}

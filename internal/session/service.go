@@ -70,6 +70,7 @@ type ContainerService struct {
 	creates  chan struct{} // one element for each create or start under way
 	activity activity
 	guests   guests
+	pulls    pulls
 	hub      hub
 	tokens   tokenCache
 	holders  holders

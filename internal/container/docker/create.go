@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -87,6 +88,9 @@ func (p *DockerProvider) Create(
 			spec.HostConfig.Init, err = nil, nil
 		default:
 			return nil, c.toError(err)
+		}
+		if refused, ok := errors.AsType[*pullRefused](err); ok {
+			return nil, refused.error
 		}
 		if err == nil {
 			id, err = c.create(spec)

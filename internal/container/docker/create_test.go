@@ -150,6 +150,32 @@ func TestPullIsShared(t *testing.T) {
 	}
 }
 
+// Who counts pulls is asked before one begins, told when it has ended, and can refuse it.
+func TestPullAsksFirst(t *testing.T) {
+	engine := newPullGate(t)
+	p := engine.open(t)
+	refused := errors.New("not now")
+	_, err := p.Create(t.Context(), "a", container.Options{Image: missing,
+		Pulling: func(context.Context) (func() error, error) { return nil, refused }})
+	if !errors.Is(err, refused) || engine.count(pulling) != 0 {
+		t.Errorf("create: %v after %d pulls; want %v before any", err, engine.count(pulling), refused)
+	}
+	close(engine.release)
+	asked, ended := 0, 0
+	opts := container.Options{Image: missing, Pulling: func(context.Context) (func() error, error) {
+		asked++
+		return func() error { ended++; return nil }, nil
+	}}
+	for _, id := range []string{"a", "b"} { // the second needs none
+		if _, err := p.Create(t.Context(), id, opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 || ended != 1 {
+		t.Errorf("asked %d times, told %d times", asked, ended)
+	}
+}
+
 func TestPullEndsWithLastWaiter(t *testing.T) {
 	engine := newPullGate(t)
 	p := engine.open(t)

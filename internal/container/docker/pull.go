@@ -39,9 +39,28 @@ type pull struct {
 	waiters map[chan container.PullProgress]struct{}
 }
 
-// pull waits until the image is there. A caller who goes leaves the pull to the others; the last
-// one ends it.
+// pullRefused is an error of the caller's own, from Options.Pulling.
+type pullRefused struct{ error }
+
+// pull waits until the image is there, with the caller's leave.
 func (c *call) pull(opts container.Options) error {
+	if opts.Pulling == nil {
+		return c.awaitPull(opts)
+	}
+	ended, err := opts.Pulling(c.Ctx)
+	if err != nil {
+		return &pullRefused{err}
+	}
+	pullErr := c.awaitPull(opts)
+	if err := ended(); err != nil && pullErr == nil {
+		return &pullRefused{err}
+	}
+	return pullErr
+}
+
+// awaitPull waits until the image is there. A caller who goes leaves the pull to the others; the
+// last one ends it.
+func (c *call) awaitPull(opts container.Options) error {
 	key := pullKey{image: opts.Image, platform: opts.Platform, anonymous: opts.Credentials == nil}
 	if opts.Credentials != nil {
 		key.creds = *opts.Credentials
