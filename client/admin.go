@@ -52,3 +52,23 @@ func (c *Client) Info(ctx context.Context) (info v1.Info, err error) {
 func (c *Client) Ready(ctx context.Context) error {
 	return c.call(ctx, request{method: http.MethodGet, path: []string{"readyz"}}, nil)
 }
+
+// SetProject gives a project a quota of its own, in place of what it had. For admins.
+func (c *Client) SetProject(ctx context.Context, project string, quota v1.Quota) (p v1.Project, err error) {
+	err = c.call(ctx, request{method: http.MethodPut, path: []string{"v1", "projects", project}, body: quota}, &p)
+	return p, err
+}
+
+// ListProjects returns the projects that the caller reaches and that have a quota of their own, a
+// token or sessions, with what they use and may have.
+func (c *Client) ListProjects(ctx context.Context) ([]v1.Project, error) {
+	var list v1.ProjectList
+	err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "projects"}}, &list)
+	return list.Projects, err
+}
+
+// DeleteProject takes a project's own quota away, so that the server's policy is its. Its sessions
+// and tokens stay. For admins.
+func (c *Client) DeleteProject(ctx context.Context, project string) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "projects", project}}, nil)
+}

@@ -26,6 +26,7 @@ const (
 	CodeCancelled         Code = "cancelled"
 	CodeTokenExists       Code = "token_exists"
 	CodeTokenNotFound     Code = "token_not_found"
+	CodeProjectNotFound   Code = "project_not_found"
 	CodeUnauthenticated   Code = "unauthenticated"
 	CodeReconcileRefused  Code = "reconcile_refused"
 	CodeInternal          Code = "internal"
@@ -50,7 +51,8 @@ func Codes() []Code {
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
-		CodeTokenExists, CodeTokenNotFound, CodeUnauthenticated, CodeReconcileRefused, CodeInternal,
+		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
+		CodeInternal,
 		CodeNotFound, CodeMethodNotAllowed, CodeBodyTooLarge, CodeHeadersTooLarge, CodeUnsupportedMediaType,
 		CodeRequestTimeout, CodeUpgradeRequired, CodeHostNotAllowed}
 }

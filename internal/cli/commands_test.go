@@ -80,7 +80,7 @@ func TestErrors(t *testing.T) {
 		"create -v /etc:/etc", "exec", "exec nope", "exec nope true", "exec --nonsense nope", "exec -t -i nope sh",
 		"attach", "attach nope",
 		"attach --detach-keys ctrl-% nope", "logs --tail x nope", "logs --since x nope", "logs nope", "stop -t -5 nope",
-		"token create", "token rm nope",
+		"token create", "token rm nope", "project set web", "project set web --max-sessions 0", "project unset nope",
 		"serve --runtime podman", "serve --listen 0.0.0.0:80 --log-level loud", "--url nonsense ls",
 	))
 }
@@ -110,6 +110,18 @@ func TestOutputJSON(t *testing.T) {
 	if token.Secret == "" || token.ExpiresAt == nil || token.Project != "web" {
 		t.Errorf("token create: %+v", token)
 	}
+	must(t, dir, "project", "set", "web", "--max-sessions", "40", "--max-memory", "64g")
+	must(t, dir, "project", "set", "web", "--max-cpus", "none", "--max-memory", "default")
+	var projects []v1.Project
+	decode(t, must(t, dir, "project", "ls", "-o", "json"), &projects)
+	if len(projects) != 1 || *projects[0].Quota.MaxSessions != 40 || *projects[0].Quota.MaxCPUs != 0 ||
+		projects[0].Quota.MaxMemory != nil || projects[0].Limits.MaxCPUs != nil {
+		t.Errorf("project ls: %+v", projects)
+	}
+	if out := must(t, dir, "project", "ls"); !strings.Contains(out, "0 / 40") {
+		t.Errorf("project ls:\n%s", out)
+	}
+	must(t, dir, "project", "unset", "web")
 	var tokens []v1.Token
 	decode(t, must(t, dir, "token", "ls", "-o", "json"), &tokens)
 	if len(tokens) != 1 || tokens[0].Name != "ci" {

@@ -90,6 +90,15 @@ type Policy struct {
 	MaxIdleTimeout time.Duration
 	MaxAge         time.Duration
 	MaxSpec        int64 // bytes of what a session is made from; zero: 64 KiB
+
+	// Of a project that has no quota of its own, all its sessions together. Zero: no limit, and of
+	// streams 256.
+	ProjectSessions int
+	ProjectRunning  int
+	ProjectCPUs     float64
+	ProjectMemory   int64
+	ProjectExecs    int
+	ProjectStreams  int
 }
 
 // Limits bound what the daemon takes on.

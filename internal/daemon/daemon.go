@@ -135,6 +135,10 @@ func policyOf(p config.Policy) (session.Policy, error) {
 		Networks: p.Networks, Runtimes: p.Runtimes, Images: p.Images,
 		MaxCPUs: p.MaxCPUs, MaxMemory: p.MaxMemory, MaxPIDs: p.MaxPIDs,
 		MaxIdleTimeout: p.MaxIdleTimeout, MaxAge: p.MaxAge, MaxSpec: int(p.MaxSpec),
+		Quota: session.Quota{
+			Sessions: p.ProjectSessions, Running: p.ProjectRunning, CPUs: p.ProjectCPUs, Memory: p.ProjectMemory,
+			Execs: p.ProjectExecs, Streams: p.ProjectStreams,
+		},
 	}
 	for _, text := range p.HostPorts {
 		ports, err := session.ParsePortRange(text)

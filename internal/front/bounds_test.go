@@ -35,6 +35,13 @@ func (doorman) WhileValid(parent context.Context, _ session.Token) (context.Cont
 	return parent, func() {}, nil
 }
 
+func (doorman) MaxStreams(_ context.Context, project string) (int, error) {
+	if project == "small" {
+		return 1, nil
+	}
+	return 0, nil
+}
+
 // echo answers with the size of the body; "/wait" answers when it is released.
 type echo struct{ waiting, release chan struct{} }
 
@@ -199,6 +206,9 @@ func TestStreamsAreShared(t *testing.T) {
 	want("p", Work, "")
 	want("p", Work, v1.CodeQuotaExceeded)
 	want("p", Watch, "") // another kind
+	leaveSmall := want("small", Work, "")
+	want("small", Work, v1.CodeQuotaExceeded)
+	leaveSmall()
 	want("q", Work, "")
 	want("admin", Work, "")
 	want("r", Work, v1.CodeBusy)

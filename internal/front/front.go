@@ -42,6 +42,9 @@ type Authenticator interface {
 	// with an error as its cause that says so. The caller calls release once it needs ctx no
 	// longer.
 	WhileValid(parent context.Context, t session.Token) (ctx context.Context, release func(), err error)
+	// MaxStreams returns how many streams of each kind a project may have open; 0: the front's own
+	// bound.
+	MaxStreams(ctx context.Context, projectID string) (int, error)
 }
 
 // Config says what passes a front. The zero value of every field is valid.

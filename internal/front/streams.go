@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -73,7 +74,15 @@ func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, 
 	if by.token == nil {
 		counts = nil
 	}
-	if err := s.enter(kind, counts); err != nil {
+	share := s.share
+	if project := by.ProjectID; project != "" {
+		own, err := s.auth.MaxStreams(parent, project)
+		if err != nil {
+			return nil, nil, err
+		}
+		share = min(cmp.Or(own, share), s.most)
+	}
+	if err := s.enter(kind, counts, share); err != nil {
 		return nil, nil, err
 	}
 	if by.token == nil {
@@ -87,7 +96,7 @@ func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, 
 	return ctx, func() { release(); s.leave(counts) }, nil
 }
 
-func (s *Streams) enter(kind Kind, counts []streamsOf) error {
+func (s *Streams) enter(kind Kind, counts []streamsOf, share int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending.Err() != nil {
@@ -98,10 +107,10 @@ func (s *Streams) enter(kind Kind, counts []streamsOf) error {
 		case c.owner == Owner{} && s.open[c] >= s.most:
 			return problem.New(v1.CodeBusy, "%d %s are under way, which is all there may be", s.most, kind).
 				WithHint("end some, or try again later")
-		case c.owner != Owner{} && s.open[c] >= s.share:
+		case c.owner != Owner{} && s.open[c] >= share:
 			return problem.New(v1.CodeQuotaExceeded,
-				"%d %s of this caller's are under way, which is all that one may have here", s.share, kind).
-				WithHint("end some; the server's operator can allow more: policy.max_streams")
+				"%d %s of this caller's are under way, which is all that one may have here", share, kind).
+				WithHint("end some, or have the server's operator allow more (max_streams): octobot project set")
 		}
 	}
 	for _, c := range counts {

@@ -45,6 +45,9 @@ var everyRoute = []struct {
 	{"GET", "/v1/tokens", "", true, false},
 	{"POST", "/v1/tokens", `{"name":"new"}`, true, false},
 	{"DELETE", "/v1/tokens/other", "", true, false},
+	{"GET", "/v1/projects", "", false, false},
+	{"PUT", "/v1/projects/p1", `{"max_sessions":1}`, true, false},
+	{"DELETE", "/v1/projects/p1", "", true, false},
 	{"GET", "/metrics", "", true, false},
 }
 
@@ -60,13 +63,20 @@ func TestEveryRouteNeedsAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	deleted, client := f.token(t, "deleted", "")
+	if _, err := client.Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.admin.DeleteToken(t.Context(), "deleted"); err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range everyRoute {
 		if strings.Contains(r.path, "%s") {
 			r.path = fmt.Sprintf(r.path, "s")
 		}
 		for name, authorization := range map[string]string{
 			"none": "", "unknown": "Bearer octo_" + strings.Repeat("A", 43), "short": "Bearer x", "basic": "Basic YTpi",
-			"expired": "Bearer " + expired.Secret,
+			"expired": "Bearer " + expired.Secret, "deleted": "Bearer " + deleted,
 		} {
 			t.Run(r.method+" "+r.path+" "+name, func(t *testing.T) {
 				resp := f.do(t, raw{method: r.method, path: r.path,

@@ -27,6 +27,7 @@ type Service interface {
 	Sessions
 	Processes
 	Tokens
+	Projects
 	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
 	Health(ctx context.Context) session.Health
 }
@@ -61,6 +62,13 @@ type Tokens interface {
 		ttl time.Duration) (session.Token, string, error)
 	ListTokens(ctx context.Context, who session.Principal) ([]session.Token, error)
 	DeleteToken(ctx context.Context, who session.Principal, name string) error
+}
+
+// Projects is what projects may have.
+type Projects interface {
+	SetProject(ctx context.Context, who session.Principal, p session.Project) (session.ProjectView, error)
+	DeleteProject(ctx context.Context, who session.Principal, id string) error
+	ListProjects(ctx context.Context, who session.Principal) ([]session.ProjectView, error)
 }
 
 // Config says what the API tells of its server. The zero value of every field is valid.

@@ -63,6 +63,7 @@ func (a *API) routes() {
 	a.sessionRoutes()
 	a.processRoutes()
 	a.adminRoutes()
+	a.projectRoutes()
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(a.openapi)
@@ -83,7 +84,7 @@ func (a *API) routes() {
 // not clients to what they ask.
 func (a *API) openSchemas() {
 	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
-		"Resources": true, "Credentials": true}
+		"Resources": true, "Credentials": true, "Quota": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {
 			schema.AdditionalProperties = nil

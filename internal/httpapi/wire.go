@@ -36,7 +36,7 @@ func fromSpec(s session.Spec) v1.Spec {
 }
 
 // limitOf gives a limit that a request names: 0 where it is absent.
-func limitOf[T int64 | float64 | v1.Duration](v *T) T {
+func limitOf[T int | int64 | float64 | v1.Duration](v *T) T {
 	switch {
 	case v == nil:
 		return 0
@@ -44,6 +44,39 @@ func limitOf[T int64 | float64 | v1.Duration](v *T) T {
 		return session.NoLimit
 	}
 	return *v
+}
+
+func toQuota(q v1.Quota) session.Quota {
+	return session.Quota{
+		Sessions: limitOf(q.MaxSessions), Running: limitOf(q.MaxRunning), CPUs: limitOf(q.MaxCPUs),
+		Memory: limitOf(q.MaxMemory), Execs: limitOf(q.MaxExecs), Streams: limitOf(q.MaxStreams),
+	}
+}
+
+func fromQuota(q session.Quota) v1.Quota {
+	return v1.Quota{
+		MaxSessions: fromLimit(q.Sessions), MaxRunning: fromLimit(q.Running), MaxCPUs: fromLimit(q.CPUs),
+		MaxMemory: fromLimit(q.Memory), MaxExecs: fromLimit(q.Execs), MaxStreams: fromLimit(q.Streams),
+	}
+}
+
+// fromLimit undoes limitOf.
+func fromLimit[T int | int64 | float64](v T) *T {
+	switch v {
+	case 0:
+		return nil
+	case session.NoLimit:
+		v = 0
+	}
+	return &v
+}
+
+func fromProject(p session.ProjectView) v1.Project {
+	return v1.Project{
+		Project: p.ID, Quota: fromQuota(p.Quota), Limits: fromQuota(p.Limits),
+		Use: v1.ProjectUse{Sessions: p.Use.Sessions, Running: p.Use.Running, CPUs: p.Use.CPUs, Memory: p.Use.Memory,
+			Execs: p.Use.Execs},
+	}
 }
 
 func valueOrNil[T comparable](v T) *T {

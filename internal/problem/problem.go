@@ -43,6 +43,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodeCancelled:         statusClientClosed,
 	v1.CodeTokenExists:       http.StatusConflict,
 	v1.CodeTokenNotFound:     http.StatusNotFound,
+	v1.CodeProjectNotFound:   http.StatusNotFound,
 	v1.CodeUnauthenticated:   http.StatusUnauthorized,
 	v1.CodeReconcileRefused:  http.StatusConflict,
 	v1.CodeInternal:          http.StatusInternalServerError,

@@ -66,7 +66,7 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	if req.Start {
 		sess.Desired = DesiredRunning
 	}
-	sess, err = s.recordCreation(ctx, sess)
+	sess, err = s.withinQuota(ctx, who, sess, func() (Session, error) { return s.recordCreation(ctx, sess) })
 	if errors.Is(err, ErrExists) {
 		err = s.explainTaken(ctx, who, id)
 	}

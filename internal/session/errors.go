@@ -30,6 +30,7 @@ const (
 	CodeCancelled         Code = "cancelled"
 	CodeTokenExists       Code = "token_exists"
 	CodeTokenNotFound     Code = "token_not_found"
+	CodeProjectNotFound   Code = "project_not_found"
 	CodeUnauthenticated   Code = "unauthenticated"
 	CodeReconcileRefused  Code = "reconcile_refused" // the pass would have removed too much
 	CodeInternal          Code = "internal"
@@ -42,7 +43,8 @@ func Codes() []Code {
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
-		CodeTokenExists, CodeTokenNotFound, CodeUnauthenticated, CodeReconcileRefused, CodeInternal}
+		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
+		CodeInternal}
 }
 
 // Error is what every method of this package fails with.

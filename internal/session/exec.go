@@ -19,7 +19,7 @@ func (s *ContainerService) Exec(
 	if err := opts.Validate(cmd); err != nil {
 		return nil, err
 	}
-	end, err := s.markInUse(ctx, who, id)
+	end, err := s.beginCommand(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *ContainerService) ExecStream(
 	if !ok {
 		return 0, container.ErrUnsupported
 	}
-	end, err := s.markInUse(ctx, who, id)
+	end, err := s.beginCommand(ctx, who, id)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (s *ContainerService) Attach(
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	end, err := s.markInUse(ctx, who, id)
+	_, end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -100,17 +100,34 @@ func (s *ContainerService) getUsable(ctx context.Context, who Principal, id stri
 
 // markInUse marks a session that who reaches as in use; the caller calls end once, when it works
 // with the session no longer.
-func (s *ContainerService) markInUse(ctx context.Context, who Principal, id string) (end func(), err error) {
+func (s *ContainerService) markInUse(
+	ctx context.Context, who Principal, id string,
+) (sess Session, end func(), err error) {
 	leave := s.guests.enter(id)
-	if _, err := s.getUsable(ctx, who, id); err != nil {
+	sess, err = s.getUsable(ctx, who, id)
+	if err != nil {
 		leave()
-		return nil, err
+		return Session{}, nil, err
 	}
 	s.activity.beginUse(id)
-	return func() {
+	return sess, func() {
 		s.activity.endUse(id)
 		leave()
 	}, nil
+}
+
+// beginCommand is markInUse for a command, which counts for the project's quota.
+func (s *ContainerService) beginCommand(ctx context.Context, who Principal, id string) (end func(), err error) {
+	sess, leave, err := s.markInUse(ctx, who, id)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := s.beginExec(ctx, who, sess.ProjectID)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return func() { stop(); leave() }, nil
 }
 
 // hintIfChanged has the record looked at where an error shows that the container is not as

@@ -32,7 +32,12 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 		return View{}, err
 	}
 	defer slot.free()
-	if sess, err = s.recordIntent(ctx, sess, OperationStart, DesiredRunning); err != nil {
+	wanted := sess
+	wanted.Desired = DesiredRunning
+	sess, err = s.withinQuota(ctx, who, wanted, func() (Session, error) {
+		return s.recordIntent(ctx, sess, OperationStart, DesiredRunning)
+	})
+	if err != nil {
 		return View{}, err
 	}
 	sess, c, err := s.startContainer(ctx, sess)

@@ -36,6 +36,8 @@ type Policy struct {
 	MaxAge         time.Duration
 
 	MaxSpec int // bytes of a spec as JSON; zero: 64 KiB
+
+	Quota Quota // of a project that has none of its own
 }
 
 // PortRange is the ports from First to Last, both included.

@@ -109,3 +109,21 @@ func (r records) deleteToken(ctx context.Context, name string) error {
 	})
 	return err
 }
+
+func (r records) setProject(ctx context.Context, p Project) error {
+	_, err := callStore(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.store.SetProject(ctx, p)
+	})
+	return err
+}
+
+func (r records) listProjects(ctx context.Context) ([]Project, error) {
+	return callStore(ctx, r.timeout, r.store.ListProjects)
+}
+
+func (r records) deleteProject(ctx context.Context, id string) error {
+	_, err := callStore(ctx, r.timeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.store.DeleteProject(ctx, id)
+	})
+	return err
+}

@@ -71,6 +71,8 @@ type ContainerService struct {
 	activity activity
 	guests   guests
 	pulls    pulls
+	quotas   quotas
+	projects keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
 	hub      hub
 	tokens   tokenCache
 	holders  holders

@@ -56,6 +56,7 @@ type Store interface {
 	PruneSessions(ctx context.Context, t time.Time) (int, error)
 
 	TokenStore
+	ProjectStore
 
 	// Ping reports whether the store can be read and written now.
 	Ping(ctx context.Context) error
@@ -89,6 +90,16 @@ type TokenStore interface {
 	ListTokens(ctx context.Context) ([]Token, error)
 	// DeleteToken removes the token of that name; ErrNotFound.
 	DeleteToken(ctx context.Context, name string) error
+}
+
+// ProjectStore records what projects may have.
+type ProjectStore interface {
+	// SetProject records a project, in place of one of that ID.
+	SetProject(ctx context.Context, p Project) error
+	// ListProjects returns all projects by ID.
+	ListProjects(ctx context.Context) ([]Project, error)
+	// DeleteProject removes the project of that ID; ErrNotFound.
+	DeleteProject(ctx context.Context, id string) error
 }
 
 // Token lets its bearer use the API. The secret itself is never stored.

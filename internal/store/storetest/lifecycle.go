@@ -73,8 +73,11 @@ func calls(s session.Store) map[string]func(context.Context) error {
 				err := s.ListSessions(ctx, session.Filter{})
 			return err
 		},
-		"AllSessions": func(ctx context.Context) error { _, err := s.AllSessions(ctx); return err },
-		"Allotted":    func(ctx context.Context) error { _, err := s.Allotted(ctx, "x:1"); return err },
+		"AllSessions":   func(ctx context.Context) error { _, err := s.AllSessions(ctx); return err },
+		"SetProject":    func(ctx context.Context) error { return s.SetProject(ctx, session.Project{ID: "p"}) },
+		"ListProjects":  func(ctx context.Context) error { _, err := s.ListProjects(ctx); return err },
+		"DeleteProject": func(ctx context.Context) error { return s.DeleteProject(ctx, "p") },
+		"Allotted":      func(ctx context.Context) error { _, err := s.Allotted(ctx, "x:1"); return err },
 		"PruneSessions": func(ctx context.Context) error {
 			_,
 				err := s.PruneSessions(ctx, start.Add(time.Hour))

@@ -35,6 +35,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		{"list", listTests},
 		{"origins", originTests},
 		{"tokens", tokenTests},
+		{"projects", projectTests},
 		{"lifecycle", lifecycleTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,6 @@
+-- +goose Up
+
+CREATE TABLE projects (
+    id    TEXT COLLATE "C" PRIMARY KEY,
+    quota TEXT NOT NULL -- JSON
+);
