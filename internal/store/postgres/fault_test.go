@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,7 +105,7 @@ func readOnly(server *pgtest.Server, value string) func(testing.TB) {
 	return func(t testing.TB) {
 		server.Exec(t, "ALTER SYSTEM SET default_transaction_read_only = "+value, "SELECT pg_reload_conf()",
 			// Connections see it from their next transaction on, new ones at once.
-			"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'octobot'")
+			"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'octobot %'")
 	}
 }
 
@@ -150,7 +151,13 @@ func TestHangingServer(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	newer := pgtest.Start(t)
-	mustOpen(t, newer)
+	used, err := Open(t.Context(), newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := used.Close(); err != nil {
+		t.Fatal(err)
+	}
 	conn, err := pgx.Connect(t.Context(), newer)
 	if err != nil {
 		t.Fatal(err)
@@ -180,20 +187,28 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Several processes meet a new database.
+// Several processes meet a new database: one has it at a time, and it becomes one installation.
 func TestConcurrentOpens(t *testing.T) {
 	url := pgtest.Start(t)
 	var mu sync.Mutex
 	instances := make(map[string]int)
+	var open atomic.Int32
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
 			s, err := Open(t.Context(), url)
+			for errors.Is(err, errOwned) { // by the others, for longer than it waits
+				s, err = Open(t.Context(), url)
+			}
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer s.Close()
+			if open.Add(1) > 1 {
+				t.Error("two have it open")
+			}
+			defer open.Add(-1)
 			instance, err := s.Instance(t.Context())
 			if err != nil {
 				t.Error(err)

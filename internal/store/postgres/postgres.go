@@ -30,11 +30,16 @@ const (
 
 // Open opens the store in the database at url, which may set pool_max_conns,
 // connect_timeout and statement_timeout among PostgreSQL's other parameters.
-// Several processes may open a new database at once: one migrates it.
+// One process at a time has it open, by a lock on the server: another is refused
+// with who has it, after a few seconds in which one that was killed is forgotten.
+// Session locks need a session, so a pooler in between must not share
+// connections between transactions.
 //
 // The store outlives outages of its server. A call fails when it meets a
 // connection that has just broken, or when its context ends while the server is
-// silent; later calls connect anew.
+// silent; later calls connect anew. The lock ends with its connection and is
+// taken again; where another process has got it meanwhile, writes and Ping fail
+// and say so, and reads go on.
 func Open(ctx context.Context, url string) (*sqlstore.Store, error) {
 	store, err := open(ctx, url)
 	if err != nil {
@@ -53,19 +58,24 @@ func open(ctx context.Context, url string) (*sqlstore.Store, error) {
 		conn.ConnectTimeout = connectTimeout
 	}
 	for name, value := range map[string]string{
-		"application_name":  "octobot",
+		"application_name":  ownerName(),
 		"statement_timeout": statementTimeout,
 	} {
 		if _, ok := conn.RuntimeParams[name]; !ok {
 			conn.RuntimeParams[name] = value
 		}
 	}
+	endDeadPeers(conn)
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
 	// Asked every second, for up to a minute.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+	if err != nil {
+		return nil, err
+	}
+	owner, err := own(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +86,8 @@ func open(ctx context.Context, url string) (*sqlstore.Store, error) {
 	db.SetConnMaxLifetime(config.MaxConnLifetime)
 	return sqlstore.Open(ctx, sqlstore.Database{
 		Read: db, Write: db,
+		Begin:      owner.begin,
+		Release:    owner.close,
 		Migrations: sqlstore.Migrations{Dialect: goose.DialectPostgres, Files: files, Locker: locker},
 	})
 }

@@ -56,9 +56,11 @@ func copyDatabase(t *testing.T, from, to string) {
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	for _, sql := range []string{
+		"ALTER DATABASE " + source + " ALLOW_CONNECTIONS false", // a store connects again at once
 		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + source + "'",
 		"DROP DATABASE " + target + " WITH (FORCE)",
 		"CREATE DATABASE " + target + " TEMPLATE " + source,
+		"ALTER DATABASE " + source + " ALLOW_CONNECTIONS true",
 	} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)

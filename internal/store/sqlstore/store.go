@@ -21,6 +21,8 @@ type Database struct {
 	// they may be the same one.
 	Read, Write *sql.DB
 	Migrations  Migrations
+	// Begin begins a transaction that writes, or refuses to; nil: every one may.
+	Begin func(context.Context, *sql.DB) (*sql.Tx, error)
 	// Prepare is for a driver that would parse a statement anew each time it runs.
 	Prepare bool
 	// Explain puts an error into words where it can say more than the driver
@@ -181,7 +183,11 @@ func isStoreAnswer(err error) bool {
 // goes through here, single statements too: one that commits by itself may
 // return its rows before it fails to commit.
 func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := s.db.Write.BeginTx(ctx, nil)
+	begin := s.db.Begin
+	if begin == nil {
+		begin = func(ctx context.Context, db *sql.DB) (*sql.Tx, error) { return db.BeginTx(ctx, nil) }
+	}
+	tx, err := begin(ctx, s.db.Write)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
