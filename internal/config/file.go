@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -73,6 +74,7 @@ func (l *loader) mapping(path, prefix string, node *yaml.Node, settings map[stri
 		case seen[key]:
 			l.refuse(where, "", "is set twice")
 		case known:
+			l.keepSecret(s, path, where)
 			l.node(s, where, value)
 		case prefix == "" && section(key, settings):
 			l.mapping(path, key+".", value, settings)
@@ -80,6 +82,18 @@ func (l *loader) mapping(path, prefix string, node *yaml.Node, settings map[stri
 			l.refuse(where, keys(prefix, settings), "is not a setting")
 		}
 		seen[key] = true
+	}
+}
+
+// keepSecret refuses a secret in a file that everybody can read. The daemon closes those of its
+// data directory itself.
+func (l *loader) keepSecret(s Setting, path, where string) {
+	if !s.Secret || filepath.Dir(path) == filepath.Clean(l.config.DataDir) {
+		return
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o007 != 0 {
+		l.refuse(where, "", "is a secret, and every user can read the file (mode %04o); chmod 600 %s, or 640 for a group",
+			info.Mode().Perm(), path)
 	}
 }
 

@@ -245,3 +245,32 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestLoadSecretForAll(t *testing.T) {
+	src, inDataDir := sources(t, "database_url: postgres://u:s3cret@h/d\n", nil, nil)
+	if err := os.Chmod(inDataDir, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(src); err != nil {
+		t.Errorf("in the data directory, which the daemon closes: %v", err)
+	}
+	other := filepath.Join(t.TempDir(), "octobot.yaml")
+	src.Flags = map[string][]string{"config": {other}}
+	for mode, refused := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
+		for text, secret := range map[string]bool{"database_url: postgres://u:s3cret@h/d\n": true, "runtime: mock\n": false} {
+			if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(other, mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(src)
+			if (err != nil) != (refused && secret) {
+				t.Errorf("mode %04o, secret %v: error is %v", mode, secret, err)
+			}
+			if err != nil && (!strings.Contains(err.Error(), "chmod 600 "+other) || strings.Contains(err.Error(), "s3cret")) {
+				t.Errorf("error is %v", err)
+			}
+		}
+	}
+}

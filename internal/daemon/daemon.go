@@ -67,7 +67,7 @@ type daemon struct {
 }
 
 func (d *daemon) open(ctx context.Context, opts Options) error {
-	dir, err := openDataDir(d.cfg.DataDir)
+	dir, err := openDataDir(d.cfg.DataDir, d.log)
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,12 @@ func TestRunRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "chmod 700"},
+		"directory that others can read, with their files": {func(t *testing.T, cfg *config.Config) {
+			if err := errors.Join(os.Mkdir(cfg.DataDir, 0o700), os.Chmod(cfg.DataDir, 0o755),
+				os.WriteFile(filepath.Join(cfg.DataDir, "hostname"), nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}, "such as hostname; chmod 700"},
 		"something in the socket's place": {func(t *testing.T, cfg *config.Config) {
 			if err := errors.Join(os.Mkdir(cfg.DataDir, 0o700),
 				os.WriteFile(cfg.Socket(), []byte("precious"), 0o600)); err != nil {
@@ -182,6 +188,54 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("got %v, want it to say %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// What others can read is closed to them, whoever made it so.
+func TestRunClosesDataDir(t *testing.T) {
+	cfg := testConfig(t)
+	_, stop := start(t, cfg)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(cfg.DataDir, "config.yaml")
+	for _, name := range []string{config, cfg.Database() + "-wal", cfg.Database() + "-shm"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere := filepath.Join(t.TempDir(), "precious")
+	if err := errors.Join(os.WriteFile(elsewhere, nil, 0o600), os.Chmod(elsewhere, 0o644),
+		os.Symlink(elsewhere, filepath.Join(cfg.DataDir, "octobot.link"))); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{cfg.Database(), cfg.Database() + "-wal", cfg.Database() + "-shm", cfg.Database() + ".lock", config,
+		filepath.Join(cfg.DataDir, "octobot.lock")}
+	for _, name := range names {
+		if err := os.Chmod(name, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(cfg.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start(t, cfg)
+	for name, want := range map[string]os.FileMode{cfg.DataDir: 0o700, elsewhere: 0o644} {
+		wantMode(t, name, want)
+	}
+	for _, name := range names {
+		wantMode(t, name, 0o600)
+	}
+}
+
+func wantMode(t *testing.T, name string, want os.FileMode) {
+	t.Helper()
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != want {
+		t.Errorf("%s has mode %04o, want %04o", name, got, want)
 	}
 }
 

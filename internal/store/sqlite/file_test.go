@@ -105,8 +105,15 @@ func TestModes(t *testing.T) {
 			}
 		}
 		closeStore(t, s)
-		if err := os.Chmod(path, 0o644); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{path + "-wal", path + "-shm"} { // as a killed process leaves them
+			if err := os.WriteFile(name, make([]byte, 32<<10), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range []string{path, path + "-wal", path + "-shm"} {
+			if err := os.Chmod(name, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -87,13 +87,22 @@ func database(path string) (db sqlstore.Database, err error) {
 }
 
 // makePrivate makes sure that the file is there, can be written, and is closed
-// to others; SQLite gives the files beside it the same mode.
+// to others. SQLite gives the files that it makes beside it the same mode; those
+// that a killed process has left keep theirs.
 func makePrivate(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Chmod(0o600), f.Close())
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return err
+	}
+	for _, beside := range []string{path + "-wal", path + "-shm"} {
+		if err := os.Chmod(beside, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // pool opens up to size connections, when they are needed, and keeps them.
