@@ -32,6 +32,8 @@ type Config struct {
 	// AllowedHosts are further Host and Origin names under which the API is reached.
 	AllowedHosts []string
 
+	AuditLog string // file of one line of JSON for each change and refusal; empty: none
+
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json
 

@@ -108,6 +108,8 @@ func Settings() []Setting {
 		list("allowed_hosts", "allowed-host", "further host name under which clients and browsers reach the API",
 			"host names without a port, such as octobot.example.com",
 			func(c *Config) *[]string { return &c.AllowedHosts }, hostName),
+		text("audit_log", "audit-log", "file that gets a line of JSON for each change and each refusal; empty for none",
+			"empty, or an absolute path", func(c *Config) *string { return &c.AuditLog }, optional(absolute)),
 		choice("log.level", "log-level", "least severe messages to log", func(c *Config) *string { return &c.LogLevel },
 			"debug", "info", "warn", "error"),
 		choice("log.format", "log-format", "form of log messages", func(c *Config) *string { return &c.LogFormat },

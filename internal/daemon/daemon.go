@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/octobot-run/octobot/internal/audit"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/front"
@@ -95,7 +96,16 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	d.service = session.NewContainerService(rt, store, serviceConfig(d.cfg, policy, d.log, metrics))
+	service := serviceConfig(d.cfg, policy, d.log, metrics)
+	if d.cfg.AuditLog != "" {
+		auditLog, err := audit.Open(d.cfg.AuditLog, d.log)
+		if err != nil {
+			return err
+		}
+		d.onClose(auditLog.Close)
+		service.Audit = auditLog.Record
+	}
+	d.service = session.NewContainerService(rt, store, service)
 	metrics.watch(d.service.StatusCounts)
 	passing := front.Config{MaxBody: d.cfg.Limits.MaxBody, AllowedHosts: d.cfg.AllowedHosts,
 		Logger: d.log, Register: metrics.registry}

@@ -209,7 +209,8 @@ func TestRunClosesDataDir(t *testing.T) {
 		os.Symlink(elsewhere, filepath.Join(cfg.DataDir, "octobot.link"))); err != nil {
 		t.Fatal(err)
 	}
-	names := []string{cfg.Database(), cfg.Database() + "-wal", cfg.Database() + "-shm", cfg.Database() + ".lock", config,
+	names := []string{cfg.Database(), cfg.Database() + "-wal", cfg.Database() + "-shm", cfg.Database() + ".lock",
+		config,
 		filepath.Join(cfg.DataDir, "octobot.lock")}
 	for _, name := range names {
 		if err := os.Chmod(name, 0o644); err != nil {
@@ -449,4 +450,40 @@ func TestNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("STOPPING=1")
+}
+
+// What happens is on record, from whatever door it comes.
+func TestAuditLog(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.AuditLog = filepath.Join(filepath.Dir(cfg.DataDir), "audit.log")
+	at, _ := start(t, cfg)
+	admin := connect(t, client.Options{Socket: at.Socket})
+	token, err := admin.CreateToken(t.Context(), v1.CreateTokenRequest{Name: "lab", Project: "lab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab := connect(t, client.Options{URL: at.URL, Token: token.Secret})
+	if _, err := lab.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "demo"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(t, client.Options{URL: at.URL}).Info(t.Context()); err == nil {
+		t.Error("without a token")
+	}
+	b, err := os.ReadFile(cfg.AuditLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"principal":"socket","admin":true,"address":"unix","operation":"create token","outcome":"ok"`,
+		`"principal":"lab","project":"lab","address":"127.0.0.1:`,
+		`"operation":"create","session":"demo","outcome":"ok"`,
+		`"operation":"authenticate","outcome":"failed","code":"unauthenticated"`,
+	} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in\n%s", want, b)
+		}
+	}
+	if strings.Contains(string(b), token.Secret) {
+		t.Error("the log has the token's secret")
+	}
 }

@@ -70,7 +70,8 @@ func closeToOthers(path string, dir fs.FileInfo, log *slog.Logger) error {
 		if err := os.Chmod(path, 0o700); err != nil {
 			return fmt.Errorf("others can read it (mode %04o), and it can't be closed to them: %w; name another with --data-dir", mode, err)
 		}
-		log.Warn("others could read the data directory; its mode is 0700 now", "path", path, "was", fmt.Sprintf("%04o", mode))
+		log.Warn("others could read the data directory; its mode is 0700 now", "path", path, "was",
+			fmt.Sprintf("%04o", mode))
 	}
 	for _, e := range entries {
 		info, err := e.Info()

@@ -63,7 +63,8 @@ func diagnoseDataDir(path string) Finding {
 		return f
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return Finding{f.What, Notice, fmt.Sprintf("%s: others can read it (mode %04o)", path, mode), "chmod 700 " + path}
+		return Finding{f.What, Notice, fmt.Sprintf("%s: others can read it (mode %04o)", path, mode), "chmod 700 " +
+			path}
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(path, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < lowSpace {

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	v1 "github.com/octobot-run/octobot/api/v1"
-	"github.com/octobot-run/octobot/internal/problem"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -29,10 +27,21 @@ func PrincipalOf(ctx context.Context) session.Principal { return callerOf(ctx).P
 
 // authenticate finds the principal by the request's bearer token.
 func (f *Front) authenticate(r *http.Request) (caller, error) {
+	who, err := f.callerOf(r)
+	who.Address = r.RemoteAddr
+	if err != nil {
+		f.auth.AuditRefusal(r.Context(), who.Principal, err)
+		return caller{}, err
+	}
+	return who, nil
+}
+
+func (f *Front) callerOf(r *http.Request) (caller, error) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		return caller{}, problem.New(v1.CodeUnauthenticated, "the request has no bearer token").
-			WithHint("octobot token create makes one; send it as Authorization: Bearer octo_…")
+		return caller{}, &session.Error{Code: session.CodeUnauthenticated, Op: "authenticate",
+			Detail: "the request has no bearer token",
+			Hint:   "octobot token create makes one; send it as Authorization: Bearer octo_…"}
 	}
 	token, err := f.auth.Authenticate(r.Context(), secret)
 	if err != nil {

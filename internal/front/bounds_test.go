@@ -35,6 +35,8 @@ func (doorman) WhileValid(parent context.Context, _ session.Token) (context.Cont
 	return parent, func() {}, nil
 }
 
+func (doorman) AuditRefusal(context.Context, session.Principal, error) {}
+
 func (doorman) MaxStreams(_ context.Context, project string) (int, error) {
 	if project == "small" {
 		return 1, nil

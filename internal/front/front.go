@@ -45,6 +45,8 @@ type Authenticator interface {
 	// MaxStreams returns how many streams of each kind a project may have open; 0: the front's own
 	// bound.
 	MaxStreams(ctx context.Context, projectID string) (int, error)
+	// AuditRefusal records that somebody was not let in.
+	AuditRefusal(ctx context.Context, who session.Principal, err error)
 }
 
 // Config says what passes a front. The zero value of every field is valid.

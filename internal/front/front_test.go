@@ -45,6 +45,8 @@ func (nobody) WhileValid(context.Context, session.Token) (context.Context, func(
 	return nil, nil, errors.New("unknown token")
 }
 
+func (nobody) AuditRefusal(context.Context, session.Principal, error) {}
+
 func (nobody) MaxStreams(context.Context, string) (int, error) { return 0, nil }
 
 // Every site answers below its prefix, also with what was refused on the way to it.

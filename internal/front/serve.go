@@ -108,7 +108,7 @@ func (f *Front) checkRequest(r *http.Request, site Site, trusted bool) (caller, 
 	}
 	switch {
 	case trusted:
-		return caller{Principal: session.Principal{Name: "socket", Admin: true}}, nil
+		return caller{Principal: session.Principal{Name: "socket", Admin: true, Address: "unix"}}, nil
 	case site.Public(r):
 		return nobody, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
@@ -44,6 +45,7 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	// Closing releases whoever reads or writes the terminal.
 	release := context.AfterFunc(s.ctx, func() { _ = terminal.Close() })
 	defer release()
+	defer a.limitTerminal(s, terminal)()
 	s.read(func(frame io.Reader) error { return typeInto(terminal, frame) }, func(c v1.Control) error {
 		if c.Resize == nil {
 			return problem.New(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
@@ -60,6 +62,20 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	}
 	s.closeWith(a.lastWords(s, terminal))
 	return nil
+}
+
+// limitTerminal ends a terminal as a command is ended that runs for too long; the session's main
+// process is none. The caller calls stop in the end.
+func (a *API) limitTerminal(s *socket, terminal container.PTY) (stop func()) {
+	on, ok := terminal.(interface{ IsMain() bool })
+	if most := a.cfg.MaxExecTime; most > 0 && !(ok && on.IsMain()) {
+		timer := time.AfterFunc(most, func() {
+			s.cancel(problem.New(v1.CodeTimeout, "%s", errOutOfTime(most).Error()).
+				WithHint("run it in the background, or in the session's main process"))
+		})
+		return func() { timer.Stop() }
+	}
+	return func() {}
 }
 
 func typeInto(terminal io.Writer, frame io.Reader) error {

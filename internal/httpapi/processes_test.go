@@ -487,3 +487,50 @@ func TestShutdown(t *testing.T) {
 	_, err = f.admin.ExecStream(t.Context(), "s", v1.ExecRequest{Cmd: []string{"true"}}, client.Streams{})
 	wantCode(t, err, v1.CodeBusy)
 }
+
+// A terminal is no way around the time that a command may take, but the main process's own is not
+// limited.
+func TestTerminalsAreLimitedInTime(t *testing.T) {
+	f := newFixture(t, settings{api: httpapi.Config{MaxExecTime: 300 * time.Millisecond}})
+	f.running(t, "s", "")
+	if _, err := f.admin.CreateSession(t.Context(), v1.CreateSessionRequest{ID: "main",
+		Spec: v1.Spec{Tty: true, Cmd: []string{"sh"}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	main, err := f.admin.Attach(t.Context(), "main", client.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = main.Close() }()
+	for _, cmd := range [][]string{{"sleep", "1000"}, nil} {
+		terminal, err := f.admin.Attach(t.Context(), "s", client.AttachOptions{Cmd: cmd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, terminal)
+		if e := wantCode(t, err, v1.CodeTimeout); !strings.Contains(e.Detail, "300ms") {
+			t.Errorf("%v: %v", cmd, err)
+		}
+	}
+	if _, err := io.WriteString(main, "echo still here\n"); err != nil {
+		t.Error(err)
+	}
+	if text := readUntil(t, main, "still here\r\n"); text == "" {
+		t.Error("the main process's terminal was ended")
+	}
+}
+
+// readUntil reads a terminal until it says something; empty where it ends before.
+func readUntil(t *testing.T, r io.Reader, want string) string {
+	t.Helper()
+	var text strings.Builder
+	buf := make([]byte, 1024)
+	for !strings.Contains(text.String(), want) {
+		n, err := r.Read(buf)
+		text.Write(buf[:n])
+		if err != nil {
+			return ""
+		}
+	}
+	return text.String()
+}

@@ -35,7 +35,7 @@ type CreateRequest struct {
 // What can't be accepted is refused before the store or the engine is asked anything.
 func (s *ContainerService) Create(ctx context.Context, who Principal, req CreateRequest) (v View, err error) {
 	id := req.ID
-	defer func(start time.Time) { s.finishOperation(ctx, "create", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "create", id, start, &err) }(time.Now())
 
 	if req.ProjectID, err = who.scope(req.ProjectID); err != nil {
 		return View{}, err

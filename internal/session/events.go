@@ -48,7 +48,9 @@ type Subscription struct {
 func (s *ContainerService) Subscribe(who Principal, projectID string) (*Subscription, error) {
 	projectID, err := who.scope(projectID)
 	if err != nil {
-		return nil, toError(context.Background(), "events", "", err)
+		err := toError(context.Background(), "events", "", err)
+		s.audit(who, "events", "", err)
+		return nil, err
 	}
 	sub := &Subscription{hub: &s.hub, projectID: projectID, events: make(chan Event, subscriptionQueue)}
 	s.hub.mu.Lock()

@@ -15,7 +15,7 @@ import (
 func (s *ContainerService) Exec(
 	ctx context.Context, who Principal, id string, cmd []string, opts container.ExecOptions,
 ) (result *container.ExecResult, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (s *ContainerService) Exec(
 func (s *ContainerService) ExecStream(
 	ctx context.Context, who Principal, id string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
 ) (code int, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "exec", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "exec", id, start, &err) }(time.Now())
 	if err := opts.Validate(cmd); err != nil {
 		return 0, err
 	}
@@ -50,16 +50,17 @@ func (s *ContainerService) ExecStream(
 	return code, s.explainRefusal(ctx, id, err)
 }
 
-// Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use
-// until the terminal is closed. It is a [container.ExitCoder].
+// Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use until
+// the terminal is closed. It is a [container.ExitCoder], and has IsMain, which reports whether the
+// session's main process is on it.
 func (s *ContainerService) Attach(
 	ctx context.Context, who Principal, id string, opts container.AttachOptions,
 ) (terminal container.PTY, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "attach", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "attach", id, start, &err) }(time.Now())
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	_, end, err := s.markInUse(ctx, who, id)
+	sess, end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,8 @@ func (s *ContainerService) Attach(
 		end()
 		return nil, s.explainRefusal(ctx, id, err)
 	}
-	return &usedPTY{PTY: pty, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end)}, nil
+	return &usedPTY{PTY: pty, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end),
+		isMain: len(opts.Cmd) == 0 && sess.Spec.Tty}, nil
 }
 
 // Logs writes what the session's main process has written, see [container.LogReader]. The
@@ -76,7 +78,7 @@ func (s *ContainerService) Attach(
 func (s *ContainerService) Logs(
 	ctx context.Context, who Principal, id string, opts container.LogOptions, stdout, stderr io.Writer,
 ) (err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "logs", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "logs", id, start, &err) }(time.Now())
 	logs, ok := container.As[container.LogReader](s.rt)
 	if !ok {
 		return container.ErrUnsupported
@@ -144,7 +146,13 @@ type usedPTY struct {
 	container.PTY
 	used func()
 	end  func() // counts once
+
+	isMain bool
 }
+
+// IsMain reports whether the session's main process is on the terminal, rather than a command of
+// the terminal's own.
+func (p *usedPTY) IsMain() bool { return p.isMain }
 
 func (p *usedPTY) Write(b []byte) (int, error) {
 	p.used()

@@ -17,7 +17,7 @@ const maxStopTimeout = time.Hour
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
 // reconciliation finishes it.
 func (s *ContainerService) Start(ctx context.Context, who Principal, id string) (v View, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "start", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "start", id, start, &err) }(time.Now())
 	sess, unlock, err := s.lockUsable(ctx, who, id)
 	if err != nil {
 		return View{}, err
@@ -56,7 +56,7 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 func (s *ContainerService) Stop(
 	ctx context.Context, who Principal, id string, timeout time.Duration,
 ) (v View, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "stop", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "stop", id, start, &err) }(time.Now())
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
@@ -81,7 +81,7 @@ func (s *ContainerService) Stop(
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "closing"
 // and reconciliation finishes it.
 func (s *ContainerService) Delete(ctx context.Context, who Principal, id string) (err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "delete", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "delete", id, start, &err) }(time.Now())
 	sess, unlock, err := s.lockSession(ctx, who, id)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 // end of the main process, and a session that is started anew is not paused. Where the engine does
 // not answer, or ctx ends meanwhile, it may be paused or not; Get tells.
 func (s *ContainerService) Pause(ctx context.Context, who Principal, id string) (v View, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "pause", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "pause", id, start, &err) }(time.Now())
 	return s.changePaused(ctx, who, id, container.Pauser.Pause)
 }
 
@@ -29,7 +29,7 @@ func (s *ContainerService) Pause(ctx context.Context, who Principal, id string) 
 // It counts as use of the session, as Start does, so that a session that was paused for long is not
 // found idle before anybody could use it.
 func (s *ContainerService) Unpause(ctx context.Context, who Principal, id string) (v View, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "unpause", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "unpause", id, start, &err) }(time.Now())
 	return s.changePaused(ctx, who, id, func(p container.Pauser, ctx context.Context, id string) error {
 		err := p.Unpause(ctx, id)
 		if err == nil {

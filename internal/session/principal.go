@@ -6,6 +6,7 @@ type Principal struct {
 	Name      string // of the token, or of the door where that says enough; for logs
 	Admin     bool   // reaches everything
 	ProjectID string // the one project that it reaches, unless it is an admin
+	Address   string // where it calls from, for the audit; may be empty
 }
 
 // RequireAdmin refuses everybody else: forbidden.

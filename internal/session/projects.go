@@ -27,7 +27,7 @@ type ProjectView struct {
 // SetProject gives a project a quota of its own, in place of what it had. What a project has beyond
 // it stays. For admins: forbidden.
 func (s *ContainerService) SetProject(ctx context.Context, who Principal, p Project) (v ProjectView, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "set project", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "set project", "", start, &err) }(time.Now())
 	if err := who.RequireAdmin(); err != nil {
 		return ProjectView{}, err
 	}
@@ -47,7 +47,7 @@ func (s *ContainerService) SetProject(ctx context.Context, who Principal, p Proj
 // DeleteProject takes a project's own quota away, so that the policy's is its. Its sessions and
 // tokens stay. One that has none: project_not_found. For admins: forbidden.
 func (s *ContainerService) DeleteProject(ctx context.Context, who Principal, id string) (err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "delete project", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "delete project", "", start, &err) }(time.Now())
 	if err := who.RequireAdmin(); err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *ContainerService) DeleteProject(ctx context.Context, who Principal, id 
 // ListProjects returns the projects that have a quota of their own, a token or sessions, by ID: all
 // that who reaches.
 func (s *ContainerService) ListProjects(ctx context.Context, who Principal) (views []ProjectView, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "list projects", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "list projects", "", start, &err) }(time.Now())
 	if !who.Admin {
 		project, err := who.scope("")
 		if err != nil {

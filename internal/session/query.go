@@ -26,7 +26,7 @@ type Page struct {
 
 // Get returns a session, closed or not. An engine that does not answer makes its status unknown.
 func (s *ContainerService) Get(ctx context.Context, who Principal, id string) (v View, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "get", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "get", id, start, &err) }(time.Now())
 	sess, err := s.getReachable(ctx, who, id)
 	if err != nil {
 		return View{}, err
@@ -37,7 +37,7 @@ func (s *ContainerService) Get(ctx context.Context, who Principal, id string) (v
 // Check reports whether who may know of a session: nil, or session_not_found. It is for doors that
 // have to answer before they know what is wanted of it, and asks the store alone.
 func (s *ContainerService) Check(ctx context.Context, who Principal, id string) (err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "get", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "get", id, start, &err) }(time.Now())
 	_, err = s.getReachable(ctx, who, id)
 	return err
 }
@@ -81,7 +81,7 @@ func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, e
 // List returns sessions that who reaches, with one question to the engine however many there are.
 // An engine that does not answer makes their status unknown.
 func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequest) (page Page, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "list", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "list", "", start, &err) }(time.Now())
 	if req.Limit < 0 {
 		return Page{}, invalid("limit: %d is negative", req.Limit)
 	}
@@ -129,7 +129,7 @@ func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequ
 func (s *ContainerService) Stats(
 	ctx context.Context, who Principal, id string,
 ) (stats *container.Stats, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "stats", id, start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "stats", id, start, &err) }(time.Now())
 	reader, ok := container.As[container.StatsReader](s.rt)
 	if !ok {
 		return nil, container.ErrUnsupported

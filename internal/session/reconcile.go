@@ -46,6 +46,7 @@ func (s *ContainerService) Reconcile(ctx context.Context) error {
 func (s *ContainerService) ReconcilePass(
 	ctx context.Context, who Principal, opts ReconcileOptions,
 ) (report Report, err error) {
+	defer func() { s.audit(who, "reconcile", "", err) }()
 	if err := who.RequireAdmin(); err != nil {
 		return Report{}, toError(ctx, "reconcile", "", err)
 	}

@@ -40,6 +40,9 @@ type Config struct {
 
 	Logger   *slog.Logger // nil: slog.Default()
 	Observer Observer     // nil: none
+	// Audit is told of every change that was asked for and of what was refused, before the caller
+	// hears of it, from many goroutines; nil: nobody is.
+	Audit func(AuditEntry)
 }
 
 // Observer is told what the service does, for metrics. Its methods are called from many
@@ -127,11 +130,16 @@ func setDefault[T comparable](v *T, value T) {
 // now is the time as stores keep it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// finishOperation makes *err an [*Error] about op, and tells the observer. It is deferred by
-// every exported operation.
-func (s *ContainerService) finishOperation(ctx context.Context, op, id string, start time.Time, err *error) {
+// finishOperation makes *err an [*Error] about op, and tells the observer and the audit. It is
+// deferred by every exported operation.
+func (s *ContainerService) finishOperation(
+	ctx context.Context, who Principal, op, id string, start time.Time, err *error,
+) {
 	if *err != nil {
 		*err = toError(ctx, op, id, *err)
+	}
+	if op != "authenticate" { // the door knows more of who it was
+		s.audit(who, op, id, *err)
 	}
 	switch op {
 	case "create", "start", "stop", "delete":

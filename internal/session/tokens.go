@@ -23,7 +23,7 @@ const secretPrefix = "octo_"
 func (s *ContainerService) CreateToken(
 	ctx context.Context, who Principal, name, projectID string, ttl time.Duration,
 ) (t Token, secret string, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "create token", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "create token", "", start, &err) }(time.Now())
 	if err := who.RequireAdmin(); err != nil {
 		return Token{}, "", err
 	}
@@ -59,7 +59,7 @@ func (s *ContainerService) CreateToken(
 // unauthenticated. A deletion through another process bites within a second, one through this
 // service at once.
 func (s *ContainerService) Authenticate(ctx context.Context, secret string) (t Token, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "authenticate", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, Principal{}, "authenticate", "", start, &err) }(time.Now())
 	if len(secret) != len(secretPrefix)+base64.RawURLEncoding.EncodedLen(32) ||
 		!strings.HasPrefix(secret, secretPrefix) {
 		return Token{}, errUnauthenticated
@@ -97,7 +97,7 @@ func (s *ContainerService) tokenOf(ctx context.Context, hash [sha256.Size]byte) 
 func (s *ContainerService) WhileValid(
 	parent context.Context, t Token,
 ) (ctx context.Context, release func(), err error) {
-	defer func(start time.Time) { s.finishOperation(parent, "authenticate", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(parent, Principal{}, "authenticate", "", start, &err) }(time.Now())
 	ctx, end := context.WithCancelCause(parent)
 	forget := s.holders.add(t.Name, end)
 	release = func() { forget(); end(nil) }
@@ -160,7 +160,7 @@ var errUnauthenticated = refuse(CodeUnauthenticated, "octobot token create makes
 
 // ListTokens returns all tokens by name, expired ones too.
 func (s *ContainerService) ListTokens(ctx context.Context, who Principal) (tokens []Token, err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "list tokens", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "list tokens", "", start, &err) }(time.Now())
 	if err := who.RequireAdmin(); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (s *ContainerService) ListTokens(ctx context.Context, who Principal) (token
 // DeleteToken removes a token, and ends what goes on by its right; see WhileValid. One that is not
 // there: token_not_found.
 func (s *ContainerService) DeleteToken(ctx context.Context, who Principal, name string) (err error) {
-	defer func(start time.Time) { s.finishOperation(ctx, "delete token", "", start, &err) }(time.Now())
+	defer func(start time.Time) { s.finishOperation(ctx, who, "delete token", "", start, &err) }(time.Now())
 	if err := who.RequireAdmin(); err != nil {
 		return err
 	}
