@@ -166,9 +166,11 @@ func writes(s session.Store) map[string]func(context.Context) error {
 		"touch": func(ctx context.Context) error {
 			return s.TouchSessions(ctx, map[string]time.Time{"kept": time.Now()})
 		},
-		"prune":        func(ctx context.Context) error { _, err := s.PruneSessions(ctx, time.Now()); return err },
-		"create token": func(ctx context.Context) error { return s.CreateToken(ctx,
-			session.Token{Name: "t", Hash: []byte{1}}) },
+		"prune": func(ctx context.Context) error { _, err := s.PruneSessions(ctx, time.Now()); return err },
+		"create token": func(ctx context.Context) error {
+			return s.CreateToken(ctx,
+				session.Token{Name: "t", Hash: []byte{1}})
+		},
 		"delete token": func(ctx context.Context) error { return s.DeleteToken(ctx, "t") },
 		"ping":         s.Ping,
 	}
