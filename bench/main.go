@@ -44,6 +44,10 @@ var figures = []figure{
 	{"POST exec with the mock", "≥ 3,000 requests/s", postExec},
 	{"daemon ready", "≤ 150 ms after start", daemonReady},
 	{"daemon memory", "≤ 40 MiB with 1,000 idle mock sessions", daemonMemory},
+	{"held output", "≤ 256 MiB above idle with 200 commands that write 2 × 16 MiB of NULs; the admin's ls ≤ 1 s",
+		heldOutput},
+	{"neighbour of an attacker", "create, exec and rm ≤ 2 × their time alone", neighbour},
+	{"deleted tokens", "500 streams of 50 tokens end ≤ 1 s after", deletedTokens},
 }
 
 func main() {

@@ -95,6 +95,7 @@ type Session struct {
 	StartedAt   *time.Time `json:"started_at,omitempty" doc:"The last start."`
 	ActiveAt    *time.Time `json:"active_at,omitempty" doc:"The last command, terminal input, start or unpause."`
 	ClosedAt    *time.Time `json:"closed_at,omitempty"`
+	Warnings    []string   `json:"warnings,omitempty" nullable:"false" doc:"To an admin who has just created it: what a token of the project could not have done."`
 }
 
 // Port is a port of the container that the engine's host publishes.

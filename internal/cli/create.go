@@ -86,6 +86,9 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.TrimSpace("create "+id), err)
 		}
+		for _, warning := range s.Warnings {
+			fmt.Fprintf(a.stderr, "octobot: warning: %s\n", warning)
+		}
 		if *output == "json" {
 			return a.printJSON(s)
 		}

@@ -92,7 +92,7 @@ func fromView(v session.View) v1.Session {
 		ID: v.ID, Project: v.ProjectID, Status: v1.Status(v.Status), Reason: v.Reason, Paused: v.Paused,
 		Address: v.Address, Spec: fromSpec(v.Spec), ContainerID: v.ContainerID,
 		CreatedAt: v.CreatedAt, StartedAt: timeOrNil(v.StartedAt), ActiveAt: timeOrNil(v.ActiveAt),
-		ClosedAt: timeOrNil(v.ClosedAt),
+		ClosedAt: timeOrNil(v.ClosedAt), Warnings: v.Warnings,
 	}
 	for _, p := range v.Ports {
 		s.Ports = append(s.Ports, v1.Port{Container: p.Container, HostIP: p.HostIP, HostPort: p.HostPort})

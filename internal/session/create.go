@@ -85,8 +85,29 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 		return View{}, err
 	}
 	v = s.viewAfterChange(ctx, sess, c)
+	v.Warnings = s.beyondPolicy(ctx, who, req.Spec, sess)
 	s.publishCreated(sess)
 	return v, nil
+}
+
+// beyondPolicy tells an admin what the project's own tokens would have been refused.
+func (s *ContainerService) beyondPolicy(ctx context.Context, who Principal, asked Spec, sess Session) []string {
+	if !who.Admin || sess.ProjectID == "" {
+		return nil
+	}
+	var warnings []string
+	project := Principal{ProjectID: sess.ProjectID}
+	limited := asked
+	for _, err := range []error{
+		s.cfg.Policy.setLimits(project, &limited, &s.cfg),
+		s.cfg.Policy.check(project, asked, sess.Spec, &s.cfg),
+		s.checkQuota(ctx, sess),
+	} {
+		if e, ok := errors.AsType[*Error](err); ok && (e.Code == CodePolicyDenied || e.Code == CodeQuotaExceeded) {
+			warnings = append(warnings, "a token of the project could not have done this: "+e.Detail)
+		}
+	}
+	return warnings
 }
 
 var errTaken = refuse(CodeSessionExists, "choose another ID", "the ID is taken")

@@ -137,9 +137,23 @@ func limit[T int64 | float64 | time.Duration](
 		*v = most
 		return nil
 	case *v == 0:
-		return deny(setting, "%s: none was asked for, and a project's session may have %v at most here", field, most)
+		return deny(setting, "%s: none was asked for, and a project's session may have %s at most here", field,
+			amount(most))
 	}
-	return deny(setting, "%s: %v is more than the %v that a project's session may have here", field, *v, most)
+	return deny(setting, "%s: %s is more than the %s that a project's session may have here", field, amount(*v),
+		amount(most))
+}
+
+// amount shows a limit to people. Whole numbers of mebibytes are taken for bytes.
+func amount(v any) string {
+	n, ok := v.(int64)
+	switch {
+	case !ok || n == 0 || n%(1<<20) != 0:
+		return fmt.Sprint(v)
+	case n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
 }
 
 // allows reports whether a list of names, or "*", has one.

@@ -88,10 +88,13 @@ func TestPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t, tt.defaults, func(c *session.Config) { c.Policy = tt.policy })
 			for id, who := range map[string]session.Principal{"p": of("p"), "admin": admin} {
-				_, err := k.Create(t.Context(), who, session.CreateRequest{ID: id, Spec: tt.spec})
+				v, err := k.Create(t.Context(), who, session.CreateRequest{ID: id, ProjectID: "p", Spec: tt.spec})
 				if tt.say == "" || who.Admin {
 					if err != nil {
 						t.Errorf("%s: %v", id, err)
+					}
+					if warned := len(v.Warnings) > 0; warned != (tt.say != "") {
+						t.Errorf("%s is told: %q", id, v.Warnings)
 					}
 					continue
 				}

@@ -25,6 +25,11 @@ func (q Quota) or(policy Quota) Quota {
 	}
 }
 
+// counts reports whether sessions have to be counted.
+func (q Quota) counts() bool {
+	return q.Sessions != 0 || q.Running != 0 || q.CPUs != 0 || q.Memory != 0
+}
+
 func pick[T int | int64 | float64](own, policy T) T {
 	if own == 0 {
 		own = policy
@@ -68,11 +73,11 @@ func (q Quota) check(use Use, sess Session) error {
 		return exceeded("max_cpus", "project %q may have %v CPUs in all, and with the %v of this session would have %v",
 			sess.ProjectID, q.CPUs, sess.Spec.CPUs, use.CPUs)
 	case q.Memory > 0 && sess.Spec.Memory == 0:
-		return exceeded("max_memory", "project %q may have %d bytes of memory in all, and so no session without a "+
-			"limit of it", sess.ProjectID, q.Memory)
+		return exceeded("max_memory", "project %q may have %s of memory in all, and so no session without a limit of it",
+			sess.ProjectID, amount(q.Memory))
 	case q.Memory > 0 && use.Memory > q.Memory:
-		return exceeded("max_memory", "project %q may have %d bytes of memory in all, and with the %d of this session "+
-			"would have %d", sess.ProjectID, q.Memory, sess.Spec.Memory, use.Memory)
+		return exceeded("max_memory", "project %q may have %s of memory in all, and with the %s of this session "+
+			"would have %s", sess.ProjectID, amount(q.Memory), amount(sess.Spec.Memory), amount(use.Memory))
 	}
 	return nil
 }
@@ -121,7 +126,7 @@ func (s *ContainerService) withinQuota(
 	if err != nil {
 		return Session{}, err
 	}
-	if quota.Sessions == 0 && quota.Running == 0 && quota.CPUs == 0 && quota.Memory == 0 {
+	if !quota.counts() {
 		return record()
 	}
 	unlock, err := s.projects.Lock(ctx, sess.ProjectID)
@@ -129,15 +134,25 @@ func (s *ContainerService) withinQuota(
 		return Session{}, err
 	}
 	defer unlock()
-	use, err := s.useOf(ctx, sess.ProjectID, sess.ID)
-	if err != nil {
-		return Session{}, err
-	}
-	use.add(sess)
-	if err := quota.check(use, sess); err != nil {
+	if err := s.checkQuota(ctx, sess); err != nil {
 		return Session{}, err
 	}
 	return record()
+}
+
+// checkQuota refuses a session, as it is to be, that does not fit into its project's quota beside
+// all the others.
+func (s *ContainerService) checkQuota(ctx context.Context, sess Session) error {
+	quota, err := s.quotaOf(ctx, sess.ProjectID)
+	if err != nil || !quota.counts() {
+		return err
+	}
+	use, err := s.useOf(ctx, sess.ProjectID, sess.ID)
+	if err != nil {
+		return err
+	}
+	use.add(sess)
+	return quota.check(use, sess)
 }
 
 // useOf counts a project's sessions, but for one.

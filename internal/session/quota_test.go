@@ -53,8 +53,10 @@ func TestQuota(t *testing.T) {
 			if _, err := k.Get(t.Context(), admin, "more"); session.CodeOf(err) != session.CodeSessionNotFound {
 				t.Errorf("what was refused left a record: %v", err)
 			}
-			if err := create(admin, "p", "admins"); err != nil {
-				t.Errorf("an admin: %v", err)
+			v, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "admins", ProjectID: "p", Spec: tt.spec,
+				Start: true})
+			if err != nil || len(v.Warnings) != 1 {
+				t.Errorf("an admin: %q, %v", v.Warnings, err)
 			}
 			if tt.fits > 0 {
 				if err := create(of("q"), "q", "others"); err != nil {

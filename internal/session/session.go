@@ -152,4 +152,7 @@ type View struct {
 	Paused  bool             // its processes are frozen; only while it runs
 	Address string           // of port 8080, "http://127.0.0.1:49153"; only while it runs
 	Ports   []container.Port // published ports; only while it runs
+	// Warnings are of its creation alone: what an admin could do there and a project's token could
+	// not.
+	Warnings []string
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -38,13 +39,14 @@ func TestMain(m *testing.M) {
 // daemon is an installation of Octobot: a data directory, and the process that
 // serves it, which may be killed and started again.
 type daemon struct {
-	t    *testing.T
-	dir  string
-	args []string // further flags of serve
-	cmd  *exec.Cmd
-	done chan struct{}
-	log  *bytes.Buffer // of the last process; not to be read while it runs
-	api  *client.Client
+	t     *testing.T
+	dir   string
+	args  []string // further flags of serve
+	under []string // what it is started by, such as prlimit with its flags
+	cmd   *exec.Cmd
+	done  chan struct{}
+	log   *bytes.Buffer // of the last process; not to be read while it runs
+	api   *client.Client
 }
 
 // newDaemon makes an installation that uses the engine at dockerHost. It is not started. Its
@@ -76,7 +78,8 @@ func newDaemon(t *testing.T, dockerHost string, args ...string) *daemon {
 func (d *daemon) start() {
 	d.t.Helper()
 	d.log = new(bytes.Buffer)
-	d.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", d.dir}, d.args...)...)
+	command := slices.Concat(d.under, []string{binary, "serve", "--data-dir", d.dir}, d.args)
+	d.cmd = exec.Command(command[0], command[1:]...)
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
