@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -19,13 +21,7 @@ func resolveBinds(roots, binds []string) ([]string, error) {
 	if len(binds) == 0 {
 		return binds, nil
 	}
-	allowed := make([]string, 0, len(roots))
-	for _, root := range roots {
-		// A root that can't be resolved now allows nothing now.
-		if resolved, err := filepath.EvalSymlinks(root); err == nil && filepath.IsAbs(resolved) {
-			allowed = append(allowed, resolved)
-		}
-	}
+	allowed := resolveRoots(roots)
 	resolved := make([]string, len(binds))
 	for i, text := range binds {
 		bind, err := container.ParseBind(text)
@@ -62,11 +58,79 @@ func checkBinds(roots, binds []string) error {
 	}
 	for i := range binds {
 		if resolved[i] != binds[i] {
-			return refuse(CodeForbidden, "remove the session (octobot rm) and create it again",
-				"binds[%d]: %.200q has become a symbolic link", i, binds[i])
+			return errBecameLink(i, binds[i])
 		}
 	}
 	return nil
+}
+
+func errBecameLink(i int, bind string) error {
+	return refuse(CodeForbidden, "remove the session (octobot rm) and create it again",
+		"binds[%d]: %.200q has become a symbolic link", i, bind)
+}
+
+// resolveRoots gives roots free of symbolic links. A root that can't be resolved now allows nothing
+// now; nor does one with a link on its way that lies in another root, for a session may have put it
+// there.
+func resolveRoots(roots []string) []string {
+	resolved := make([]string, 0, len(roots))
+	for i, root := range roots {
+		if !filepath.IsAbs(root) {
+			continue
+		}
+		var others []string
+		for _, other := range slices.Concat(roots[:i], roots[i+1:]) {
+			if filepath.Clean(other) == filepath.Clean(root) {
+				continue
+			}
+			others = append(others, filepath.Clean(other))
+			if path, err := filepath.EvalSymlinks(other); err == nil {
+				others = append(others, path)
+			}
+		}
+		if path, err := resolveOutside(filepath.Clean(root), others); err == nil {
+			resolved = append(resolved, path)
+		}
+	}
+	return resolved
+}
+
+// maxLinks is how many symbolic links Linux follows in a path.
+const maxLinks = 40
+
+// resolveOutside follows the symbolic links of an absolute path, and none that lies in one of dirs.
+func resolveOutside(path string, dirs []string) (string, error) {
+	at, links := "/", 0
+	for rest := strings.Split(path, "/"); len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		if name == "" {
+			continue
+		}
+		next := filepath.Join(at, name) // of which "." and ".." are right, since at has no links
+		info, err := os.Lstat(next)
+		switch {
+		case err != nil:
+			return "", err
+		case info.Mode()&fs.ModeSymlink == 0:
+			at = next
+			continue
+		case below(dirs, at):
+			return "", fs.ErrPermission
+		}
+		if links++; links > maxLinks {
+			return "", syscall.ELOOP
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return at, nil
 }
 
 // resolvePath follows the symbolic links of the longest part of an absolute path that exists;

@@ -98,6 +98,37 @@ func TestResolveBinds(t *testing.T) {
 			}
 		}
 	})
+	// A session that may write to a root must not choose where another root is.
+	t.Run("a root in another", func(t *testing.T) {
+		inner := filepath.Join(root, "inner")
+		far := filepath.Join(base, "far")
+		for name, target := range map[string]string{inner: outside, far: inner} {
+			if err := os.Symlink(target, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, other := range []string{inner, far} {
+			for _, roots := range [][]string{{root, other}, {other, linked}} {
+				if _, err := resolveBinds(roots, []string{outside + ":/x"}); CodeOf(err) != CodeForbidden {
+					t.Errorf("%q: %v", roots, err)
+				}
+				if _, err := resolveBinds(roots, []string{root + "/data:/x"}); err != nil {
+					t.Errorf("%q: %v", roots, err)
+				}
+			}
+		}
+		// Alone it is the operator's own, and so is a directory in another root.
+		for _, roots := range [][]string{{far}, {inner}, {far, base + "/beside"}} {
+			if _, err := resolveBinds(roots, []string{outside + ":/x"}); err != nil {
+				t.Errorf("%q: %v", roots, err)
+			}
+		}
+		for _, roots := range [][]string{{root, root + "/data"}, {root, root}} {
+			if _, err := resolveBinds(roots, []string{root + "/data:/x"}); err != nil {
+				t.Errorf("%q: %v", roots, err)
+			}
+		}
+	})
 	t.Run("no roots", func(t *testing.T) {
 		for _, roots := range [][]string{nil, {""}, {"."}} {
 			if _, err := resolveBinds(roots, []string{root + ":/x"}); CodeOf(err) != CodeForbidden {
