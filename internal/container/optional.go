@@ -192,3 +192,12 @@ type Pauser interface {
 	// Unpause lets them go on. Not paused: nil. Not running: ErrContainerStopped.
 	Unpause(ctx context.Context, sessionID string) error
 }
+
+// HostProcesses tells where a container is among the host's processes, for who has to look at it
+// from outside.
+type HostProcesses interface {
+	// MainPID gives the container's main process, by the ID that it has on the engine's host. Not
+	// running: ErrContainerStopped. The processes are not the host's, but those of a kernel in
+	// between: ErrUnsupported.
+	MainPID(ctx context.Context, sessionID string) (int, error)
+}

@@ -111,6 +111,7 @@ var topics = []topic{
 	{"files", fileCases},
 	{"pause", pauseCases},
 	{"stats", statsCases},
+	{"host processes", hostProcessCases},
 	{"events", eventCases},
 	{"faults", faultCases},
 }

@@ -32,6 +32,9 @@ type Engine struct {
 	tls *tls.Config
 }
 
+// SharesHost reports whether the engine is reached through a socket of this host.
+func (e Engine) SharesHost() bool { return strings.HasPrefix(e.Host, "unix://") }
+
 // Candidate is a place where an engine might have been.
 type Candidate struct {
 	Source string

@@ -31,6 +31,32 @@ func (p *DockerProvider) Get(ctx context.Context, sessionID string) (*container.
 	return fromInspect(sessionID, found.Container), nil
 }
 
+// sharingRuntimes are the OCI runtimes whose containers are processes of the host, as engines name
+// them; "oci" is Podman's word for the one that it has.
+var sharingRuntimes = []string{"", "runc", "crun", "oci", "io.containerd.runc.v2"}
+
+// MainPID asks for the main process.
+func (p *DockerProvider) MainPID(ctx context.Context, sessionID string) (int, error) {
+	c, err := p.beginCall(ctx, "mainpid", sessionID, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Done()
+	found, err := c.inspect()
+	if err != nil {
+		return 0, c.toError(err)
+	}
+	state, host := found.Container.State, found.Container.HostConfig
+	switch {
+	case state == nil || state.Pid <= 0 || status(state.Status) != container.StatusRunning:
+		return 0, c.toError(container.Errorf("", "", container.ErrContainerStopped, "it has no process"))
+	case host != nil && !slices.Contains(sharingRuntimes, host.Runtime):
+		return 0, c.toError(container.Errorf("", "", container.ErrUnsupported,
+			"the OCI runtime %s has a kernel of its own", host.Runtime))
+	}
+	return state.Pid, nil
+}
+
 // List asks for the containers with this instance's labels.
 func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, error) {
 	c, err := p.beginEngineCall(ctx, "list")

@@ -60,6 +60,8 @@ var (
 	_ container.Copier       = (*DockerProvider)(nil)
 	_ container.StatsReader  = (*DockerProvider)(nil)
 	_ container.Pauser       = (*DockerProvider)(nil)
+
+	_ container.HostProcesses = (*DockerProvider)(nil)
 )
 
 // NewDockerProvider makes a provider for the engine that cfg names, or that
