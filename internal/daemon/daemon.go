@@ -105,6 +105,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 		d.onClose(auditLog.Close)
 		service.Audit = auditLog.Record
 	}
+	d.openMounts(ctx, rt, &service)
 	d.service = session.NewContainerService(rt, store, service)
 	metrics.watch(d.service.StatusCounts)
 	passing := front.Config{MaxBody: d.cfg.Limits.MaxBody, AllowedHosts: d.cfg.AllowedHosts,
@@ -119,6 +120,23 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 		MaxExecTime: d.cfg.Limits.MaxExecTime, SpoolDir: d.cfg.DataDir, Logger: d.log, Metrics: metrics.handler(),
 	})
 	return d.listen(ctx)
+}
+
+// openMounts gives sessions what mounts their binds, where the configuration allows any.
+func (d *daemon) openMounts(ctx context.Context, rt container.Runtime, cfg *session.Config) {
+	if len(cfg.BindRoots) == 0 {
+		return
+	}
+	mounts, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].mounts(d.cfg, rt)
+	if err != nil {
+		cfg.NoMounts = err.Error()
+		d.log.WarnContext(ctx, "Sessions can have no bind mounts", "reason", cfg.NoMounts)
+		return
+	}
+	cfg.Mounts = mounts
+	if c, ok := mounts.(io.Closer); ok {
+		d.onClose(c.Close)
+	}
 }
 
 func (d *daemon) onClose(f func() error) { d.closers = append(d.closers, f) }

@@ -15,6 +15,7 @@ import (
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/docker"
+	"github.com/octobot-run/octobot/internal/hostmount"
 )
 
 // Grade says how good a finding is.
@@ -97,6 +98,9 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 		}
 		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), do})
 	}
+	if len(cfg.BindRoots) > 0 {
+		findings = append(findings, diagnoseMounts(cfg, engine))
+	}
 	findings = append(findings, Finding{"engine", Good,
 		fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch),
 		""},
@@ -110,6 +114,18 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 			"install it, or change --default-runtime"})
 	}
 	return findings
+}
+
+func diagnoseMounts(cfg config.Config, engine docker.Engine) Finding {
+	err := errElsewhere
+	if engine.SharesHost() {
+		err = hostmount.Check(cfg.DataDir)
+	}
+	if err != nil {
+		return Finding{"bind mounts", Problem, fmt.Sprintf("sessions can have none: %v", err),
+			"run the daemon on the engine's host, as root and outside of any container, or configure no bind roots"}
+	}
+	return Finding{"bind mounts", Good, "can be made", ""}
 }
 
 func probe(ctx context.Context, cfg config.Config) (container.EngineInfo, error) {

@@ -2,26 +2,32 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/docker"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/hostmount"
+	"github.com/octobot-run/octobot/internal/session"
 )
 
 // runtimeKind is a kind of engine that a daemon can run sessions on.
 type runtimeKind struct {
 	// open makes the runtime of cfg.Instance, and says how to close it. It need not ask the engine.
 	open func(cfg config.Config) (rt container.Runtime, closeRuntime func() error, err error)
+	// mounts makes what mounts binds for sessions. An error says why they can't have any, in words
+	// that complete "binds can't be mounted: "; nothing else is wrong then.
+	mounts func(cfg config.Config, rt container.Runtime) (session.HostMounts, error)
 	// diagnose looks at the engine without a daemon, and without changing anything.
 	diagnose func(ctx context.Context, cfg config.Config) []Finding
 }
 
 // runtimeKinds has each of [config.Runtimes].
 var runtimeKinds = map[string]runtimeKind{
-	"docker": {openDocker, diagnoseDocker},
-	"mock":   {openMock, diagnoseMock},
+	"docker": {openDocker, mountOnHost, diagnoseDocker},
+	"mock":   {openMock, mountNothing, diagnoseMock},
 }
 
 func openDocker(cfg config.Config) (container.Runtime, func() error, error) {
@@ -43,6 +49,35 @@ func openMock(cfg config.Config) (container.Runtime, func() error, error) {
 	}
 	return rt, closeBoth, nil
 }
+
+// errElsewhere: what a path leads to can only be looked at where it is followed.
+var errElsewhere = errors.New("the engine is on another host")
+
+// mountOnHost mounts where the engine and the daemon see the same files. A socket may lead into a
+// virtual machine all the same, which each start finds out.
+func mountOnHost(cfg config.Config, rt container.Runtime) (session.HostMounts, error) {
+	if p, ok := container.As[*docker.DockerProvider](rt); !ok || !p.Engine().SharesHost() {
+		return nil, errElsewhere
+	}
+	mounts, err := hostmount.Open(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return mounts, nil
+}
+
+// mountNothing suits an engine whose containers have no files of the host.
+func mountNothing(config.Config, container.Runtime) (session.HostMounts, error) {
+	return unmounted{}, nil
+}
+
+// unmounted gives every path as it is.
+type unmounted struct{}
+
+func (unmounted) Mount(_ string, _ int, source string) (string, error) { return source, nil }
+func (unmounted) Verify(string, int, []string) error                   { return nil }
+func (unmounted) Unmount(string) error                                 { return nil }
+func (unmounted) Mounted() ([]string, error)                           { return nil, nil }
 
 func diagnoseMock(context.Context, config.Config) []Finding {
 	return []Finding{{"engine", Notice, "mock: nothing runs for real", "choose another with --runtime docker"}}

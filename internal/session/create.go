@@ -173,7 +173,7 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 		return Spec{}, err
 	}
 	spec.Binds = binds
-	return spec, nil
+	return spec, s.checkMounting(binds)
 }
 
 // recordCreation writes the intent to create sess. Where the store's answer is lost, it may have
@@ -209,8 +209,15 @@ func (s *ContainerService) provision(
 	ctx context.Context, sess Session, c *container.Container, how creation,
 ) (Session, *container.Container, error) {
 	made := sess
+	opts := sess.Options()
+	// Before the engine learns of any path; what pulling the image takes does not matter then.
+	if c == nil || c.Status != container.StatusRunning {
+		var err error
+		if opts.Binds, err = s.mountBinds(sess); err != nil {
+			return sess, nil, err
+		}
+	}
 	if c == nil {
-		opts := sess.Options()
 		opts.Credentials, opts.Progress = how.credentials, how.progress
 		if how.slot != nil {
 			opts.Pulling = how.slot.pulling(pullOf{sess.ProjectID, opts.Image, opts.Platform})
@@ -229,7 +236,7 @@ func (s *ContainerService) provision(
 	if sess.Desired != DesiredRunning {
 		return made, c, nil
 	}
-	if err := s.engineStart(ctx, sess.ID); err != nil {
+	if err := s.engineStart(ctx, sess, c); err != nil {
 		return sess, nil, err
 	}
 	made, c = s.withStart(ctx, made)

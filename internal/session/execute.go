@@ -116,6 +116,10 @@ func (s *ContainerService) carryOutAction(
 	case ActionClose:
 		_, err = s.closeSession(ctx, sess)
 	case ActionRecord:
+		if sess.Pending == OperationStart && c.Status == container.StatusRunning && len(sess.Spec.Binds) > 0 {
+			// What it got may not have been looked at yet.
+			return s.finishStart(ctx, sess)
+		}
 		_, err = s.recordObserved(ctx, sess, c, "")
 	case ActionFail:
 		code := CodeContainerLost

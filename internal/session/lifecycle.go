@@ -23,7 +23,7 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 		return View{}, err
 	}
 	defer unlock()
-	// Links may have changed since the session was made, and the engine follows them anew.
+	// Links may have changed since the session was made. Here a refusal changes nothing yet.
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
 	}
@@ -185,13 +185,16 @@ func (s *ContainerService) recordOutcome(ctx context.Context, sess Session) (Ses
 // startContainer carries out the recorded intent to start. After an error that leaves open what
 // the engine did, the intent stays. The container is nil where the engine did not show it.
 func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Session, *container.Container, error) {
-	err := s.engineStart(ctx, sess.ID)
+	c, err := s.mountForStart(ctx, sess)
+	if err == nil {
+		err = s.engineStart(ctx, sess, c)
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, container.ErrContainerNotFound):
 		sess, err = s.recordLost(ctx, sess, err)
 		return sess, nil, err
-	case isRefusal(err):
+	case isRecordedRefusal(err):
 		sess.Desired = DesiredStopped
 		sess, settleErr := s.recordOutcome(ctx, sess)
 		if settleErr != nil {
@@ -202,7 +205,7 @@ func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Se
 		return sess, nil, unfinished(ctx, err)
 	}
 	before := sess.StartedAt
-	sess, c := s.withStart(ctx, sess)
+	sess, c = s.withStart(ctx, sess)
 	if sess, err = s.recordOutcome(ctx, sess); err != nil {
 		return sess, nil, err
 	}
@@ -226,10 +229,15 @@ func (s *ContainerService) withStart(ctx context.Context, sess Session) (Session
 	return sess, c
 }
 
-func (s *ContainerService) engineStart(ctx context.Context, id string) error {
+// engineStart starts a session's container, and has it stopped again where it did not get what its
+// binds name. c is the container as it was before, nil where that is not known.
+func (s *ContainerService) engineStart(ctx context.Context, sess Session, c *container.Container) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	return s.rt.Start(ctx, id)
+	if err := s.rt.Start(ctx, sess.ID); err != nil {
+		return err
+	}
+	return s.verifyBinds(ctx, sess, c)
 }
 
 func (s *ContainerService) engineRemove(ctx context.Context, id string) error {
@@ -296,6 +304,7 @@ func (s *ContainerService) closeSession(ctx context.Context, sess Session) (Sess
 	if err != nil && !errors.Is(err, container.ErrContainerNotFound) {
 		return sess, unfinished(ctx, err)
 	}
+	s.unmountBinds(ctx, sess.ID)
 	sess.ClosedAt = now()
 	sess, err = s.recordOutcome(ctx, sess)
 	if err == nil {

@@ -117,6 +117,7 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 	if err != nil && (CodeOf(err) == CodeStoreUnavailable || ctx.Err() != nil) {
 		return report, err
 	}
+	s.unmountLeftovers(ctx, w)
 	s.memory = memory{stray: stray, troubled: troubled, held: report.Held}
 	if err == nil && refused {
 		err = refuse(CodeReconcileRefused,

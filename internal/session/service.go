@@ -29,6 +29,9 @@ type Config struct {
 	// BindRoots are the host directories below which sessions may mount. The service looks
 	// at them itself, so they mean something only where it shares the engine's host.
 	BindRoots []string
+	// Mounts mounts for the engine what binds name; nil: binds are refused, and NoMounts says why.
+	Mounts   HostMounts
+	NoMounts string
 
 	ReconcileInterval time.Duration // 30 s
 	Grace             time.Duration // age from which an unknown container may be removed; 2 min

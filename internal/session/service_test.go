@@ -157,7 +157,7 @@ func TestBindsAreCheckedAtEachStart(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	k := newKit(t, func(c *session.Config) { c.BindRoots = []string{root} })
+	k := newKit(t, func(c *session.Config) { c.BindRoots, c.Mounts = []string{root}, &hostMounts{} })
 	v, err := k.Create(t.Context(), admin,
 		session.CreateRequest{ID: "x", Spec: session.Spec{Binds: []string{data + ":/data"}}})
 	if err != nil || len(v.Spec.Binds) != 1 {
