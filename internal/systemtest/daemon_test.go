@@ -39,14 +39,14 @@ func TestMain(m *testing.M) {
 // daemon is an installation of Octobot: a data directory, and the process that
 // serves it, which may be killed and started again.
 type daemon struct {
-	t     *testing.T
-	dir   string
-	args  []string // further flags of serve
-	under []string // what it is started by, such as prlimit with its flags
-	cmd   *exec.Cmd
-	done  chan struct{}
-	log   *bytes.Buffer // of the last process; not to be read while it runs
-	api   *client.Client
+	t    *testing.T
+	dir  string
+	args []string // further flags of serve
+	wrap []string // a program that starts serve, with its arguments; empty: none
+	cmd  *exec.Cmd
+	done chan struct{}
+	log  *bytes.Buffer // of the last process; not to be read while it runs
+	api  *client.Client
 }
 
 // newDaemon makes an installation that uses the engine at dockerHost. It is not started. Its
@@ -69,6 +69,7 @@ func newDaemon(t *testing.T, dockerHost string, args ...string) *daemon {
 		if t.Failed() && d.log != nil {
 			t.Logf("log of the last daemon:\n%s", tail(d.log.Bytes(), 8<<10))
 		}
+		unmountBelow(dir) // or what sessions mount would be removed too
 		os.RemoveAll(dir)
 	})
 	return d
@@ -78,8 +79,8 @@ func newDaemon(t *testing.T, dockerHost string, args ...string) *daemon {
 func (d *daemon) start() {
 	d.t.Helper()
 	d.log = new(bytes.Buffer)
-	command := slices.Concat(d.under, []string{binary, "serve", "--data-dir", d.dir}, d.args)
-	d.cmd = exec.Command(command[0], command[1:]...)
+	line := slices.Concat(d.wrap, []string{binary, "serve", "--data-dir", d.dir}, d.args)
+	d.cmd = exec.Command(line[0], line[1:]...)
 	d.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {

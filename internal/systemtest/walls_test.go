@@ -160,7 +160,7 @@ func TestProjectTokenIsHeld(t *testing.T) {
 func TestFewFileDescriptors(t *testing.T) {
 	address := freeAddress(t)
 	d := newDaemon(t, "", "--runtime", "mock", "--listen", address)
-	d.under = []string{"prlimit", "--nofile=256:256"}
+	d.wrap = []string{"prlimit", "--nofile=256:256"}
 	d.start()
 	lab := d.project(address, "lab")
 	var conns []net.Conn
