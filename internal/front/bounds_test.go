@@ -277,13 +277,18 @@ func TestBodiesGoThroughTheBudget(t *testing.T) {
 	}
 	third := connect(t, address)
 	wg.Go(func() {
-		if status := request(third, "p", "/", body); status != http.StatusOK {
+		if status := request(third, "p", "/wait", body); status != http.StatusOK {
 			t.Errorf("the one that waited: status %d", status)
 		}
 	})
-	other := connect(t, address)
-	if status := request(other, "q", "/", body); status != http.StatusOK {
-		t.Errorf("another project: status %d", status)
+	for range 3 {
+		other := connect(t, address)
+		if status := request(other, "q", "/", body); status != http.StatusOK {
+			t.Errorf("another project: status %d", status)
+		}
+	}
+	if len(site.waiting) > 0 {
+		t.Error("the third body did not wait for one of the first two")
 	}
 	close(site.release)
 	wg.Wait()
