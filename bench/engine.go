@@ -31,16 +31,20 @@ func engines(ctx context.Context, e env) (container.Runtime, rawEngine, func(), 
 	if err != nil {
 		return nil, rawEngine{}, nil, errors.Join(err, runtime.Close())
 	}
-	end := func() { c.Close(); runtime.Close() }
 	raw := rawEngine{client: c, image: e.image}
-	// The provider makes its network with the first container.
+	// The provider makes its network with the first container, and keeps it to the last.
 	id := "bench-network"
+	end := func() {
+		_ = runtime.Remove(context.WithoutCancel(ctx), id) // where it was made
+		c.Close()
+		runtime.Close()
+	}
 	if _, err := runtime.Create(ctx, id, idle(e)); err != nil {
 		end()
 		return nil, rawEngine{}, nil, err
 	}
 	info, err := c.ContainerInspect(ctx, container.Name(id), client.ContainerInspectOptions{})
-	if err = errors.Join(err, runtime.Remove(ctx, id)); err != nil {
+	if err != nil {
 		end()
 		return nil, rawEngine{}, nil, err
 	}

@@ -38,7 +38,8 @@ forget() {
 	network=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' \
 		"$(bin/octobot inspect demo | sed -n 's/.*"container_id": "\(.*\)".*/\1/p')")
 	bin/octobot rm -f demo
-	docker network rm "$network" >/dev/null
+	# The daemon removes it too, a little later.
+	docker network rm "$network" >/dev/null || ! docker network inspect "$network" >/dev/null 2>&1
 	make_without_lock down
 	[[ $ours == no ]] || restore
 	rm -rf --one-file-system "$home"

@@ -49,9 +49,12 @@ type Docker struct {
 	Host string
 	// PublishAddress is the host address of published ports; empty for 127.0.0.1.
 	PublishAddress string
-	// Network is the network that sessions join; empty for one that the provider makes for the
-	// instance, without traffic between containers.
+	// Network is the network that sessions join; empty for those that the provider makes, without
+	// traffic between containers.
 	Network string
+	// NetworkPool is the address space of the networks that the provider makes, as CIDRs of IPv4;
+	// empty for the default.
+	NetworkPool []string
 	// LogMaxSize and LogMaxFiles cap each container's log; zero for 10 MiB and 3.
 	LogMaxSize  int64
 	LogMaxFiles int
@@ -117,6 +120,7 @@ type Limits struct {
 func Default() Config {
 	return Config{
 		Runtime:   "docker",
+		Docker:    Docker{NetworkPool: []string{"10.213.0.0/16", "172.29.0.0/16"}},
 		Defaults:  Defaults{Image: "octobot/session:latest", PIDs: 4096, OnExpire: "stop"},
 		Listen:    "127.0.0.1:7080",
 		LogLevel:  "info",

@@ -65,8 +65,12 @@ func Settings() []Setting {
 		text("docker.publish_address", "docker-publish-address", "host address of published ports; empty for 127.0.0.1",
 			"empty, or an IP address", func(c *Config) *string { return &c.Docker.PublishAddress }, ipAddress),
 		text("docker.network", "docker-network",
-			"network that sessions join; empty for one of the instance's own, without traffic between sessions",
+			"network that sessions join; empty for one of each project's own, without traffic between sessions",
 			"empty, or a network's name", func(c *Config) *string { return &c.Docker.Network }, word),
+		list("docker.network_pool", "docker-network-pool",
+			"address space of the networks that Octobot makes; what the engine or the host use of it is left out",
+			"IPv4 networks of at most 24 bits of prefix, such as 10.213.0.0/16",
+			func(c *Config) *[]string { return &c.Docker.NetworkPool }, networkRange),
 		size("docker.log_max_size", "docker-log-max-size", "size of a container's log before it is rotated; 0 for 10m",
 			64<<10,
 			func(c *Config) *int64 { return &c.Docker.LogMaxSize }),
@@ -223,6 +227,11 @@ func portRange(s string) bool {
 func ipAddress(s string) bool {
 	_, err := netip.ParseAddr(s)
 	return s == "" || err == nil
+}
+
+func networkRange(s string) bool {
+	p, err := netip.ParsePrefix(s)
+	return err == nil && p.Addr().Is4() && p.Bits() >= 8 && p.Bits() <= 24 && p == p.Masked()
 }
 
 func engineURL(s string) bool {

@@ -187,8 +187,8 @@ type Options struct {
 	// the name of a volume. Paths that would expose the host (/, /proc, /sys,
 	// /dev, /run, the engine's socket, or a parent of them) are refused.
 	Binds []string
-	// NetworkMode is the engine's network to join; empty for the instance's own, "none" for none.
-	// "host" and "container:…" are refused.
+	// NetworkMode is the engine's network to join; empty for one of the provider's choice, "none"
+	// for none. "host" and "container:…" are refused.
 	NetworkMode string
 	// Labels are the caller's own. Keys that start with "octobot" are refused.
 	Labels map[string]string

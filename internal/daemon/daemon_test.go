@@ -487,3 +487,14 @@ func TestAuditLog(t *testing.T) {
 		t.Error("the log has the token's secret")
 	}
 }
+
+func TestDiagnosePool(t *testing.T) {
+	for _, tt := range []struct {
+		free, total uint64
+		want        Grade
+	}{{0, 0, Good}, {512, 512, Good}, {52, 512, Good}, {51, 512, Notice}, {1, 2, Good}, {0, 2, Problem}} {
+		if f := diagnosePool(config.Default(), tt.free, tt.total); f.Grade != tt.want || f.Seen == "" {
+			t.Errorf("%d of %d: %+v; want %s", tt.free, tt.total, f, tt.want)
+		}
+	}
+}

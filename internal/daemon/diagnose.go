@@ -90,7 +90,7 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 		return append(findings, Finding{"engine", Problem, err.Error(), start})
 	}
 	where := fmt.Sprintf("%s (%s)", engine.Host, engine.Source)
-	info, err := probe(ctx, cfg)
+	info, pool, err := probe(ctx, cfg)
 	if err != nil {
 		do := start
 		if strings.Contains(err.Error(), "permission denied") {
@@ -104,7 +104,7 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 	findings = append(findings, Finding{"engine", Good,
 		fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch),
 		""},
-		diagnoseCgroups(info))
+		diagnoseCgroups(info), pool)
 	for _, w := range info.Warnings {
 		findings = append(findings, Finding{"engine", Notice, w, ""})
 	}
@@ -128,15 +128,37 @@ func diagnoseMounts(cfg config.Config, engine docker.Engine) Finding {
 	return Finding{"bind mounts", Good, "can be made", ""}
 }
 
-func probe(ctx context.Context, cfg config.Config) (container.EngineInfo, error) {
+// probe asks the engine what it is, and what is left of the networks' pool.
+func probe(ctx context.Context, cfg config.Config) (info container.EngineInfo, pool Finding, err error) {
 	p, err := docker.NewDockerProvider(&cfg)
 	if err != nil {
-		return container.EngineInfo{}, err
+		return info, pool, err
 	}
 	defer func() { _ = p.Close() }() // nothing is under way
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return p.Probe(ctx)
+	if info, err = p.Probe(ctx); err != nil {
+		return info, pool, err
+	}
+	free, total, err := p.NetworkPool(ctx)
+	return info, diagnosePool(cfg, free, total), err
+}
+
+// diagnosePool tells how many networks can still be made.
+func diagnosePool(cfg config.Config, free, total uint64) Finding {
+	f := Finding{What: "network pool", Grade: Good}
+	if total == 0 {
+		f.Seen = fmt.Sprintf("not used: sessions join the network %q", cfg.Docker.Network)
+		return f
+	}
+	f.Seen = fmt.Sprintf("%d of the %d subnets of %s are free", free, total, strings.Join(cfg.Docker.NetworkPool, ", "))
+	if free < total/10+1 {
+		f.Grade, f.Do = Notice, "set a larger --docker-network-pool, or remove networks of others that use it"
+	}
+	if free == 0 {
+		f.Grade = Problem
+	}
+	return f
 }
 
 func diagnoseCgroups(info container.EngineInfo) Finding {

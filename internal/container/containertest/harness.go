@@ -21,12 +21,19 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// Harness connects the suite to an engine. All of its functions are needed.
+// Harness connects the suite to an engine. All of its functions are needed, unless they say
+// otherwise.
 type Harness struct {
 	// New makes a Runtime of the given instance. The suite closes it where it is a
 	// [container.Closer]. Two of one instance see the same containers, as a daemon does that
 	// was started again.
 	New func(t *testing.T, instance string) container.Runtime
+
+	// Isolated makes a Runtime as New does, whose sessions have networks that it makes for them;
+	// nil where there is nothing like it. Networks asks the engine itself how many those of an
+	// instance are.
+	Isolated func(t *testing.T, instance string) container.Runtime
+	Networks func(t *testing.T, instance string) int
 
 	// Image is an image that the engine has: a busybox userland with ash as /bin/sh and without
 	// bash, the users root and user (1000), no entrypoint, and root as its user.
@@ -107,6 +114,7 @@ var topics = []topic{
 	{"stream", streamCases},
 	{"attach", attachCases},
 	{"ports", portCases},
+	{"networks", networkCases},
 	{"logs", logCases},
 	{"files", fileCases},
 	{"pause", pauseCases},

@@ -54,19 +54,33 @@ var capabilities = []string{
 // missing (image, network, init) is looked after when the engine says so.
 func (p *DockerProvider) Create(
 	ctx context.Context, sessionID string, opts container.Options,
-) (*container.Container, error) {
+) (made *container.Container, err error) {
 	c, err := p.beginCall(ctx, "create", sessionID, opts.Validate)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Done()
-	spec, err := p.createRequest(sessionID, opts)
+	owner := p.networkOf(sessionID, opts.ProjectID)
+	spec, err := p.createRequest(sessionID, opts, cmp.Or(opts.NetworkMode, p.cfg.Docker.Network, owner.name))
 	if err != nil {
 		return nil, c.toError(err)
 	}
-	ours := spec.HostConfig.NetworkMode == dockercontainer.NetworkMode(p.network.name)
-	if ours {
-		if err := p.ensureNetwork(c.Ctx, false); err != nil {
+	ours := opts.NetworkMode == "" && p.ownsNetworks()
+	switch {
+	case ours:
+		leave, err := p.joinNetwork(c.Ctx, owner)
+		if err != nil {
+			return nil, c.toError(err)
+		}
+		defer func() {
+			leave()
+			if made == nil {
+				p.leaveNetwork(owner.name)
+			}
+		}()
+	case opts.NetworkMode != "" && opts.NetworkMode != container.NetworkNone &&
+		opts.NetworkMode != p.cfg.Docker.Network:
+		if err := p.checkNetwork(c.Ctx, opts.NetworkMode); err != nil {
 			return nil, c.toError(err)
 		}
 	}
@@ -82,7 +96,7 @@ func (p *DockerProvider) Create(
 		case !pulled && cerrdefs.IsNotFound(err) && errorSays(err, saysNoImage):
 			pulled, err = true, c.pull(opts)
 		case !joined && ours && isNoNetwork(err):
-			joined, err = true, p.ensureNetwork(c.Ctx, true)
+			joined, err = true, p.ensureNetwork(c.Ctx, owner, true)
 		case spec.HostConfig.Init != nil && errorSays(err, saysNoInit):
 			p.noInit.Store(true)
 			spec.HostConfig.Init, err = nil, nil
@@ -96,7 +110,7 @@ func (p *DockerProvider) Create(
 			id, err = c.create(spec)
 		}
 	}
-	p.sessions.put(sessionID, id)
+	p.sessions.put(sessionID, remembered{id, p.networkName(sessionID, opts.ProjectID)})
 	return &container.Container{
 		ID:        id,
 		SessionID: sessionID,
@@ -191,7 +205,7 @@ func (p *DockerProvider) removeMade(ctx context.Context, id string, spec client.
 
 // createRequest turns options into what the engine is asked for.
 func (p *DockerProvider) createRequest(
-	sessionID string, opts container.Options,
+	sessionID string, opts container.Options, networkMode string,
 ) (client.ContainerCreateOptions, error) {
 	labels := container.Labels(p.instance, sessionID, opts)
 	exposed, bindings, err := p.ports(opts)
@@ -208,7 +222,7 @@ func (p *DockerProvider) createRequest(
 	}
 	host := &dockercontainer.HostConfig{
 		Binds:          binds,
-		NetworkMode:    dockercontainer.NetworkMode(p.networkMode(opts)),
+		NetworkMode:    dockercontainer.NetworkMode(networkMode),
 		PortBindings:   bindings,
 		CapDrop:        []string{"ALL"},
 		CapAdd:         capabilities,
@@ -259,10 +273,6 @@ func (p *DockerProvider) ports(opts container.Options) (network.PortSet, network
 		bindings[port] = []network.PortBinding{binding}
 	}
 	return exposed, bindings, nil
-}
-
-func (p *DockerProvider) networkMode(opts container.Options) string {
-	return cmp.Or(opts.NetworkMode, p.cfg.Docker.Network, p.network.name)
 }
 
 // logConfig caps the log. Podman has no driver "local", and its own is what it takes for the

@@ -8,8 +8,8 @@
 // packages and serve files: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETFCAP,
 // NET_BIND_SERVICE and SYS_CHROOT. Docker's own list has SETPCAP, MKNOD, NET_RAW and AUDIT_WRITE as
 // well; with them a session could forge packets and make device nodes. Limits on memory (swap
-// included), CPU and processes. A network of the instance's own, without traffic between
-// containers. Ports on 127.0.0.1. Its stdin is kept open.
+// included), CPU and processes. A network of the project's own, or on Podman of the session's,
+// without traffic between containers. Ports on 127.0.0.1. Its stdin is kept open.
 //
 // # How commands are killed
 //

@@ -3,10 +3,12 @@ package docker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -14,9 +16,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	dockercontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/config"
@@ -39,17 +43,40 @@ func eachEngine(t *testing.T, test func(t *testing.T, p *docker.DockerProvider, 
 }
 
 func removeNetworks(t *testing.T, cli *client.Client, instance string) {
-	ctx := context.Background()
-	list, err := cli.NetworkList(ctx,
+	for _, n := range networksOf(t, cli, instance) {
+		if _, err := cli.NetworkRemove(context.Background(), n.ID, client.NetworkRemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// networksOf are an instance's networks on the engine, also when a test is over.
+func networksOf(t *testing.T, cli *client.Client, instance string) []network.Summary {
+	t.Helper()
+	list, err := cli.NetworkList(context.Background(),
 		client.NetworkListOptions{Filters: make(client.Filters).Add("label", container.LabelInstance+"="+instance)})
 	if err != nil {
 		t.Error(err)
 	}
-	for _, n := range list.Items {
-		if _, err := cli.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil {
-			t.Error(err)
-		}
+	return list.Items
+}
+
+// ownName is the name of the network that a session without a project gets.
+func ownName(t *testing.T, p *docker.DockerProvider, instance, session string) string {
+	t.Helper()
+	if isPodman(t, p) {
+		return "octobot-" + instance + "-session-" + session
 	}
+	return "octobot-" + instance + "-sessions"
+}
+
+func isPodman(t *testing.T, p *docker.DockerProvider) bool {
+	t.Helper()
+	info, err := p.Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Name == "podman"
 }
 
 // start makes a running container, which the test's end removes.
@@ -89,7 +116,7 @@ func TestHardening(t *testing.T) {
 			t.Errorf("pids limit %v; want 4096", host.PidsLimit)
 		}
 		if networks := found.Container.NetworkSettings.Networks; len(networks) != 1 ||
-			networks["octobot-"+instance] == nil {
+			networks[ownName(t, p, instance, id)] == nil {
 			t.Errorf("networks %v; want the instance's own", networks)
 		}
 		if !found.Container.Config.OpenStdin || found.Container.Config.StdinOnce {
@@ -110,6 +137,7 @@ func TestHardening(t *testing.T) {
 	})
 }
 
+// Sessions that start at the same time share what they share.
 func TestOwnNetwork(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
 		a, b := instance+"-a", instance+"-b"
@@ -121,37 +149,218 @@ func TestOwnNetwork(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		list, err := cli.NetworkList(t.Context(),
-			client.NetworkListOptions{Filters: make(client.Filters).Add("name", "octobot-"+instance)})
-		if err != nil || len(list.Items) != 1 {
-			t.Fatalf("networks %+v, %v; want one", list.Items, err)
+		want := 1
+		if isPodman(t, p) {
+			want = 2
 		}
-		info, err := p.Probe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Name == "podman" {
-			return // which can't keep containers of one network apart, as Probe's warnings say
-		}
-		addr, err := p.Exec(t.Context(), a, []string{"hostname", "-i"}, container.ExecOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := p.Exec(t.Context(), b, []string{"ping", "-c", "1", "-W", "1", strings.TrimSpace(addr.Stdout)},
-			container.ExecOptions{})
-		if err != nil || res.ExitCode == 0 {
-			t.Errorf("ping from another session: %+v, %v; want none to arrive", res, err)
+		if list := networksOf(t, cli, instance); len(list) != want {
+			t.Fatalf("networks %+v; want %d", list, want)
 		}
 
-		// A network that somebody removed is made again.
-		for _, id := range []string{a, b} {
-			if err := p.Remove(t.Context(), id); err != nil {
-				t.Fatal(err)
-			}
+		// A network that somebody removed is made again, also for a container that is there.
+		if err := p.Remove(t.Context(), a); err != nil {
+			t.Fatal(err)
 		}
-		removeNetworks(t, cli, instance)
+		if err := p.Stop(t.Context(), b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if !isPodman(t, p) { // which keeps it for the stopped container
+			removeNetworks(t, cli, instance)
+		}
+		if err := p.Start(t.Context(), b); err != nil {
+			t.Errorf("start after the network was removed: %v", err)
+		}
 		start(t, p, a, idle())
 	})
+}
+
+// TestSweepNetworks: what nothing uses goes with the next listing, and nothing else.
+func TestSweepNetworks(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
+		name, made := "octobot-"+instance, make(map[string]string)
+		ours := map[string]string{container.LabelOctobot: "true", container.LabelInstance: instance}
+		others := map[string]string{container.LabelOctobot: "true", container.LabelInstance: instance + "-else"}
+		for i, n := range []struct {
+			name   string
+			labels map[string]string
+		}{
+			{name, ours}, // in use
+			{name + "-project-gone", ours},
+			{name + "-project-else", others},
+			{"foreign-" + instance, ours},
+		} {
+			res, err := cli.NetworkCreate(t.Context(), n.name, client.NetworkCreateOptions{
+				Driver: "bridge", Labels: n.labels,
+				IPAM: &network.IPAM{Config: []network.IPAMConfig{
+					{Subnet: netip.MustParsePrefix(fmt.Sprintf("10.254.1.%d/28", 16*i))}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			made[n.name] = res.ID
+			t.Cleanup(func() {
+				_, _ = cli.NetworkRemove(context.Background(), res.ID, client.NetworkRemoveOptions{})
+			})
+		}
+		// A container from before, which shares the old network and does not run.
+		id := instance + "-old"
+		old, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+			Name: container.Name(id),
+			Config: &dockercontainer.Config{
+				Image: image, Labels: container.Labels(instance, id, idle()), Cmd: idle().Cmd},
+			HostConfig: &dockercontainer.HostConfig{NetworkMode: dockercontainer.NetworkMode(name)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_, _ = cli.ContainerRemove(context.Background(), old.ID, client.ContainerRemoveOptions{Force: true})
+		})
+		there := func(name string) bool {
+			_, err := cli.NetworkInspect(t.Context(), made[name], client.NetworkInspectOptions{})
+			return err == nil
+		}
+		if _, err := p.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		awaitGone := func(name string) {
+			t.Helper()
+			for deadline := time.Now().Add(20 * time.Second); there(name); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("network %s stays, unused", name)
+				}
+			}
+		}
+		awaitGone(name + "-project-gone")
+		if err := p.Start(t.Context(), id); err != nil {
+			t.Errorf("start of a container from before: %v", err)
+		}
+		if err := p.Close(); err != nil { // the sweep has ended
+			t.Error(err)
+		}
+		for _, n := range []string{name, name + "-project-else", "foreign-" + instance} {
+			if !there(n) {
+				t.Errorf("network %s is gone", n)
+			}
+		}
+		// When the container is gone, so is its network.
+		if _, err := cli.ContainerRemove(t.Context(), old.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		later := open(t, config.Config{Instance: instance, Docker: config.Docker{Host: p.Engine().Host}})
+		if _, err := later.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(name)
+	})
+}
+
+// TestApartWhileOthersEnd: the end of a session opens nothing between those that go on.
+func TestApartWhileOthersEnd(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
+		a, b := instance+"-a", instance+"-b"
+		for id, project := range map[string]string{a: "p", b: "q"} {
+			opts := idle()
+			opts.Cmd, opts.ProjectID = []string{"sh", "-c", "while true; do echo hello | nc -l -p 7070; done"}, project
+			start(t, p, id, opts)
+		}
+		addr, err := p.Exec(t.Context(), b, []string{"hostname", "-i"}, container.ExecOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := []string{"sh", "-c", "nc -w 2 " + strings.TrimSpace(addr.Stdout) + " 7070 </dev/null"}
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			if res, err := p.Exec(t.Context(), b, ask, container.ExecOptions{}); err != nil {
+				t.Fatal(err)
+			} else if res.Stdout == "hello\n" {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatal("nobody listens")
+			}
+		}
+		for i, end := range []func(id string) error{
+			func(id string) error { return p.Stop(t.Context(), id, 0) },
+			func(id string) error { return p.Remove(t.Context(), id) },
+		} {
+			c := fmt.Sprint(instance, "-c", i)
+			start(t, p, c, idle())
+			if err := end(c); err != nil {
+				t.Fatal(err)
+			}
+			res, err := p.Exec(t.Context(), a, ask, container.ExecOptions{})
+			if err != nil || res.Stdout != "" {
+				t.Errorf("after a third session has ended: %+v, %v; want no connection", res, err)
+			}
+		}
+	})
+}
+
+// TestNameOwnNetwork: no session joins another's network by naming it, or a part of its ID.
+func TestNameOwnNetwork(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
+		id := instance + "-a"
+		start(t, p, id, idle())
+		list := networksOf(t, cli, instance)
+		if len(list) != 1 {
+			t.Fatalf("networks %+v; want one", list)
+		}
+		shared := sharedNetwork(map[bool]string{true: "podman", false: "docker"}[isPodman(t, p)])
+		theirs, err := cli.NetworkInspect(t.Context(), shared, client.NetworkInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{
+			list[0].Name, list[0].ID, list[0].ID[:12], theirs.Network.ID[:12], "octobot-none",
+		} {
+			opts := idle()
+			opts.NetworkMode = name
+			if _, err := p.Create(t.Context(), instance+"-b", opts); !errors.Is(err, container.ErrInvalidArgument) {
+				t.Errorf("network mode %q: %v; want it refused", name, err)
+			}
+		}
+		opts := idle()
+		opts.NetworkMode = shared
+		start(t, p, instance+"-c", opts)
+	})
+}
+
+// TestNetworkPool: a pool that is used up says so, and what it has left can be asked.
+func TestNetworkPool(t *testing.T) {
+	for name := range engineVariables {
+		t.Run(name, func(t *testing.T) {
+			host := engineHost(t, name)
+			cli := engineClient(t, host)
+			instance := "pool-" + name
+			pool := map[string]string{"docker": "10.253.0.0/23", "podman": "10.253.4.0/28"}[name] // two subnets
+			p := open(t, config.Config{Instance: instance,
+				Docker: config.Docker{Host: host, NetworkPool: []string{pool}}})
+			if free, total, err := p.NetworkPool(t.Context()); free != 2 || total != 2 || err != nil {
+				t.Errorf("%d of %d subnets are free, %v", free, total, err)
+			}
+			// Somebody else has the first one.
+			first := netip.MustParsePrefix(pool)
+			res, err := cli.NetworkCreate(t.Context(), "taken-"+instance, client.NetworkCreateOptions{Driver: "bridge",
+				IPAM: &network.IPAM{Config: []network.IPAMConfig{{Subnet: netip.PrefixFrom(first.Addr(), 30)}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_, _ = cli.NetworkRemove(context.Background(), res.ID, client.NetworkRemoveOptions{})
+			})
+			for i, want := range []error{nil, container.ErrUnavailable} {
+				opts := idle()
+				opts.ProjectID = fmt.Sprint("p", i)
+				id := fmt.Sprint(instance, "-", i)
+				t.Cleanup(func() { _ = p.Remove(context.Background(), id) })
+				_, err := p.Create(t.Context(), id, opts)
+				if !errors.Is(err, want) || want != nil && !strings.Contains(err.Error(), "network_pool") {
+					t.Errorf("create %d: %v; want %v", i, err, want)
+				}
+			}
+			if free, total, err := p.NetworkPool(t.Context()); free != 0 || total != 2 || err != nil {
+				t.Errorf("%d of %d subnets are free, %v", free, total, err)
+			}
+		})
+	}
 }
 
 // TestAnonymousVolumes removes a container of an image that declares a volume: the volume goes with
@@ -201,7 +410,7 @@ func TestAnonymousVolumes(t *testing.T) {
 func TestTwinNetworks(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p *docker.DockerProvider, cli *client.Client, instance string) {
 		start(t, p, instance+"-a", idle())
-		name := "octobot-" + instance
+		name := ownName(t, p, instance, instance+"-a")
 		_, err := cli.NetworkCreate(t.Context(), name, client.NetworkCreateOptions{Driver: "bridge",
 			Labels: map[string]string{container.LabelInstance: instance}})
 		if err != nil && strings.Contains(err.Error(), "already") {
@@ -258,7 +467,8 @@ func TestPickedPortTaken(t *testing.T) {
 func TestNetworkOfAnother(t *testing.T) {
 	host := engineHost(t, "docker")
 	cli := engineClient(t, host)
-	made, err := cli.NetworkCreate(t.Context(), "octobot-theirs", client.NetworkCreateOptions{Driver: "bridge"})
+	made, err := cli.NetworkCreate(t.Context(), "octobot-theirs-sessions",
+		client.NetworkCreateOptions{Driver: "bridge"})
 	if err != nil {
 		t.Fatal(err)
 	}

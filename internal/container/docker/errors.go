@@ -21,8 +21,10 @@ var (
 	saysNoContainer = []string{"no such container", "no container with name or id"}
 	saysNoImage     = []string{"no such image", "image not known", "manifest unknown", "pull access denied",
 		"repository does not exist", "no matching manifest", "manifest for", "unable to find image"}
-	saysNoNetwork  = []string{"network not found", "unable to find network", "could not find network"}
-	saysNotRunning = []string{"is not running", "is restarting", "container state improper", "is paused",
+	saysNoNetwork     = []string{"network not found", "unable to find network", "could not find network"}
+	saysNetworkExists = []string{"network already exists"}
+	saysSubnetTaken   = []string{"overlap", "already used on the host", "conflicts with network"}
+	saysNotRunning    = []string{"is not running", "is restarting", "container state improper", "is paused",
 		"marked for removal",
 		"cannot exec in a stopped", "can only create exec sessions on running", "not in running state"}
 	saysExists    = []string{"is already in use by"}

@@ -74,17 +74,22 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 	})
 
 	list := make([]*container.Container, 0, len(res.Items))
-	ids := make(map[string]string, len(res.Items))
+	of := make(map[string]remembered, len(res.Items))
+	networks := make(map[string]bool)
 	for _, item := range res.Items {
 		session := item.Labels[container.LabelSession]
 		// A container that carries our labels under another name was not made by this package.
 		if !slices.Contains(item.Names, "/"+container.Name(session)) || !p.ownsLabels(session, item.Labels) {
 			continue
 		}
-		ids[session] = item.ID
+		network := p.networkName(session, item.Labels[container.LabelProject])
+		of[session], networks[network] = remembered{item.ID, network}, true
 		list = append(list, fromSummary(session, item))
 	}
-	p.sessions.keep(ids)
+	p.sessions.keep(of)
+	if p.ownsNetworks() {
+		p.sweepNetworks(networks)
+	}
 	return list, nil
 }
 

@@ -57,8 +57,8 @@ func (c *call) startOnce(id string) error {
 	joined := false
 	try := func() (done bool, err error) {
 		err = run()
-		if err != nil && !joined && isNoNetwork(err) && c.p.cfg.Docker.Network == "" {
-			if err := c.p.ensureNetwork(c.Ctx, true); err != nil {
+		if err != nil && !joined && isNoNetwork(err) && c.p.ownsNetworks() {
+			if err := c.rejoinNetwork(id); err != nil {
 				return true, err
 			}
 			joined, err = true, run()
@@ -155,7 +155,14 @@ func wholeSeconds(timeout time.Duration) int {
 // Remove removes the container, running or not, with its anonymous volumes.
 func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
 	take := func(c *call) (func(), error) { return c.takeTurnToEnd(0) }
-	return p.changeContainer(ctx, "remove", sessionID, take, (*call).remove)
+	return p.changeContainer(ctx, "remove", sessionID, take, func(c *call, id string) error {
+		network := p.sessions.network(sessionID)
+		err := c.remove(id)
+		if err == nil && network != "" {
+			p.leaveNetwork(network)
+		}
+		return err
+	})
 }
 
 func (c *call) remove(id string) error {

@@ -108,7 +108,15 @@ func (p *DockerProvider) Probe(ctx context.Context) (container.EngineInfo, error
 			e.Warnings = append(e.Warnings, fmt.Sprintf("The engine does not enforce %s.", lack.what))
 		}
 	}
-	if p.podman() {
+	if p.podman() && p.ownsNetworks() {
+		if err := p.canCutPool(c.Ctx); err != nil {
+			e.Warnings = append(e.Warnings,
+				fmt.Sprintf("Traffic between sessions is stopped by Podman's isolation alone, "+
+					"which netavark with iptables lifts while sessions end; the daemon can't add a rule of its own (%v).",
+					err))
+		}
+	}
+	if p.podman() && !p.ownsNetworks() {
 		e.Warnings = append(e.Warnings, "Podman does not stop traffic between the containers of one network.")
 	}
 	if p.noInit.Load() {

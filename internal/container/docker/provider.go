@@ -45,7 +45,7 @@ type DockerProvider struct {
 	sessions sessionIDs
 	turns    keylock.Locks // of sessions, see takeTurn
 	pulls    pulls
-	network  ownNetwork
+	networks networks
 	proven   proven
 }
 
@@ -106,7 +106,18 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 	if p.instance == "" {
 		p.instance = "default"
 	}
-	p.network = ownNetwork{name: networkName(p.instance), turn: make(chan struct{}, 1)}
+	pool := cfg.Docker.NetworkPool
+	if len(pool) == 0 {
+		pool = config.Default().Docker.NetworkPool
+	}
+	for _, s := range pool {
+		r, err := netip.ParsePrefix(s)
+		if err != nil || !r.Addr().Is4() {
+			return nil, container.Errorf("open", "", container.ErrInvalidArgument,
+				"network pool: %q is no IPv4 network", s)
+		}
+		p.networks.subnets.pool = append(p.networks.subnets.pool, r.Masked())
+	}
 	return p, nil
 }
 

@@ -79,11 +79,15 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 	containertest.Run(t, containertest.Harness{
 		Image: image,
 		New: func(t *testing.T, instance string) container.Runtime {
-			// One network for all: each case is an instance of its own, and an engine has address
-			// space for some thirty networks.
+			// One network for all: each case is an instance of its own, and Docker takes its time
+			// to make a network.
 			return open(t, config.Config{Instance: instance,
 				Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}})
 		},
+		Isolated: func(t *testing.T, instance string) container.Runtime {
+			return open(t, config.Config{Instance: instance, Docker: config.Docker{Host: host}})
+		},
+		Networks: func(t *testing.T, instance string) int { return len(networksOf(t, cli, instance)) },
 		Dead: func(t *testing.T) container.Runtime {
 			return open(t, config.Config{Docker: config.Docker{Host: "unix://" +
 				filepath.Join(t.TempDir(), "nobody.sock")}})

@@ -132,6 +132,7 @@ func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostCo
 	if id, err = (&call{Call: &alone, p: c.p}).create(spec); err != nil {
 		return "", nil, err
 	}
-	c.p.sessions.put(c.SessionID, id)
+	c.p.sessions.put(c.SessionID,
+		remembered{id, c.p.networkName(c.SessionID, spec.Config.Labels[container.LabelProject])})
 	return id, spec.HostConfig, nil
 }

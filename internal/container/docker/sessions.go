@@ -16,38 +16,60 @@ import (
 // wrong: the engine then has no such container, and the session is looked up again.
 type sessionIDs struct {
 	mu sync.Mutex
-	id map[string]string
+	of map[string]remembered
 }
+
+// remembered is the container's ID, and the network of ours that it is on, if it is on one: the
+// name is empty where sessions get none of ours.
+type remembered struct{ id, network string }
 
 func (s *sessionIDs) get(session string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.id[session]
+	return s.of[session].id
 }
 
-func (s *sessionIDs) put(session, id string) {
+func (s *sessionIDs) network(session string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.id == nil {
-		s.id = make(map[string]string)
+	return s.of[session].network
+}
+
+// use reports whether a session's container is known that is on the network.
+func (s *sessionIDs) use(network string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.of {
+		if r.network == network {
+			return true
+		}
 	}
-	s.id[session] = id
+	return false
+}
+
+func (s *sessionIDs) put(session string, r remembered) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = make(map[string]remembered)
+	}
+	s.of[session] = r
 }
 
 func (s *sessionIDs) drop(session, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.id[session] == id {
-		delete(s.id, session)
+	if s.of[session].id == id {
+		delete(s.of, session)
 	}
 }
 
 // keep forgets all but what a listing has; an entry newer than the listing is merely looked up
 // again.
-func (s *sessionIDs) keep(listed map[string]string) {
+func (s *sessionIDs) keep(listed map[string]remembered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id = maps.Clone(listed)
+	s.of = maps.Clone(listed)
 }
 
 // withContainer calls fn with the ID of the session's container. Where the engine has
@@ -71,7 +93,8 @@ func (c *call) withContainer(fn func(id string) error) error {
 func (c *call) inspect() (client.ContainerInspectResult, error) {
 	found, err := c.p.inspect(c.Ctx, c.SessionID)
 	if err == nil {
-		c.p.sessions.put(c.SessionID, found.Container.ID)
+		c.p.sessions.put(c.SessionID, remembered{found.Container.ID,
+			c.p.networkName(c.SessionID, found.Container.Config.Labels[container.LabelProject])})
 	}
 	return found, err
 }

@@ -83,6 +83,29 @@ func (p *DockerProvider) get(ctx context.Context, url string, out any) (http.Hea
 	return resp.Header, json.Unmarshal(body, out)
 }
 
+// post sends in as JSON, where the answer is of no interest.
+func (p *DockerProvider) post(ctx context.Context, url string, in any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := p.raw.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return readError(resp)
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // so that the connection can be used again
+	return err
+}
+
 func readError(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what can be read of it has to do
 	var said struct {
@@ -164,6 +187,11 @@ func (p *DockerProvider) hijack(ctx context.Context, path string, query url.Valu
 		return nil, err
 	}
 	return &stream{Conn: conn, r: r}, nil
+}
+
+// libpodURL gives the address of a path of Podman's own API.
+func (p *DockerProvider) libpodURL(path string) string {
+	return strings.Replace(p.url(path, nil), "/v"+p.client.ClientVersion()+"/", "/v4.0.0/libpod/", 1)
 }
 
 // pingURL is without a version: it is what tells the version.

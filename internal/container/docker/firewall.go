@@ -1,0 +1,86 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// cutInterval is how long a look at the firewall lasts. Whoever reloads it does not ask us.
+const cutInterval = 10 * time.Second
+
+// Podman's isolation of networks does not last where netavark works through iptables: when any
+// isolated network goes, with its last container, it takes the one rule with it by which all of
+// them are isolated, and the next container that starts puts it back. As every session there has a
+// network to itself, all that is forwarded from the pool to the pool goes from one session to
+// another, and one rule of our own stops it. It is in the table "mangle", which comes before the
+// one in which netavark accepts things. It needs root on the engine's host.
+
+// cutPool has the host's firewall drop what goes from session to session, unless it does already.
+func (p *DockerProvider) cutPool(ctx context.Context) error {
+	p.networks.cutting.Lock()
+	defer p.networks.cutting.Unlock()
+	if time.Since(p.networks.cut) < cutInterval {
+		return nil
+	}
+	for _, rule := range p.cutRules() {
+		there, err := p.hasRule(ctx, rule)
+		if err == nil && !there {
+			err = iptables(ctx, "-I", rule)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	p.networks.cut = time.Now()
+	return nil
+}
+
+// canCutPool asks the host's firewall, and changes nothing.
+func (p *DockerProvider) canCutPool(ctx context.Context) error {
+	_, err := p.hasRule(ctx, p.cutRules()[0])
+	return err
+}
+
+// cutRules are between the bridges that Podman makes, so that a pool which is wider than what is
+// ours keeps nothing else apart.
+func (p *DockerProvider) cutRules() (rules [][]string) {
+	pool := p.networks.subnets.pool
+	for _, from := range pool {
+		for _, to := range pool {
+			rules = append(rules, []string{"FORWARD", "-i", "podman+", "-o", "podman+",
+				"-s", from.String(), "-d", to.String(),
+				"-m", "comment", "--comment", container.LabelPrefix, "-j", "DROP"})
+		}
+	}
+	return rules
+}
+
+func (p *DockerProvider) hasRule(ctx context.Context, rule []string) (bool, error) {
+	switch {
+	case !strings.HasPrefix(p.engine.Host, "unix://"):
+		return false, errors.New("the engine is on another host")
+	case os.Geteuid() != 0:
+		return false, errors.New("this process is not root")
+	}
+	err := iptables(ctx, "-C", rule)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func iptables(ctx context.Context, do string, rule []string) error {
+	said, err := exec.CommandContext(ctx, "iptables",
+		append([]string{"-w", "5", "-t", "mangle", do}, rule...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
