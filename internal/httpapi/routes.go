@@ -118,7 +118,7 @@ func stream[I any](
 			life, leave, err := a.streams.Open(r.Context(), kind)
 			if err == nil {
 				defer leave()
-				err = handle(w, r.WithContext(life), in)
+				err = problem.CauseOf(life, handle(w, r.WithContext(life), in))
 			}
 			if err != nil {
 				problem.Write(w, a.problemOf(r.Context(), err))

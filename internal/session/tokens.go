@@ -98,22 +98,22 @@ func (s *ContainerService) WhileValid(
 	parent context.Context, t Token,
 ) (ctx context.Context, release func(), err error) {
 	defer func(start time.Time) { s.finishOperation(parent, Principal{}, "authenticate", "", start, &err) }(time.Now())
-	ctx, end := context.WithCancelCause(parent)
+	held, end := context.WithCancelCause(parent)
 	forget := s.holders.add(t.Name, end)
-	release = func() { forget(); end(nil) }
+	stop := func() bool { return true }
 	if !t.ExpiresAt.IsZero() {
-		expiry := time.AfterFunc(time.Until(t.ExpiresAt), func() {
-			end(toError(ctx, "authenticate", "", errExpired(t.Name)))
-		})
-		release = func() { expiry.Stop(); forget(); end(nil) }
+		expired := toError(parent, "authenticate", "", errExpired(t.Name))
+		stop = time.AfterFunc(time.Until(t.ExpiresAt), func() { end(expired) }).Stop
 	}
 	// Who is added too late to be ended by a deletion finds the token gone here: it makes that
 	// known before it ends anybody.
-	if _, err := s.tokenOf(ctx, [sha256.Size]byte(t.Hash)); err != nil {
-		release()
+	if _, err := s.tokenOf(held, [sha256.Size]byte(t.Hash)); err != nil {
+		stop()
+		forget()
+		end(nil)
 		return nil, nil, err
 	}
-	return ctx, release, nil
+	return held, func() { stop(); forget(); end(nil) }, nil
 }
 
 func errExpired(name string) *Error {
