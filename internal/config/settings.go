@@ -99,7 +99,7 @@ func Settings() []Setting {
 		list("bind_roots", "bind-root",
 			"host directory below which sessions may mount; without one they may mount none", "absolute paths",
 			func(c *Config) *[]string { return &c.BindRoots }, absolute),
-		secret(text("database_url", "database-url", "PostgreSQL database; empty for SQLite in the data directory",
+		secret(text("database_url", "database-url", "PostgreSQL database, for one daemon alone; empty for SQLite in the data directory",
 			"empty, or postgres://user:password@host/database", func(c *Config) *string { return &c.DatabaseURL },
 			databaseURL)),
 		text("listen", "listen", "TCP address of the API; empty for none, port 0 for a free one",

@@ -77,7 +77,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(ctx, d.cfg)
+	store, err := openStore(ctx, d.cfg, d.log)
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,9 @@ func (d *daemon) closeAll() error {
 	return errors.Join(errs...)
 }
 
-func openStore(ctx context.Context, cfg config.Config) (session.Store, error) {
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger) (session.Store, error) {
 	if cfg.DatabaseURL != "" {
-		return postgres.Open(ctx, cfg.DatabaseURL)
+		return postgres.Open(ctx, cfg.DatabaseURL, log)
 	}
 	return sqlite.Open(ctx, cfg.Database())
 }

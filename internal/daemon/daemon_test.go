@@ -39,10 +39,15 @@ func testConfig(t *testing.T) config.Config {
 // start runs a daemon until stop, which returns its error, or the end of the test.
 func start(t *testing.T, cfg config.Config) (at Addresses, stop func() error) {
 	t.Helper()
+	return startLogging(t, cfg, t.Output())
+}
+
+func startLogging(t *testing.T, cfg config.Config, log io.Writer) (at Addresses, stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan Addresses, 1), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, cfg, Options{Version: "test", Log: t.Output(), Ready: func(a Addresses) { ready <- a }})
+		done <- Run(ctx, cfg, Options{Version: "test", Log: log, Ready: func(a Addresses) { ready <- a }})
 	}()
 	stop = sync.OnceValue(func() error {
 		cancel()

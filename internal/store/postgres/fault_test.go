@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,7 @@ import (
 
 func mustOpen(t *testing.T, url string) *sqlstore.Store {
 	t.Helper()
-	s, err := Open(t.Context(), url)
+	s, err := Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func wantReadOnly(t *testing.T, s session.Store) {
 func TestHangingServer(t *testing.T) {
 	server := pgtest.StartServer(t)
 	url := server.URL(t)
-	s, err := Open(t.Context(), url)
+	s, err := Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestHangingServer(t *testing.T) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, url); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Open(ctx, url, slog.New(slog.DiscardHandler)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("open: error is %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -151,7 +152,7 @@ func TestHangingServer(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	newer := pgtest.Start(t)
-	used, err := Open(t.Context(), newer)
+	used, err := Open(t.Context(), newer, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no URL", "postgres://user:s3cret@[/db", "parse"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, err := Open(t.Context(), tc.url)
+			s, err := Open(t.Context(), tc.url, slog.New(slog.DiscardHandler))
 			if err == nil {
 				s.Close()
 				t.Fatal("it can be opened")
@@ -196,9 +197,9 @@ func TestConcurrentOpens(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			s, err := Open(t.Context(), url)
+			s, err := Open(t.Context(), url, slog.New(slog.DiscardHandler))
 			for errors.Is(err, errOwned) { // by the others, for longer than it waits
-				s, err = Open(t.Context(), url)
+				s, err = Open(t.Context(), url, slog.New(slog.DiscardHandler))
 			}
 			if err != nil {
 				t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -43,6 +44,7 @@ const (
 // stands, and a new owner waits for the transactions that had done so before it.
 type owner struct {
 	config *pgx.ConnConfig
+	log    *slog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -77,10 +79,11 @@ func ownerName() string {
 }
 
 // own takes the lock. The caller closes the owner.
-func own(ctx context.Context, config *pgx.ConnConfig) (*owner, error) {
+func own(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) (*owner, error) {
 	config = config.Copy()
 	config.RuntimeParams["application_name"] = ownerName()
-	o := &owner{config: config, done: make(chan struct{}), wake: make(chan struct{}, 1), tried: make(chan struct{})}
+	o := &owner{config: config, log: log, done: make(chan struct{}), wake: make(chan struct{}, 1),
+		tried: make(chan struct{})}
 	for began := time.Now(); ; {
 		h, err := o.take(ctx)
 		if err == nil {
@@ -205,6 +208,7 @@ func (h *hold) watch(ctx context.Context) error {
 
 // retake tries until it has the lock again; nil where ctx has ended.
 func (o *owner) retake(ctx context.Context) *hold {
+	said := ""
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
 		h, err := o.take(ctx)
 		o.mu.Lock()
@@ -212,6 +216,13 @@ func (o *owner) retake(ctx context.Context) *hold {
 		close(o.tried)
 		o.tried = make(chan struct{})
 		o.mu.Unlock()
+		switch {
+		case err == nil && said != "":
+			o.log.InfoContext(ctx, "This daemon owns its database again")
+		case err != nil && said != err.Error() && ctx.Err() == nil:
+			said = err.Error()
+			o.log.ErrorContext(ctx, "This daemon does not own its database any more, and writes nothing to it", "error", err)
+		}
 		if err == nil {
 			return h
 		}

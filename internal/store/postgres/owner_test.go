@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -64,12 +65,12 @@ func until(t *testing.T, what string, holds func() bool) {
 
 func TestOneOwner(t *testing.T) {
 	url := pgtest.Start(t)
-	first, err := Open(t.Context(), url)
+	first, err := Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	second, err := Open(t.Context(), url)
+	second, err := Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err == nil {
 		second.Close()
 		t.Fatal("it can be opened twice")
@@ -101,7 +102,8 @@ func TestOpenCancelledBesideOwner(t *testing.T) {
 	mustOpen(t, url)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, url); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errOwned) {
+	_, err := Open(ctx, url, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errOwned) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,16 +40,16 @@ const (
 // connection that has just broken, or when its context ends while the server is
 // silent; later calls connect anew. The lock ends with its connection and is
 // taken again; where another process has got it meanwhile, writes and Ping fail
-// and say so, and reads go on.
-func Open(ctx context.Context, url string) (*sqlstore.Store, error) {
-	store, err := open(ctx, url)
+// and say so, and reads go on. log is told of that.
+func Open(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
+	store, err := open(ctx, url, log)
 	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL store: %w", err)
 	}
 	return store, nil
 }
 
-func open(ctx context.Context, url string) (*sqlstore.Store, error) {
+func open(ctx context.Context, url string, log *slog.Logger) (*sqlstore.Store, error) {
 	config, err := pgxpool.ParseConfig(url) // its errors leave the password out
 	if err != nil {
 		return nil, err
@@ -75,7 +76,7 @@ func open(ctx context.Context, url string) (*sqlstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner, err := own(ctx, conn)
+	owner, err := own(ctx, conn, log)
 	if err != nil {
 		return nil, err
 	}

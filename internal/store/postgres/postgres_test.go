@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"testing"
 
@@ -13,7 +14,9 @@ import (
 	"github.com/octobot-run/octobot/internal/store/storetest"
 )
 
-func openStore(ctx context.Context, url string) (session.Store, error) { return Open(ctx, url) }
+func openStore(ctx context.Context, url string) (session.Store, error) {
+	return Open(ctx, url, slog.New(slog.DiscardHandler))
+}
 
 func TestMain(m *testing.M) {
 	storetest.Child(openStore)
@@ -36,7 +39,7 @@ func TestStore(t *testing.T) {
 }
 
 func BenchmarkStore(b *testing.B) {
-	s, err := Open(b.Context(), pgtest.Start(b))
+	s, err := Open(b.Context(), pgtest.Start(b), slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 var lifecycleTests = map[string]func(*testing.T, Database){
 	"reopen":          testReopen,
+	"one owner":       testOneOwner,
 	"cancelled calls": on(testCancelled),
 	"cancelled later": on(testCancelledLater),
 	"close":           testClose,
@@ -48,6 +49,17 @@ func testReopen(t *testing.T, d Database) {
 	if got, err := s.TokenByHash(t.Context(), token.Hash); err != nil || !reflect.DeepEqual(got, token) {
 		t.Errorf("got %+v, %v; want %+v", got, err, token)
 	}
+}
+
+func testOneOwner(t *testing.T, d Database) {
+	s := d.open(t)
+	if second, err := d.Open(t.Context(), d.DSN); err == nil {
+		closeStore(t, second)
+		t.Error("it can be opened twice")
+	}
+	create(t, s, session.Session{ID: "a", CreatedAt: start})
+	closeStore(t, s)
+	get(t, d.open(t), "a")
 }
 
 // calls are all of the contract's that talk to the database.

@@ -14,7 +14,8 @@ import (
 // Database is one database, at first empty.
 type Database struct {
 	DSN string
-	// Open opens the store in the database at dsn.
+	// Open opens the store in the database at dsn, for this process alone until it is closed. One
+	// that is open is refused.
 	Open OpenFunc
 	// Save keeps a copy of the database as it is, and returns a function that
 	// puts the copy back in its place. Both work under an open store.
