@@ -503,3 +503,15 @@ func TestDiagnosePool(t *testing.T) {
 		}
 	}
 }
+
+func TestDiagnoseDataDir(t *testing.T) {
+	for mode, want := range map[os.FileMode]Grade{0o700: Good, 0o755: Notice, 0o770: Problem} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if f := diagnoseDataDir(dir); f.Grade != want || (f.Do == "") != (want == Good) {
+			t.Errorf("mode %04o: %+v; want %s", mode, f, want)
+		}
+	}
+}
