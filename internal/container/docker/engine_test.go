@@ -277,6 +277,14 @@ func TestApartWhileOthersEnd(t *testing.T) {
 				t.Fatal("nobody listens")
 			}
 		}
+		// One that names a network of the engine's is no closer.
+		beside := idle()
+		beside.NetworkMode = sharedNetwork(map[bool]string{true: "podman", false: "docker"}[isPodman(t, p)])
+		start(t, p, instance+"-d", beside)
+		res, err := p.Exec(t.Context(), instance+"-d", ask, container.ExecOptions{})
+		if err != nil || res.Stdout != "" {
+			t.Errorf("from the engine's own network: %+v, %v; want no connection", res, err)
+		}
 		for i, end := range []func(id string) error{
 			func(id string) error { return p.Stop(t.Context(), id, 0) },
 			func(id string) error { return p.Remove(t.Context(), id) },
@@ -309,7 +317,7 @@ func TestNameOwnNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range []string{
-			list[0].Name, list[0].ID, list[0].ID[:12], theirs.Network.ID[:12], "octobot-none",
+			list[0].Name, list[0].ID, list[0].ID[:12], theirs.Network.ID[:12], "octobot-none", "slirp4netns", "pasta",
 		} {
 			opts := idle()
 			opts.NetworkMode = name

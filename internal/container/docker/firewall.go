@@ -15,14 +15,16 @@ import (
 // cutInterval is how long a look at the firewall lasts. Whoever reloads it does not ask us.
 const cutInterval = 10 * time.Second
 
-// Podman's isolation of networks does not last where netavark works through iptables: when any
+// Podman keeps isolated networks apart from each other, but not from its other ones, which a
+// session may name. Nor does the isolation last where netavark works through iptables: when any
 // isolated network goes, with its last container, it takes the one rule with it by which all of
-// them are isolated, and the next container that starts puts it back. As every session there has a
-// network to itself, all that is forwarded from the pool to the pool goes from one session to
-// another, and one rule of our own stops it. It is in the table "mangle", which comes before the
-// one in which netavark accepts things. It needs root on the engine's host.
+// them are isolated, and the next container that starts puts it back. As every session has a
+// network to itself there, whatever begins on one of Podman's bridges and goes to the pool comes
+// from somebody else, and a rule of our own stops it. It is in the table "mangle", which comes
+// before the one in which netavark accepts things. It needs root on the engine's host.
 
-// cutPool has the host's firewall drop what goes from session to session, unless it does already.
+// cutPool has the host's firewall drop what begins elsewhere and goes to a session, unless it does
+// already.
 func (p *DockerProvider) cutPool(ctx context.Context) error {
 	p.networks.cutting.Lock()
 	defer p.networks.cutting.Unlock()
@@ -48,16 +50,12 @@ func (p *DockerProvider) canCutPool(ctx context.Context) error {
 	return err
 }
 
-// cutRules are between the bridges that Podman makes, so that a pool which is wider than what is
-// ours keeps nothing else apart.
+// cutRules are between bridges that Podman makes, so that a pool which is wider than what is ours
+// keeps nothing else apart. Answers to what a session has begun pass.
 func (p *DockerProvider) cutRules() (rules [][]string) {
-	pool := p.networks.subnets.pool
-	for _, from := range pool {
-		for _, to := range pool {
-			rules = append(rules, []string{"FORWARD", "-i", "podman+", "-o", "podman+",
-				"-s", from.String(), "-d", to.String(),
-				"-m", "comment", "--comment", container.LabelPrefix, "-j", "DROP"})
-		}
+	for _, to := range p.networks.subnets.pool {
+		rules = append(rules, []string{"FORWARD", "-i", "podman+", "-o", "podman+", "-d", to.String(),
+			"-m", "conntrack", "--ctstate", "NEW", "-m", "comment", "--comment", container.LabelPrefix, "-j", "DROP"})
 	}
 	return rules
 }

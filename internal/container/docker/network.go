@@ -446,9 +446,10 @@ func (p *DockerProvider) sweepNetworks(listed map[string]bool) {
 	})
 }
 
-// modeWords are modes of the engines that name no network. "default" is the engine's own bridge, as
-// "bridge" and "private" are on Podman; the others are its networks without root.
-var modeWords = []string{"default", "bridge", "private", "slirp4netns", "pasta"}
+// modeWords are modes of the engines that name no network: "default" is the engine's own bridge, as
+// "bridge" and "private" are on Podman. Those in which a process of the host connects for the
+// container, "slirp4netns" and "pasta", are refused: the host reaches every session.
+var modeWords = []string{"default", "bridge", "private"}
 
 // checkNetwork refuses a network that a session names and that is some session's own. Engines take
 // the beginning of an ID for a name, so only what is a network's whole name passes.
