@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 // cutInterval is how long a look at the firewall lasts. Whoever reloads it does not ask us.
 const cutInterval = 10 * time.Second
 
+// No engine keeps networks apart all the time. Docker takes the rule out by which it does, and puts
+// it in again, whenever a network is made: seen by connections that came through meanwhile. So what
+// goes from the pool to the pool is stopped by a rule of our own.
+//
 // Podman keeps isolated networks apart from each other, but not from its other ones, which a
 // session may name. Nor does the isolation last where netavark works through iptables: when any
 // isolated network goes, with its last container, it takes the one rule with it by which all of
@@ -51,11 +56,23 @@ func (p *DockerProvider) canCutPool(ctx context.Context) error {
 }
 
 // cutRules are between bridges that Podman makes, so that a pool which is wider than what is ours
-// keeps nothing else apart. Answers to what a session has begun pass.
+// keeps nothing else apart; answers to what a session has begun pass. On Docker they are about what
+// comes from the pool, for a bridge of the host's own may have a name like Docker's, and be where
+// those are whom a session's port was published for.
 func (p *DockerProvider) cutRules() (rules [][]string) {
-	for _, to := range p.networks.subnets.pool {
-		rules = append(rules, []string{"FORWARD", "-i", "podman+", "-o", "podman+", "-d", to.String(),
-			"-m", "conntrack", "--ctstate", "NEW", "-m", "comment", "--comment", container.LabelPrefix, "-j", "DROP"})
+	pool := p.networks.subnets.pool
+	rule := func(match ...string) {
+		rules = append(rules, slices.Concat([]string{"FORWARD"}, match,
+			[]string{"-m", "comment", "--comment", container.LabelPrefix, "-j", "DROP"}))
+	}
+	for _, to := range pool {
+		if p.podman() {
+			rule("-i", "podman+", "-o", "podman+", "-d", to.String(), "-m", "conntrack", "--ctstate", "NEW")
+			continue
+		}
+		for _, from := range pool {
+			rule("-s", from.String(), "-d", to.String())
+		}
 	}
 	return rules
 }

@@ -215,9 +215,7 @@ func (p *DockerProvider) ownsNetwork(n network.Summary) bool {
 
 // makeNetwork makes the network, in a subnet that is free.
 func (p *DockerProvider) makeNetwork(ctx context.Context, owner networkOwner) error {
-	if p.podman() {
-		_ = p.cutPool(ctx) // what Podman does by itself is left; Probe warns
-	}
+	_ = p.cutPool(ctx) // what the engine does by itself is left; Probe warns of Podman's
 	s := &p.networks.subnets
 	labels := map[string]string{
 		container.LabelOctobot: "true", container.LabelInstance: p.instance, owner.label: owner.id,
