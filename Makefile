@@ -16,8 +16,12 @@ up: ## build, start an engine and the daemon, and run a first session
 down: ## stop what "make up" started; keeps all data
 	@scripts/down.sh
 
+.PHONY: agent
+agent: ## build the agent that runs in containers, for every architecture
+	@scripts/agent.sh
+
 .PHONY: build
-build: ## build bin/octobot
+build: agent ## build bin/octobot
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/octobot-run/octobot/internal/cli.Version=$(VERSION)' -o bin/octobot ./cmd/octobot
 

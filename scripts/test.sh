@@ -42,5 +42,6 @@ fi
 # The engines' namespaces have no way out, so all modules are fetched before.
 go mod download
 go -C tools mod download
+scripts/agent.sh
 scripts/with-engines.sh docker podman -- \
 	scripts/gotest.sh -shuffle=on -count=1 -timeout=20m "${arguments[@]}" -- "${packages[@]}"

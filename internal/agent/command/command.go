@@ -1,0 +1,269 @@
+// Package command runs commands for as long as the operation lives that asks for them.
+package command
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/agent"
+	"github.com/octobot-run/octobot/internal/agent/process"
+	"github.com/octobot-run/octobot/internal/agentproto"
+)
+
+const (
+	// stalledLook is how often an operation is asked whether it was cut, while its command does not
+	// read its input.
+	stalledLook = 100 * time.Millisecond
+	// killWait is how long the death of a cancelled command is waited for.
+	killWait = 30 * time.Second
+)
+
+// Register serves [agentproto.KindExec] with commands of m.
+func Register(r agent.Registry, m *process.Manager) {
+	r.Handle(agentproto.KindExec, func(ctx context.Context, s *agentproto.Stream, request []byte) error {
+		var e agentproto.Exec
+		if err := agentproto.Decode(request, &e); err != nil {
+			return agentproto.Errorf(agentproto.InvalidArgument, "%v", err)
+		}
+		return run(ctx, m, s, &e)
+	})
+}
+
+// execution is a command that runs, and the stream that it runs for.
+type execution struct {
+	stream   *agentproto.Stream
+	cut      context.Context // ends with the operation, or when its stream has been cut
+	stop     context.CancelFunc
+	stdin    *os.File // our end; nil where there is no input
+	terminal *os.File // our end, with a terminal; it is stdin too
+	outputs  []*output
+	last     byte // typed at the terminal
+}
+
+// run runs a command to its end, and says how it ended.
+func run(ctx context.Context, m *process.Manager, s *agentproto.Stream, e *agentproto.Exec) error {
+	spec, err := m.Resolve(e.Command, e.Tty)
+	if err != nil {
+		return err
+	}
+	x := &execution{stream: s}
+	x.cut, x.stop = context.WithCancel(ctx)
+	defer x.stop()
+	theirs, err := x.open(&spec, e)
+	defer x.close()
+	if err != nil {
+		closeAll(theirs)
+		return agentproto.Errorf(agentproto.Internal, "%v", err)
+	}
+	// The input is read from now on, for it tells that the operation was cut, while a place is
+	// waited for too.
+	var input sync.WaitGroup
+	input.Go(x.input)
+	p, err := m.Start(x.cut, spec)
+	closeAll(theirs)
+	if err != nil {
+		_ = s.Send(answer(err))
+	} else {
+		x.attend(ctx, p)
+	}
+	// The answer is in the hands of the connection's goroutine: let it go out before what is tidied
+	// up here.
+	runtime.Gosched()
+	// What waits in the input: for a frame, or for a child of the command's that has its stdin and
+	// does not read.
+	_ = s.Close()
+	x.close()
+	input.Wait()
+	return nil
+}
+
+func answer(err error) *agentproto.Error {
+	if said, ok := errors.AsType[*agentproto.Error](err); ok {
+		return said
+	}
+	return agentproto.Errorf(agentproto.Internal, "%v", err)
+}
+
+// open makes the command's pipes, or its terminal. The files that it gives are the command's ends.
+func (x *execution) open(spec *process.Spec, e *agentproto.Exec) (theirs []*os.File, err error) {
+	if e.Tty {
+		err = x.openTerminal(spec, e)
+		if err == nil {
+			theirs = append(theirs, spec.Terminal)
+		}
+		return theirs, err
+	}
+	if e.Stdin {
+		if spec.Stdin, x.stdin, err = pipe(false); err != nil {
+			return theirs, err
+		}
+		theirs = append(theirs, spec.Stdin)
+	}
+	if spec.Stdout, err = x.openOutput(agentproto.KindStdout); err != nil {
+		return theirs, err
+	}
+	theirs = append(theirs, spec.Stdout)
+	if spec.Stderr, err = x.openOutput(agentproto.KindStderr); err != nil {
+		return theirs, err
+	}
+	return append(theirs, spec.Stderr), nil
+}
+
+func (x *execution) openOutput(kind agentproto.Kind) (*os.File, error) {
+	r, w, err := pipe(true)
+	if err == nil {
+		x.outputs = append(x.outputs, &output{from: r, kind: kind})
+	}
+	return w, err
+}
+
+// pipe makes a pipe of which our end can be waited for, and theirs is as commands expect it.
+func pipe(read bool) (r, w *os.File, err error) {
+	var p [2]int
+	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	ours := p[1]
+	if read {
+		ours = p[0]
+	}
+	if err := syscall.SetNonblock(ours, true); err != nil {
+		_ = syscall.Close(p[0])
+		_ = syscall.Close(p[1])
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(p[0]), "|0"), os.NewFile(uintptr(p[1]), "|1"), nil
+}
+
+// attend passes output on until the command has ended, and what it wrote was sent, and then says
+// how it ended. Where the operation is cut before, the command and its descendants are killed.
+func (x *execution) attend(ctx context.Context, p *process.Process) {
+	copied := make(chan error, len(x.outputs))
+	for _, o := range x.outputs {
+		go func() { copied <- o.copy(x.stream) }()
+	}
+	if x.terminal != nil && x.stdin == nil {
+		x.typeEnd()
+	}
+	left, ended := len(x.outputs), p.Done()
+	for left > 0 || ended != nil {
+		select {
+		case <-ended:
+			ended = nil
+			x.finishOutputs()
+		case err := <-copied:
+			left--
+			if err != nil {
+				x.stop()
+			}
+		case <-x.cut.Done():
+			// Whoever has closed the stream in good order does not take more either.
+			x.stream.Reset()
+			x.kill(ctx, p)
+			x.finishOutputs()
+			for ; left > 0; left-- {
+				<-copied
+			}
+			return
+		}
+	}
+	_ = x.stream.Send(&agentproto.Exit{Code: p.Code()})
+}
+
+// kill kills the command, also where ctx, the agent's, has ended. Nobody is there to be told how
+// that went.
+func (x *execution) kill(ctx context.Context, p *process.Process) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
+	defer cancel()
+	_ = p.Kill(ctx)
+}
+
+func (x *execution) finishOutputs() {
+	for _, o := range x.outputs {
+		o.finish()
+	}
+}
+
+// input is the command's, from frames. It returns when the stream has ended, and the operation is
+// cut then.
+func (x *execution) input() {
+	defer x.stop()
+	for {
+		frame, err := x.stream.Next()
+		if err != nil {
+			return
+		}
+		switch frame.Kind {
+		case agentproto.KindData:
+			if !x.feed(frame.Payload) {
+				return
+			}
+		case agentproto.KindEnd:
+			x.endInput()
+		case agentproto.KindResize:
+			var size agentproto.Resize
+			if agentproto.Decode(frame.Payload, &size) == nil {
+				x.resize(size.Rows, size.Cols)
+			}
+		}
+	}
+}
+
+// feed gives bytes to the command. A command that does not read them holds the daemon, not the
+// watch over the stream: false means that it was cut. One that has closed its input loses them, as
+// in any pipe.
+func (x *execution) feed(b []byte) bool {
+	if x.stdin == nil || len(b) == 0 {
+		return true
+	}
+	x.last = b[len(b)-1]
+	return x.write(x.stdin, b)
+}
+
+func (x *execution) write(to *os.File, b []byte) bool {
+	for {
+		_ = to.SetWriteDeadline(time.Now().Add(stalledLook))
+		n, err := to.Write(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return true
+		}
+		b = b[n:]
+		if x.stream.Over() {
+			return false
+		}
+	}
+}
+
+// endInput is the end of the command's input.
+func (x *execution) endInput() {
+	switch {
+	case x.terminal != nil:
+		x.typeEnd()
+	case x.stdin != nil:
+		_ = x.stdin.Close()
+	}
+}
+
+// close closes our ends. A repeated call: nothing.
+func (x *execution) close() {
+	if x.stdin != nil {
+		_ = x.stdin.Close()
+	}
+	if x.terminal != nil {
+		_ = x.terminal.Close()
+	}
+	for _, o := range x.outputs {
+		_ = o.from.Close()
+	}
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}

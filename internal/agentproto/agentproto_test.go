@@ -1,0 +1,316 @@
+package agentproto
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"reflect"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// messages are one of each message, with all fields set.
+func messages() []Message {
+	return []Message{
+		&Error{Class: NotFound, Detail: "no such file"},
+		&Exec{Command: Command{Args: []string{"sh", "", "\xff"}, Env: []string{"A=b"}, Dir: "/tmp", User: "user",
+			Rows: 24, Cols: 80}, Tty: true, Stdin: true},
+		&Exit{Code: 137},
+		&Resize{Rows: 1, Cols: 65535},
+		&hello{Magic: magic, Oldest: 1, Newest: 2},
+		&welcome{Magic: magic, Version: 1, Info: Info{Build: "b"}},
+	}
+}
+
+func payload(t testing.TB, m Message) []byte {
+	t.Helper()
+	b, err := appendFrame(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[frameHeader:]
+}
+
+func empty(m Message) Message {
+	return reflect.New(reflect.TypeOf(m).Elem()).Interface().(Message)
+}
+
+func TestMessages(t *testing.T) {
+	for _, m := range messages() {
+		got := empty(m)
+		if err := Decode(payload(t, m), got); err != nil {
+			t.Errorf("%T: %v", m, err)
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("%T: %+v; want %+v", m, got, m)
+		}
+	}
+}
+
+// TestOtherVersions: an older peer sends fewer fields, a newer one more.
+func TestOtherVersions(t *testing.T) {
+	for _, m := range messages() {
+		full := payload(t, m)
+		if err := Decode(append(bytes.Clone(full), "later fields"...), empty(m)); err != nil {
+			t.Errorf("%T from a newer peer: %v", m, err)
+		}
+		if err := Decode(nil, empty(m)); err != nil {
+			t.Errorf("%T from an older peer: %v", m, err)
+		}
+	}
+	var w welcome
+	if err := Decode(payload(t, &welcome{Magic: magic, Version: 3})[:len(magic)+1+1], &w); err != nil ||
+		w.Version != 3 || w.Info.Build != "" {
+		t.Errorf("a welcome of two fields is %+v, %v", w, err)
+	}
+}
+
+func TestDecodeBounds(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"a text longer than its frame": {1, 5, 'a'},
+		"a number without end":         {0x80, 0x80},
+		"a number too large":           {0xfe, 0xff, 0xff, 0xff, 0x7f},
+	} {
+		if err := Decode(b, &Error{}); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s gives %v", name, err)
+		}
+	}
+	items := append([]byte{0, 0xff, 0xff, 0xff, 0x7f}, make([]byte, 100)...)
+	items[0] = byte(len(items) - 1)
+	if err := Decode(items, &Exec{}); !errors.Is(err, ErrFrame) {
+		t.Errorf("a list of more items than bytes gives %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for i, m := range messages() {
+		f.Add(i, payload(f, m))
+	}
+	f.Fuzz(func(t *testing.T, i int, b []byte) {
+		all := messages()
+		if i < 0 || i >= len(all) {
+			return
+		}
+		m := empty(all[i])
+		if Decode(b, m) != nil {
+			return
+		}
+		again := empty(m)
+		if err := Decode(payload(t, m), again); err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("%+v comes back as %+v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzFrame(f *testing.F) {
+	for _, m := range messages() {
+		b, _ := appendFrame(nil, m)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bytes.NewReader(b)
+		for {
+			_, p, err := readFrame(r, nil, 1<<10)
+			if err != nil {
+				return
+			}
+			if len(p) > 1<<10 {
+				t.Fatalf("a payload of %d bytes", len(p))
+			}
+		}
+	})
+}
+
+// connect greets over a connection in memory.
+func connect(t *testing.T, info Info) (daemon, agent *Session, got Info, daemonErr, agentErr error) {
+	t.Helper()
+	a, b := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		agent, agentErr = Accept(b, info)
+	}()
+	daemon, got, daemonErr = Connect(a)
+	<-done
+	for _, s := range []*Session{daemon, agent} {
+		if s != nil && s.mux != nil {
+			t.Cleanup(func() { _ = s.Close() })
+		}
+	}
+	return daemon, agent, got, daemonErr, agentErr
+}
+
+func TestGreeting(t *testing.T) {
+	info := Info{Build: "build"}
+	if _, _, got, err, agentErr := connect(t, info); err != nil || agentErr != nil || got != info {
+		t.Fatalf("%+v, %v, %v", got, err, agentErr)
+	}
+}
+
+// TestGreetingVersions has each side meet one that speaks no version that it knows.
+func TestGreetingVersions(t *testing.T) {
+	peer := func(m Message, answer func(net.Conn) error) error {
+		a, b := net.Pipe()
+		said := make(chan struct{})
+		go func() {
+			defer close(said)
+			defer b.Close()
+			if _, old := m.(*hello); !old {
+				_, _, _ = readFrame(b, nil, 4096)
+			}
+			frame, _ := appendFrame(nil, m)
+			_, _ = b.Write(frame)
+			_, _, _ = readFrame(b, nil, 4096)
+		}()
+		err := answer(a)
+		<-said
+		return err
+	}
+	connect := func(c net.Conn) error { _, _, err := Connect(c); return err }
+	accept := func(c net.Conn) error { _, err := Accept(c, Info{}); return err }
+	for name, tt := range map[string]struct {
+		m      Message
+		answer func(net.Conn) error
+	}{
+		"an agent that found none":   {&welcome{Magic: magic}, connect},
+		"an agent from the future":   {&welcome{Magic: magic, Version: Version + 1}, connect},
+		"what is no agent":           {&welcome{Magic: []byte("hello"), Version: 1}, connect},
+		"what speaks out of turn":    {&Exit{}, connect},
+		"a daemon from the future":   {&hello{Magic: magic, Oldest: Version + 1, Newest: Version + 2}, accept},
+		"what is no daemon":          {&hello{Magic: []byte("GET /"), Oldest: 1, Newest: 1}, accept},
+		"a daemon without a version": {&hello{Magic: magic}, accept},
+	} {
+		if err := peer(tt.m, tt.answer); !errors.Is(err, ErrHandshake) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func sessions(t *testing.T) (daemon, agent *Session) {
+	t.Helper()
+	daemon, agent, _, err, agentErr := connect(t, Info{})
+	if err != nil || agentErr != nil {
+		t.Fatal(err, agentErr)
+	}
+	return daemon, agent
+}
+
+func TestStream(t *testing.T) {
+	daemon, agent := sessions(t)
+	data := bytes.Repeat([]byte("0123456789"), 50_000)
+	done := make(chan error, 1)
+	go func() {
+		s, err := agent.Accept()
+		if err != nil {
+			done <- err
+			return
+		}
+		defer s.Close()
+		var e Exec
+		if err := s.Receive(&e); err != nil {
+			done <- err
+			return
+		}
+		if err := s.SendData(KindStdout, data); err != nil {
+			done <- err
+			return
+		}
+		done <- s.Send(&Exit{Code: len(e.Args)})
+	}()
+	s, err := daemon.Open(t.Context(), &Exec{Command: Command{Args: []string{"a", "b"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []byte
+	for {
+		f, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Kind == KindStdout {
+			got = append(got, f.Payload...)
+			continue
+		}
+		var exit Exit
+		if err := f.Decode(&exit); err != nil || exit.Code != 2 {
+			t.Fatalf("%+v, %v", exit, err)
+		}
+		break
+	}
+	if !bytes.Equal(got, data) {
+		t.Errorf("%d bytes; want %d, the same", len(got), len(data))
+	}
+	if _, err := s.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWindow: a stream that is not read holds its sender up after a window, and no other stream.
+func TestWindow(t *testing.T) {
+	daemon, agent := sessions(t)
+	sent := make(chan int, 1)
+	go func() {
+		stalled, err := agent.Accept()
+		if err != nil {
+			return
+		}
+		n := 0
+		go func() {
+			buf := make([]byte, 1000)
+			for stalled.SendData(KindStdout, buf) == nil {
+				n += len(buf)
+			}
+			sent <- n
+		}()
+		for {
+			s, err := agent.Accept()
+			if err != nil {
+				return
+			}
+			_ = s.Send(&Exit{})
+			_ = s.Close()
+		}
+	}()
+	stalled, err := daemon.Open(t.Context(), &Exec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		s, err := daemon.Open(t.Context(), &Exec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Receive(&Exit{}); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+	}
+	stalled.Reset()
+	if n := <-sent; n > Window {
+		t.Errorf("%d bytes went out; the window is %d", n, Window)
+	}
+}
+
+// TestAgentOpensNothing: only a daemon starts operations.
+func TestAgentOpensNothing(t *testing.T) {
+	_, agent := sessions(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	s, err := agent.Open(ctx, &Exec{})
+	if err != nil {
+		return
+	}
+	if _, err := s.Next(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the daemon answers: %v", err)
+	}
+}

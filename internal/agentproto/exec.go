@@ -1,0 +1,73 @@
+package agentproto
+
+// Kinds of commands, 32 to 47.
+const (
+	KindExec   Kind = iota + 32 // [Exec], a request
+	KindStdout                  // bytes
+	KindStderr                  // bytes
+	KindExit                    // [Exit]
+	KindResize                  // [Resize]
+)
+
+// Command says what to run, and as whom.
+type Command struct {
+	Args []string
+	Env  []string // "NAME=value", on top of the container's
+	Dir  string   // absolute; empty for the container's
+	User string   // "name", "uid", "name:group", "uid:gid"; empty for the container's
+	// Rows and Cols are the terminal's size, where it has one; zero for 24 and 80.
+	Rows, Cols uint16
+}
+
+func (c *Command) fields(f *fields) {
+	f.texts(&c.Args)
+	f.texts(&c.Env)
+	f.text(&c.Dir)
+	f.text(&c.User)
+	number(f, &c.Rows)
+	number(f, &c.Cols)
+}
+
+// Exec runs a command for as long as its stream lives.
+//
+// The daemon sends its input as KindData, and KindEnd after the last of it; with Tty it may send
+// [Resize]. The agent sends KindStdout (with Tty, all output) and KindStderr, and at last [Exit],
+// or an [Error] where the command was not started. A stream that ends before that kills the command
+// with all its descendants.
+type Exec struct {
+	Command
+	Tty   bool
+	Stdin bool // input follows; otherwise the command sees its end at once
+}
+
+// Kind implements [Message].
+func (*Exec) Kind() Kind { return KindExec }
+
+func (e *Exec) fields(f *fields) {
+	nested(f, &e.Command, (*Command).fields)
+	boolean(f, &e.Tty)
+	boolean(f, &e.Stdin)
+}
+
+// Exit is how a command has ended; 128+n where signal n ended it.
+type Exit struct {
+	Code int
+}
+
+// Kind implements [Message].
+func (*Exit) Kind() Kind { return KindExit }
+
+func (e *Exit) fields(f *fields) { number(f, &e.Code) }
+
+// Resize sets a terminal's size.
+type Resize struct {
+	Rows, Cols uint16
+}
+
+// Kind implements [Message].
+func (*Resize) Kind() Kind { return KindResize }
+
+func (r *Resize) fields(f *fields) {
+	number(f, &r.Rows)
+	number(f, &r.Cols)
+}

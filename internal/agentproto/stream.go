@@ -1,0 +1,215 @@
+package agentproto
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-yamux/v5"
+)
+
+// Window is how many bytes either side of a stream may send before the other has read:
+// what a reader that stands still costs.
+const Window = 256 << 10
+
+const (
+	// agentKeepAlive is how often an agent asks whether the daemon is still there. The daemon need
+	// not ask: its engine tells it when the connection ends, and a paused container could not
+	// answer.
+	agentKeepAlive = 30 * time.Second
+	// writeTimeout is how long a connection may take nothing at all.
+	writeTimeout = 30 * time.Second
+	// maxStreams bounds what one daemon may have under way on a connection.
+	maxStreams = 8192
+)
+
+func config(agent bool) *yamux.Config {
+	c := yamux.DefaultConfig()
+	c.EnableKeepAlive = agent
+	c.KeepAliveInterval = agentKeepAlive
+	c.MeasureRTTInterval = 1000 * time.Hour // its only use is to grow windows, and they don't
+	c.ConnectionWriteTimeout = writeTimeout
+	c.InitialStreamWindowSize = Window
+	c.MaxStreamWindowSize = Window
+	c.MaxMessageSize = maxMessage
+	c.ReadBufSize = 32 << 10
+	c.WriteCoalesceDelay = 0
+	c.LogOutput = io.Discard
+	c.MaxIncomingStreams = 0
+	if agent {
+		c.MaxIncomingStreams = maxStreams
+	}
+	return c
+}
+
+// Session carries the streams of one connection, which it owns. Its methods may be called from many
+// goroutines.
+type Session struct {
+	mux  *yamux.Session
+	most int // of a frame's payload that is read
+}
+
+func newSession(conn net.Conn, agent bool) (*Session, error) {
+	conn = &gather{Conn: conn}
+	if agent {
+		mux, err := yamux.Server(conn, config(true), nil)
+		return &Session{mux: mux, most: MaxFrame}, err
+	}
+	mux, err := yamux.Client(conn, config(false), nil)
+	return &Session{mux: mux, most: MaxReply}, err
+}
+
+// ErrNotOpened: no stream could be opened, and so the request has not left.
+var ErrNotOpened = errors.New("the session takes no more streams")
+
+// Open starts an operation: it opens a stream and sends the request. Only a daemon opens. After an
+// error other than [ErrNotOpened] and [ErrFrame] the request may have arrived.
+func (s *Session) Open(ctx context.Context, request Message) (*Stream, error) {
+	y, err := s.mux.OpenStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotOpened, err)
+	}
+	stream := newStream(y, s.most)
+	if err := stream.Send(request); err != nil {
+		stream.Reset()
+		return nil, err
+	}
+	return stream, nil
+}
+
+// Accept waits for the next operation. An error means that the session has ended.
+func (s *Session) Accept() (*Stream, error) {
+	y, err := s.mux.AcceptStream()
+	if err != nil {
+		return nil, err
+	}
+	return newStream(y, s.most), nil
+}
+
+// Streams is how many operations are under way.
+func (s *Session) Streams() int { return s.mux.NumStreams() }
+
+// Done is closed when the session has ended, however that came.
+func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
+
+// Close ends all streams and the connection. A repeated call: nil.
+func (s *Session) Close() error { return s.mux.Close() }
+
+// Frame is one frame of a stream. Its payload is valid until the next call to [Stream.Next].
+type Frame struct {
+	Kind    Kind
+	Payload []byte
+}
+
+// Stream is one operation. One goroutine may read while others send.
+type Stream struct {
+	y    *yamux.Stream
+	most int
+	r    *bufio.Reader
+	in   []byte
+
+	sending sync.Mutex
+	out     []byte // guarded by sending
+}
+
+func newStream(y *yamux.Stream, most int) *Stream {
+	return &Stream{y: y, most: most, r: bufio.NewReaderSize(y, 1<<10)}
+}
+
+// Send sends a message, as one frame.
+func (s *Stream) Send(m Message) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	b, err := appendFrame(s.out[:0], m)
+	if err != nil {
+		return err
+	}
+	return s.flush(b)
+}
+
+// SendData sends b in frames of kind k, and waits while the other side does not take it.
+func (s *Stream) SendData(k Kind, b []byte) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	for {
+		n := min(len(b), MaxData)
+		if err := s.flush(appendData(s.out[:0], k, b[:n])); err != nil {
+			return err
+		}
+		if b = b[n:]; len(b) == 0 {
+			return nil
+		}
+	}
+}
+
+func (s *Stream) flush(b []byte) error {
+	if s.out = b; cap(b) > 2*maxMessage {
+		s.out = nil
+	}
+	_, err := s.y.Write(b)
+	return err
+}
+
+// Next reads the next frame. io.EOF: the other side has closed the stream, or its half, in good
+// order. Any other error means that the operation is over: it was reset, the connection has ended,
+// or what came is no frame.
+func (s *Stream) Next() (Frame, error) {
+	kind, payload, err := readFrame(s.r, s.in[:0], s.most)
+	if s.in = payload; cap(payload) > 2*maxMessage {
+		s.in = nil
+	}
+	return Frame{kind, payload}, err
+}
+
+// Over tells, without waiting, whether the operation was cut, although frames may still be unread:
+// a reset, or the end of the connection. An end in good order shows when all before it was read. It
+// is for the goroutine that reads, while it can't.
+func (s *Stream) Over() bool {
+	_ = s.y.SetReadDeadline(time.Unix(1, 0))
+	_, err := s.y.Read(nil)
+	_ = s.y.SetReadDeadline(time.Time{})
+	return err != nil && !errors.Is(err, yamux.ErrTimeout)
+}
+
+// Receive reads the next frame into m. A frame that is an [Error] comes back as that error, one of
+// another kind than m's as [ErrFrame].
+func (s *Stream) Receive(m Message) error {
+	frame, err := s.Next()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	return frame.Decode(m)
+}
+
+// Decode reads the frame into m, as [Stream.Receive] does.
+func (f Frame) Decode(m Message) error {
+	if f.Kind == KindError && m.Kind() != KindError {
+		failure := &Error{}
+		if err := Decode(f.Payload, failure); err != nil {
+			return err
+		}
+		return failure
+	}
+	if f.Kind != m.Kind() {
+		return fmt.Errorf("%w: kind %d where %d was due", ErrFrame, f.Kind, m.Kind())
+	}
+	return Decode(f.Payload, m)
+}
+
+// CloseWrite says that no more is sent; reading goes on.
+func (s *Stream) CloseWrite() error { return s.y.CloseWrite() }
+
+// Close ends both directions. What was sent still arrives.
+func (s *Stream) Close() error { return s.y.Close() }
+
+// Reset ends the stream at once, in both directions: an operation is cancelled. After Close:
+// nothing.
+func (s *Stream) Reset() { _ = s.y.Reset() }
