@@ -38,6 +38,8 @@ var figures = []figure{
 	{"create+start runtime", "≤ 1.05 × the raw Engine API calls", createStartRuntime},
 	{"create+start API", "≤ 1.10 × the raw Engine API calls", createStartAPI},
 	{"exec runtime", "≤ 1.05 × the raw Engine API calls", execRuntime},
+	{"exec agent", "≥ 40 × faster than the raw Engine API calls, ≤ 1.6 × fork, exec and wait on the host", execAgent},
+	{"exec agent, 64 callers", "≥ 2,000 commands/s", execAgentMany},
 	{"reconcile 10,000 mock sessions", "≤ 250 ms, one List, one query", reconcileMock},
 	{"reconcile 200 real containers", "≤ 1 s", reconcileReal},
 	{"GET session", "≥ 8,000 requests/s", getSession},

@@ -4,5 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+export OCTOBOT_TEST_WHOLE=1
 scripts/test.sh -v -run '^TestKillDaemon$' -timeout=0 -kills="${KILLS:-500}" ${SEED:+-seed="$SEED"} -- ./internal/systemtest
 exec scripts/test.sh -timeout=0 -count="${COUNT:-10}"

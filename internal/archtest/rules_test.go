@@ -28,6 +28,8 @@ var layers = []layer{
 		"both sides of the agent's connection speak it, and know nothing of each other"},
 	{"internal/agentbin", nil,
 		"the agent's binaries are data"},
+	{"internal/container/agented", []string{"internal/container", "internal/container/provider", "internal/agentproto"},
+		"the agent is put around any provider, and knows none"},
 	{"api/v1", nil,
 		"the wire types are public: what they import, every caller of the API depends on"},
 	{"client", []string{"api/v1"},
@@ -35,7 +37,7 @@ var layers = []layer{
 	{"internal/cli", []string{"client", "api/v1", "internal/config", "internal/daemon"},
 		"the commands talk to the daemon as everybody else does, through the client"},
 	{"internal/daemon", []string{"internal/audit", "internal/front", "internal/httpapi", "internal/session",
-		"internal/store", "internal/container", "internal/hostmount", "internal/config", "api/v1"},
+		"internal/store", "internal/container", "internal/agentbin", "internal/hostmount", "internal/config", "api/v1"},
 		"the daemon is the composition root, and nothing composes the daemon"},
 	{"internal/front", []string{"internal/problem", "internal/session", "api/v1"},
 		"what every request passes knows none of the sites behind it"},
@@ -82,6 +84,7 @@ var layers = []layer{
 // seamOnly are packages whose directory may not be reached through a permission for one above it.
 var seamOnly = []string{
 	"internal/container/provider", "internal/container/docker", "internal/container/mock",
+	"internal/container/agented",
 	"internal/container/containertest", "internal/store/storetest",
 }
 

@@ -20,6 +20,7 @@ type Config struct {
 	Instance string
 
 	Runtime   string // one of Runtimes
+	Agent     string // auto, off
 	Docker    Docker
 	Defaults  Defaults
 	BindRoots []string // host directories below which the API may bind-mount
@@ -120,6 +121,7 @@ type Limits struct {
 func Default() Config {
 	return Config{
 		Runtime:   "docker",
+		Agent:     "off",
 		Docker:    Docker{NetworkPool: []string{"10.213.0.0/16", "172.29.0.0/16"}},
 		Defaults:  Defaults{Image: "octobot/session:latest", PIDs: 4096, OnExpire: "stop"},
 		Listen:    "127.0.0.1:7080",

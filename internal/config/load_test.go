@@ -131,7 +131,7 @@ func TestLoadRefuses(t *testing.T) {
 			`FILE:3: log.level: "loud" is not valid; allowed: debug, info, warn, error`}},
 		{"unknown key", "log:\n  levle: info\nlisen: x\n", nil, nil, []string{
 			`FILE:2: log.levle: is not a setting; allowed: format, level`,
-			`FILE:3: lisen: is not a setting; allowed: allowed_hosts, audit_log, bind_roots, data_dir, database_url, defaults, docker, limits, listen, log, policy, reconcile, runtime, tls_cert, tls_key`}},
+			`FILE:3: lisen: is not a setting; allowed: agent, allowed_hosts, audit_log, bind_roots, data_dir, database_url, defaults, docker, limits, listen, log, policy, reconcile, runtime, tls_cert, tls_key`}},
 		{"several at once", "", map[string]string{"OCTOBOT_DEFAULT_CPUS": "NaN", "OCTOBOT_DEFAULT_PIDS": "-1"}, nil,
 			[]string{
 				`OCTOBOT_DEFAULT_CPUS: "NaN" is not valid; allowed: 0, or a number from 0.01 to 4096 such as 1.5`,
@@ -147,7 +147,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"two documents", "runtime: mock\n---\nruntime: docker\n", nil, nil, []string{
 			`FILE: holds more than one document; allowed: one document`}},
 		{"not a mapping", "- runtime\n", nil, nil, []string{
-			`FILE:1: is not a mapping of settings to values; allowed: allowed_hosts, audit_log, bind_roots, data_dir, database_url, defaults, docker, limits, listen, log, policy, reconcile, runtime, tls_cert, tls_key`}},
+			`FILE:1: is not a mapping of settings to values; allowed: agent, allowed_hosts, audit_log, bind_roots, data_dir, database_url, defaults, docker, limits, listen, log, policy, reconcile, runtime, tls_cert, tls_key`}},
 		{"missing file", "", nil, map[string][]string{"config": {"/nonexistent.yaml"}}, []string{
 			`/nonexistent.yaml: can't be read: no such file or directory; allowed: a readable YAML file of at most 1 MiB`}},
 		{"no TLS", "", map[string]string{"OCTOBOT_LISTEN": "0.0.0.0:7080"}, nil, []string{

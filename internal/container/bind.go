@@ -44,6 +44,9 @@ var engineSockets = []string{"docker.sock", "podman.sock", "containerd.sock", "c
 // kernelPaths are the engine's to mount in a container.
 var kernelPaths = []string{"/proc", "/sys", "/dev"}
 
+// ReservedDir is Octobot's own directory in a container.
+const ReservedDir = "/.octobot"
+
 var volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{1,127}$`)
 
 // ParseBind reads "source:target[:ro|rw]", see [Options.Binds]. What it refuses is
@@ -104,6 +107,9 @@ func parseTarget(field, p string) (string, error) {
 	}
 	if target == "/" || slices.ContainsFunc(kernelPaths, func(k string) bool { return isBelow(target, k) }) {
 		return "", invalid(field, "nothing can be mounted on the container's %s", quote(target))
+	}
+	if isBelow(target, ReservedDir) {
+		return "", invalid(field, "%s is Octobot's own in a container", quote(target))
 	}
 	return target, nil
 }

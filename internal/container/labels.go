@@ -7,6 +7,7 @@ const (
 	LabelProject  = "octobot.project"  // the project's ID; empty where there is none
 	LabelInstance = "octobot.instance" // the installation that owns it
 	LabelOrigin   = "octobot.origin"   // Options.Origin; absent where that is empty
+	LabelProgram  = "octobot.program"  // which Options.Program it has; absent where it has none
 )
 
 // LabelPrefix is reserved: callers' labels must not start with it.

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"io"
+	"net"
 	"time"
 )
 
@@ -148,6 +149,23 @@ type StreamExecer interface {
 	ExecStream(
 		ctx context.Context, sessionID string, cmd []string, opts ExecOptions, stdout, stderr io.Writer,
 	) (exitCode int, err error)
+}
+
+// Dialer connects to programs in containers, for conversations that last.
+type Dialer interface {
+	// Dial runs cmd in the running container, as the user (see ExecOptions.User), and connects its
+	// standard input and output. ctx bounds the dialling alone. Nothing watches the program: the
+	// connection ends with it, and Close ends its input, upon which it is expected to end. The
+	// caller closes the connection.
+	Dial(ctx context.Context, sessionID, user string, cmd []string) (Conn, error)
+}
+
+// Conn is a connection to a program in a container.
+type Conn interface {
+	net.Conn
+	// Stderr returns the end of what the program has said on standard error so far, for a person to
+	// read. It comes with what is read.
+	Stderr() string
 }
 
 // Copier moves files as tar archives. The container may be stopped or created.

@@ -167,6 +167,10 @@ type Container struct {
 	OOMKilled  bool      // the kernel ended a process of it for want of memory
 	Reason     string    // the engine's words on why it stopped or could not start, if any
 	Tty        bool      // created with a TTY
+
+	// Only Get reads these, and only where the engine tells.
+	User     string // whom processes run as that name nobody, as it was configured; empty: root
+	SetsHome bool   // HOME was configured, and is not the user's own
 }
 
 // Port is a port of the container that the engine's host publishes.
@@ -217,6 +221,10 @@ type Options struct {
 	// Platform is "os/arch[/variant]"; empty for the engine's own.
 	Platform string
 
+	// Program, where not nil, is put into the container beside the image's own files, where the
+	// provider can do that: LabelProgram tells. Where it can't, the container is made without it.
+	Program *Program
+
 	// Credentials are for pulling the image, where it is private. Never stored.
 	Credentials *Credentials
 	// Progress, where not nil, is told how the pull gets on, from one goroutine at
@@ -226,6 +234,14 @@ type Options struct {
 	// who bounds what goes on at once can count pulls apart, which may take long. Create calls
 	// ended when the pull has ended, however it did. An error of either is Create's.
 	Pulling func(ctx context.Context) (ended func() error, err error)
+}
+
+// Program is a static executable of ours that a container gets, read-only.
+type Program struct {
+	Path string // absolute, in the container; nothing else is in its directory
+	// Binary gives the program for an architecture as Go names it ("amd64"), or an error where
+	// there is none for that.
+	Binary func(arch string) ([]byte, error)
 }
 
 // Resources limit a container. Zero means the provider's configured default.

@@ -85,7 +85,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	if d.cfg.Instance, err = store.Instance(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	rt, closeRuntime, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].open(d.cfg)
+	rt, closeRuntime, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].open(d.cfg, d.log)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ type Harness struct {
 	// that does not run, by its name; none where it picks them at the start.
 	Planned func(t *testing.T, name string) []int
 
+	// Topics are those to run, for a wrapper that leaves all others to what it wraps; empty: all.
+	Topics []string
+
 	// Excused names cases that a fault of the engine's, not the provider's, makes
 	// fail, and explains the fault: "exec/Tty size": "libpod 4.3 starts with 0 0".
 	Excused map[string]string
@@ -69,6 +72,9 @@ func Run(t *testing.T, h Harness) {
 		}
 	}
 	for _, topic := range topics {
+		if len(h.Topics) > 0 && !slices.Contains(h.Topics, topic.name) {
+			continue
+		}
 		t.Run(topic.name, func(t *testing.T) {
 			for _, c := range topic.cases {
 				t.Run(c.name, func(t *testing.T) {

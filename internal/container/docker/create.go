@@ -84,6 +84,12 @@ func (p *DockerProvider) Create(
 			return nil, c.toError(err)
 		}
 	}
+	if err := c.placeProgram(&spec, opts); err != nil {
+		if refused, ok := errors.AsType[*pullRefused](err); ok {
+			return nil, refused.error
+		}
+		return nil, c.toError(err)
+	}
 	if p.podman() {
 		if spec, err = withSpec(spec); err != nil {
 			return nil, c.toError(err)

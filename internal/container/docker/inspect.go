@@ -131,6 +131,11 @@ func fromInspect(session string, info dockercontainer.InspectResponse) *containe
 	}
 	if conf := info.Config; conf != nil {
 		out.Labels, out.Image, out.Tty = publicLabels(conf.Labels), familiarImage(conf.Image), conf.Tty
+		out.User = conf.User
+		out.SetsHome = slices.ContainsFunc(conf.Env, func(e string) bool {
+			// Podman adds its own user's, which does not hold for others.
+			return strings.HasPrefix(e, "HOME=") && e != "HOME=/root"
+		})
 	}
 	if state := info.State; state != nil {
 		out.Status = status(state.Status)

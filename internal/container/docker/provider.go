@@ -47,6 +47,7 @@ type DockerProvider struct {
 	pulls    pulls
 	networks networks
 	proven   proven
+	programs programs
 }
 
 var (
@@ -62,6 +63,7 @@ var (
 	_ container.Pauser       = (*DockerProvider)(nil)
 
 	_ container.HostProcesses = (*DockerProvider)(nil)
+	_ container.Dialer        = (*DockerProvider)(nil)
 )
 
 // NewDockerProvider makes a provider for the engine that cfg names, or that
@@ -101,6 +103,7 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 		engine:   engine,
 		publish:  publish,
 		contact:  make(chan struct{}, 1),
+		programs: programs{filling: make(chan struct{}, 1)},
 		calls:    provider.NewCalls(),
 	}
 	if p.instance == "" {

@@ -3,6 +3,7 @@ package docker_test
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,8 +13,10 @@ import (
 	"github.com/moby/moby/client"
 	"go.uber.org/goleak"
 
+	"github.com/octobot-run/octobot/internal/agentbin"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/agented"
 	"github.com/octobot-run/octobot/internal/container/containertest"
 	"github.com/octobot-run/octobot/internal/container/docker"
 )
@@ -63,17 +66,42 @@ func engineClient(t *testing.T, host string) *client.Client {
 	return cli
 }
 
-func TestDocker(t *testing.T) { conformance(t, "docker", nil) }
+func TestDocker(t *testing.T) { conformance(t, "docker", plain, nil, nil) }
 
-func TestPodman(t *testing.T) {
-	conformance(t, "podman", map[string]string{
-		"exit/out of memory":        "Podman 4.3 learns of an OOM kill from cgroup v2 alone: on v1 its state says false",
-		"files/modes and owners":    "Podman 4.3 gives what its Docker API unpacks to the container's user",
-		"logs/since and timestamps": "Podman 4.3 takes since in whole seconds",
-	})
+func TestPodman(t *testing.T) { conformance(t, "podman", plain, nil, podmanFaults) }
+
+func TestAgentedDocker(t *testing.T) { conformance(t, "docker", withAgent, agentTopics(), nil) }
+
+func TestAgentedPodman(t *testing.T) {
+	conformance(t, "podman", withAgent, agentTopics(), podmanFaults)
 }
 
-func conformance(t *testing.T, engine string, excused map[string]string) {
+// agentTopics are those of what the agent's wrapper does itself. With OCTOBOT_TEST_WHOLE, as in
+// make soak, all are run.
+func agentTopics() []string {
+	if os.Getenv("OCTOBOT_TEST_WHOLE") != "" {
+		return nil
+	}
+	return []string{"lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach", "pause",
+		"faults"}
+}
+
+var podmanFaults = map[string]string{
+	"exit/out of memory":        "Podman 4.3 learns of an OOM kill from cgroup v2 alone: on v1 its state says false",
+	"files/modes and owners":    "Podman 4.3 gives what its Docker API unpacks to the container's user",
+	"logs/since and timestamps": "Podman 4.3 takes since in whole seconds",
+}
+
+func plain(p *docker.DockerProvider) container.Runtime { return p }
+
+func withAgent(p *docker.DockerProvider) container.Runtime {
+	return agented.New(p, agented.Config{Binary: agentbin.Binary, Logger: slog.New(slog.DiscardHandler)})
+}
+
+func conformance(
+	t *testing.T, engine string, wrap func(*docker.DockerProvider) container.Runtime, topics []string,
+	excused map[string]string,
+) {
 	host := engineHost(t, engine)
 	cli := engineClient(t, host)
 	containertest.Run(t, containertest.Harness{
@@ -81,16 +109,16 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 		New: func(t *testing.T, instance string) container.Runtime {
 			// One network for all: each case is an instance of its own, and Docker takes its time
 			// to make a network.
-			return open(t, config.Config{Instance: instance,
-				Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}})
+			return wrap(open(t, config.Config{Instance: instance,
+				Docker: config.Docker{Host: host, Network: sharedNetwork(engine)}}))
 		},
 		Isolated: func(t *testing.T, instance string) container.Runtime {
-			return open(t, config.Config{Instance: instance, Docker: config.Docker{Host: host}})
+			return wrap(open(t, config.Config{Instance: instance, Docker: config.Docker{Host: host}}))
 		},
 		Networks: func(t *testing.T, instance string) int { return len(networksOf(t, cli, instance)) },
 		Dead: func(t *testing.T) container.Runtime {
-			return open(t, config.Config{Docker: config.Docker{Host: "unix://" +
-				filepath.Join(t.TempDir(), "nobody.sock")}})
+			return wrap(open(t, config.Config{Docker: config.Docker{Host: "unix://" +
+				filepath.Join(t.TempDir(), "nobody.sock")}}))
 		},
 		Foreign: func(t *testing.T, name string, labels map[string]string) {
 			made, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
@@ -121,6 +149,7 @@ func conformance(t *testing.T, engine string, excused map[string]string) {
 			return len(list.Items)
 		},
 		Planned: func(t *testing.T, name string) []int { return plannedPorts(t, cli, name) },
+		Topics:  topics,
 		Excused: excused,
 	})
 }

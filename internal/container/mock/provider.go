@@ -169,7 +169,7 @@ func (m *MockProvider) Create(
 func keepOptions(o container.Options) container.Options {
 	o.Cmd, o.Env, o.Binds = slices.Clone(o.Cmd), slices.Clone(o.Env), slices.Clone(o.Binds)
 	o.Labels, o.PortBindings, o.Tmpfs = maps.Clone(o.Labels), maps.Clone(o.PortBindings), maps.Clone(o.Tmpfs)
-	o.Credentials, o.Progress, o.Pulling = nil, nil, nil // of the create alone
+	o.Credentials, o.Progress, o.Pulling, o.Program = nil, nil, nil, nil // of the create alone
 	return o
 }
 

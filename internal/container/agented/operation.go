@@ -1,0 +1,163 @@
+package agented
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/octobot-run/octobot/internal/agentproto"
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// stopNotice is how long the engine may take to say that a container has stopped whose agent's link
+// was cut.
+const stopNotice = 2 * time.Second
+
+// operation is one operation on a session's agent.
+type operation struct {
+	*agentproto.Stream
+	r         *Runtime
+	ctx       context.Context
+	op        string
+	sessionID string
+	link      *link
+	stop      func() bool
+}
+
+// open opens an operation on the agent of a running session, connecting first where need be. When
+// ctx ends, its stream is reset. The caller ends the operation with end. An error is complete, or a
+// *noAgent. asUser says that the request names a user.
+func (r *Runtime) open(
+	ctx context.Context, op, sessionID string, asUser bool, request agentproto.Message,
+) (*operation, error) {
+	if r.mayBePaused(sessionID) {
+		if err := r.checkRunning(ctx, op, sessionID); err != nil {
+			return nil, err
+		}
+	}
+	for again := false; ; again = true {
+		l, err := r.linkTo(ctx, sessionID)
+		if _, plain := errors.AsType[*noAgent](err); plain {
+			return nil, err
+		}
+		if err != nil {
+			return nil, failed(op, sessionID, err)
+		}
+		if asUser && !l.root {
+			return nil, &noAgent{"it can't run commands as other users than the container's own"}
+		}
+		stream, err := l.Open(ctx, request)
+		if err == nil {
+			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, link: l}
+			o.stop = context.AfterFunc(ctx, stream.Reset)
+			return o, nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, failed(op, sessionID, ctx.Err())
+		case errors.Is(err, agentproto.ErrFrame):
+			return nil, container.Errorf(op, sessionID, container.ErrInvalidArgument, "%v", err)
+		case again || !errors.Is(err, agentproto.ErrNotOpened):
+			return nil, container.Errorf(op, sessionID, container.ErrUnavailable,
+				"the connection to the agent was cut: %v", err)
+		}
+		// It was cut while nobody looked, and nothing was asked of the agent yet.
+		_ = l.Close()
+	}
+}
+
+// checkRunning asks the engine.
+func (r *Runtime) checkRunning(ctx context.Context, op, sessionID string) error {
+	c, err := r.Get(ctx, sessionID)
+	if err != nil {
+		return failed(op, sessionID, err)
+	}
+	if c.Status != container.StatusRunning || c.Paused {
+		return container.Errorf(op, sessionID, container.ErrContainerStopped, "")
+	}
+	return nil
+}
+
+// end ends the stream. An operation that is not complete is cancelled by that: a reset reaches an
+// agent that does not read.
+func (o *operation) end() {
+	o.stop()
+	o.Reset()
+}
+
+// fail makes an error of the stream's, or one that the agent sent, the operation's own.
+func (o *operation) fail(err error) error {
+	if ctxErr := o.ctx.Err(); ctxErr != nil {
+		return failed(o.op, o.sessionID, ctxErr)
+	}
+	if said, ok := errors.AsType[*agentproto.Error](err); ok {
+		return container.Errorf(o.op, o.sessionID, classOf(said.Class), "%s", printable(said.Detail))
+	}
+	if o.r.life.Err() != nil {
+		return failed(o.op, o.sessionID, container.ErrClosed)
+	}
+	return o.whyCut(err)
+}
+
+// whyCut tells what a stream was cut for: the engine knows where the container has stopped, if not
+// at once.
+func (o *operation) whyCut(err error) error {
+	ctx, cancel := context.WithTimeout(o.ctx, stopNotice)
+	defer cancel()
+	for wait := 5 * time.Millisecond; ; wait *= 2 {
+		if stopped := o.r.checkRunning(ctx, o.op, o.sessionID); stopped != nil && ctx.Err() == nil {
+			return stopped
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			if o.ctx.Err() != nil {
+				return failed(o.op, o.sessionID, o.ctx.Err())
+			}
+			return container.Errorf(o.op, o.sessionID, container.ErrUnavailable,
+				"the connection to the agent was cut: %s", printable(err.Error()))
+		}
+	}
+}
+
+// classOf is what an agent's class of trouble is to a Runtime's callers.
+func classOf(c agentproto.Class) error {
+	switch c {
+	case agentproto.CommandNotFound:
+		return container.ErrExecFailed
+	case agentproto.InvalidArgument:
+		return container.ErrInvalidArgument
+	case agentproto.Unsupported:
+		return container.ErrUnsupported
+	}
+	return container.ErrUnavailable
+}
+
+// failed gives an error its operation and session.
+func failed(op, sessionID string, err error) error {
+	if e, ok := errors.AsType[*container.Error](err); ok {
+		return &container.Error{Op: op, SessionID: sessionID, Class: e.Class, Detail: e.Detail}
+	}
+	class := container.ClassOf(err)
+	if class == nil {
+		class = container.ErrUnavailable
+	}
+	detail := ""
+	if err.Error() != class.Error() {
+		detail = printable(err.Error())
+	}
+	return &container.Error{Op: op, SessionID: sessionID, Class: class, Detail: detail}
+}
+
+// printable makes text from an agent, which may be anything, safe to show.
+func printable(s string) string {
+	const most = 1 << 10
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(strings.TrimSpace(s[:min(len(s), most)]), "?"))
+}

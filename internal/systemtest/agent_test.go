@@ -1,0 +1,78 @@
+package systemtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
+)
+
+// TestAgentOutlivesNoDaemon kills a daemon amid commands that run through agents: nothing of them
+// is left, what finished ones have left in the background goes on, and the next daemon has agents
+// anew. A session that was made without the agent goes on without.
+func TestAgentOutlivesNoDaemon(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, host string) {
+		d := newDaemon(t, host)
+		d.start()
+		instance := d.instance()
+		engine := engineClient(t, host)
+		t.Cleanup(func() { removeAll(t, engine, instance) })
+		old, id := sessionID(t, 0), sessionID(t, 1)
+		if err := d.create(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		d.stop()
+		d.args = append(d.args, "--agent", "auto")
+		d.start()
+		if _, err := d.api.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id,
+			Spec: v1.Spec{Cmd: []string{"sleep", "3600"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		sh := func(ctx context.Context, id, script string) (string, error) {
+			r, err := d.api.Exec(ctx, id, v1.ExecRequest{Cmd: []string{"sh", "-c", script}})
+			return strings.TrimSpace(string(r.Stdout)), err
+		}
+		byAgent := func(id string) bool {
+			t.Helper()
+			said, err := sh(t.Context(), id, "tr '\\0' ' ' </proc/$PPID/cmdline")
+			if err != nil && client.CodeOf(err) != "" {
+				t.Fatal(err)
+			}
+			return strings.Contains(said, "octobot-agent")
+		}
+		if byAgent(old) || !byAgent(id) {
+			t.Errorf("commands run by an agent: %t in the session made before, %t in the new one", byAgent(old),
+				byAgent(id))
+		}
+		if _, err := sh(t.Context(), id, "sleep 888 >/dev/null 2>&1 </dev/null &"); err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			go func() { _, _ = sh(t.Context(), id, "sleep 777") }()
+		}
+		count := func(ctx context.Context, what string) (n string, err error) {
+			return sh(ctx, id, "ps | grep -c '["+what[:1]+"]"+what[1:]+"' || true")
+		}
+		wait := func(what, want string) {
+			t.Helper()
+			eventually(t, time.Minute, what, func(ctx context.Context) error {
+				if n, err := count(ctx, what); err != nil || n != want {
+					return fmt.Errorf("%s processes, %w", n, err)
+				}
+				return nil
+			})
+		}
+		wait("sleep 777", "50")
+		d.kill()
+		d.start()
+		wait("sleep 777", "0")
+		wait("sleep 888", "1")
+		if byAgent(old) || !byAgent(id) {
+			t.Error("after the restart, commands go other ways")
+		}
+	})
+}
