@@ -17,8 +17,9 @@ import (
 const cutInterval = 10 * time.Second
 
 // No engine keeps networks apart all the time. Docker takes the rule out by which it does, and puts
-// it in again, whenever a network is made: seen by connections that came through meanwhile. So what
-// goes from the pool to the pool is stopped by a rule of our own.
+// it in again, whenever a network is made: seen by connections that came through meanwhile, and,
+// where many networks were made at once, long after. So what goes to the pool is stopped by rules
+// of our own.
 //
 // Podman keeps isolated networks apart from each other, but not from its other ones, which a
 // session may name. Nor does the isolation last where netavark works through iptables: when any
@@ -57,8 +58,9 @@ func (p *DockerProvider) canCutPool(ctx context.Context) error {
 
 // cutRules are between bridges that Podman makes, so that a pool which is wider than what is ours
 // keeps nothing else apart; answers to what a session has begun pass. On Docker they are about what
-// comes from the pool, for a bridge of the host's own may have a name like Docker's, and be where
-// those are whom a session's port was published for.
+// comes from the pool, and about what comes from bridges with names like Docker's, unless it goes
+// to a published port: a bridge of the host's own may have such a name, and be where those are whom
+// the port was published for.
 func (p *DockerProvider) cutRules() (rules [][]string) {
 	pool := p.networks.subnets.pool
 	rule := func(match ...string) {
@@ -72,6 +74,10 @@ func (p *DockerProvider) cutRules() (rules [][]string) {
 		}
 		for _, from := range pool {
 			rule("-s", from.String(), "-d", to.String())
+		}
+		for _, bridge := range []string{"docker0", "br-+"} {
+			rule("-i", bridge, "-d", to.String(), "-m", "conntrack", "--ctstate", "NEW",
+				"-m", "conntrack", "!", "--ctstate", "DNAT")
 		}
 	}
 	return rules
