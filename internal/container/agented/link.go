@@ -119,12 +119,11 @@ func (b *box) join() (*link, *making, error) {
 		return nil, nil, b.plain
 	}
 	if b.making == nil {
-		if b.r.life.Err() != nil {
+		m := &making{done: make(chan struct{})}
+		if !b.r.startWork(func() { b.make(m) }) {
 			return nil, nil, container.ErrClosed
 		}
-		m := &making{done: make(chan struct{})}
 		b.making = m
-		b.r.work.Go(func() { b.make(m) })
 	}
 	return nil, b.making, nil
 }
@@ -149,6 +148,8 @@ func (b *box) make(m *making) {
 	if l == nil {
 		return
 	}
+	// The Runtime may have lost sight of the box, as of one that held nothing.
+	defer context.AfterFunc(b.r.life, func() { _ = l.Close() })()
 	<-l.Done()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -31,7 +31,9 @@ type Runtime struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
-	work sync.WaitGroup // links, and what makes them
+
+	working sync.Mutex     // held while work begins, and while life ends
+	work    sync.WaitGroup // links, and what makes them
 
 	mu     sync.Mutex
 	boxes  map[string]*box // by session; those with a link, or about to have one; guarded by mu
@@ -73,7 +75,9 @@ func (r *Runtime) Close() error {
 	boxes := r.boxes
 	r.boxes = make(map[string]*box)
 	r.mu.Unlock()
+	r.working.Lock()
 	r.end()
+	r.working.Unlock()
 	for _, b := range boxes {
 		b.close()
 	}
@@ -82,6 +86,17 @@ func (r *Runtime) Close() error {
 		return c.Close()
 	}
 	return nil
+}
+
+// startWork runs work that Close waits for; false after Close.
+func (r *Runtime) startWork(work func()) bool {
+	r.working.Lock()
+	defer r.working.Unlock()
+	if r.life.Err() != nil {
+		return false
+	}
+	r.work.Go(work)
+	return true
 }
 
 // Create implements [container.Runtime]. The container gets the agent, where that can be.
