@@ -17,9 +17,9 @@ import (
 const cutInterval = 10 * time.Second
 
 // No engine keeps networks apart all the time. Docker takes the rule out by which it does, and puts
-// it in again, whenever a network is made: seen by connections that came through meanwhile, and,
-// where many networks were made at once, long after. So what goes to the pool is stopped by rules
-// of our own.
+// it in again, whenever a network is made: seen by connections that came through meanwhile. Another
+// dockerd that starts, or a reload of the firewall, takes it out for longer. So what goes to the
+// pool is stopped by rules of our own.
 //
 // Podman keeps isolated networks apart from each other, but not from its other ones, which a
 // session may name. Nor does the isolation last where netavark works through iptables: when any
