@@ -35,6 +35,11 @@ func onEngines(t *testing.T, cfg agented.Config, opts container.Options, test fu
 			}
 			k := agentedKit{rt: agented.New(below, cfg), below: below,
 				id: strings.NewReplacer("/", "-", " ", "-", "#", "-").Replace(strings.ToLower(t.Name()))}
+			t.Cleanup(func() {
+				if err := k.rt.(container.Closer).Close(); err != nil {
+					t.Error(err)
+				}
+			})
 			opts.Image, opts.Cmd = image, []string{"sleep", "3600"}
 			if _, err := k.rt.Create(t.Context(), k.id, opts); err != nil {
 				t.Fatal(err)
