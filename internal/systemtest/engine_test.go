@@ -47,17 +47,18 @@ func engineClient(t *testing.T, host string) *client.Client {
 
 // dockerd is an engine of one test's own, to be killed and started again.
 type dockerd struct {
-	t      *testing.T
-	dir    string
-	bridge string
-	cmd    *exec.Cmd
-	done   chan struct{}
+	t     *testing.T
+	dir   string
+	netns string
+	cmd   *exec.Cmd
+	done  chan struct{}
 }
 
 func (d *dockerd) host() string { return "unix://" + filepath.Join(d.dir, "docker.sock") }
 
-// newDockerd starts a private dockerd with a bridge of its own, for a second
-// daemon that shares the first one's would take it away, and loads the test image.
+// newDockerd starts a private dockerd, and loads the test image. It has a network namespace of its
+// own: a dockerd that starts makes the firewall's chains anew, and takes the bridge of another one
+// that is there away.
 func newDockerd(t *testing.T) *dockerd {
 	t.Helper()
 	_, engine := sharedEngine(t)
@@ -65,17 +66,16 @@ func newDockerd(t *testing.T) *dockerd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dockerd{t: t, dir: dir, bridge: "octosys0"}
-	run(t, "ip", "link", "add", "name", d.bridge, "type", "bridge")
-	run(t, "ip", "addr", "add", "172.31.231.1/24", "dev", d.bridge)
-	run(t, "ip", "link", "set", d.bridge, "up")
+	d := &dockerd{t: t, dir: dir, netns: filepath.Base(dir)}
+	run(t, "ip", "netns", "add", d.netns)
+	run(t, "ip", "-n", d.netns, "link", "set", "lo", "up")
 	t.Cleanup(func() {
 		if log, err := os.ReadFile(filepath.Join(dir, "log")); err == nil && t.Failed() {
 			t.Logf("log of dockerd:\n%s", tail(log, 8<<10))
 		}
 		d.removeContainers()
 		d.stop()
-		run(t, "ip", "link", "delete", d.bridge)
+		run(t, "ip", "netns", "delete", d.netns)
 		unmountBelow(dir)
 		os.RemoveAll(dir)
 	})
@@ -103,10 +103,11 @@ func (d *dockerd) start() {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	d.cmd = exec.Command("dockerd", "--data-root", filepath.Join(d.dir, "data"), "--exec-root",
-		filepath.Join(d.dir, "exec"),
-		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--bridge", d.bridge,
-		"--cgroup-parent", cmp.Or(os.Getenv("OCTOBOT_TEST_CGROUP"), "docker"))
+	// Not by ip netns exec, which gives it a mount namespace too: mounts outlive an engine.
+	d.cmd = exec.Command("nsenter", "--net=/run/netns/"+d.netns, "dockerd", "--data-root",
+		filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"),
+		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--cgroup-parent",
+		cmp.Or(os.Getenv("OCTOBOT_TEST_CGROUP"), "docker"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
