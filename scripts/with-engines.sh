@@ -58,6 +58,7 @@ outside() {
 cleanup() {
 	if [[ -n $namespaces ]]; then
 		pkill -KILL -P "$namespaces" || true
+		thaw "$dir"
 		wait "$namespaces" || true
 	fi
 	remove_dir "$dir"
@@ -66,15 +67,32 @@ cleanup() {
 # remove_dir takes away a run's directory, and the cgroups of containers that were killed with
 # their engine. An engine makes them anew where it needs them.
 remove_dir() {
-	local container roots=(-path "*/octobot-engines/${1##*.}*")
-	for container in "$1"/podman/graph/*-containers/*/; do
-		roots+=(-o -path "*/libpod_parent/libpod-$(basename "$container")*")
-	done
+	local roots
+	find_cgroups "$1"
 	find /sys/fs/cgroup -depth -type d \( "${roots[@]}" \) -exec rmdir {} + 2>/dev/null || true
 	find /sys/fs/cgroup -depth -type d \( -path '*/libpod_parent/conmon' -o -name libpod_parent -o -name octobot-engines \) \
 		-exec rmdir {} + 2>/dev/null || true
 	# The engines of a run that was killed may be about to end.
 	rm -rf --one-file-system "$1" 2>/dev/null || { sleep 1 && rm -rf --one-file-system "$1"; }
+}
+
+# find_cgroups sets roots to what "find" knows the cgroups of a run's containers by.
+find_cgroups() {
+	local container
+	roots=(-path "*/octobot-engines/${1##*.}*")
+	for container in "$1"/podman/graph/*-containers/*/; do
+		roots+=(-o -path "*/libpod_parent/libpod-$(basename "$container")*")
+	done
+}
+
+# thaw lets the processes of paused containers go on, which can't die otherwise.
+thaw() {
+	local roots file
+	find_cgroups "$1"
+	find /sys/fs/cgroup \( "${roots[@]}" \) \( -name freezer.state -o -name cgroup.freeze \) 2>/dev/null |
+		while read -r file; do
+			if [[ $file == */freezer.state ]]; then echo THAWED >"$file"; else echo 0 >"$file"; fi || true
+		done
 }
 
 # remove_stale does so for runs that were killed, and so hold no lock any more.

@@ -2,6 +2,7 @@ package containertest
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -13,6 +14,7 @@ var pauseCases = []testCase{
 	{"stop while paused", testStopPaused},
 	{"remove while paused", testRemovePaused},
 	{"freezes", testPauseFreezes},
+	{"amid starts", testPauseAmidStarts},
 }
 
 func testPause(f *fixture) {
@@ -117,6 +119,30 @@ func testPauseFreezes(f *fixture) {
 	})
 	f.must(p.Unpause(f.ctx, id))
 	f.poll("ticks to go on", func() bool { return lines() > before })
+}
+
+// testPauseAmidStarts pauses while commands are just being started, which must hold up neither.
+func testPauseAmidStarts(f *fixture) {
+	p, ok := optional[container.Pauser](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	for round := range 10 {
+		var commands sync.WaitGroup
+		for range 3 {
+			commands.Go(func() {
+				_, err := f.rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{})
+				if err != nil && container.ClassOf(err) != container.ErrContainerStopped {
+					f.Errorf("exec: %v", err)
+				}
+			})
+		}
+		time.Sleep(time.Duration(round) * 5 * time.Millisecond) // a start takes some 50
+		f.mustBePrompt("pause", func() { f.must(p.Pause(f.ctx, id)) })
+		f.mustBePrompt("unpause", func() { f.must(p.Unpause(f.ctx, id)) })
+		commands.Wait()
+	}
 }
 
 var statsCases = []testCase{

@@ -42,19 +42,9 @@ const (
 func (p *DockerProvider) Exec(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
 ) (*container.ExecResult, error) {
-	most := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
-	stdout, stderr := &provider.Head{Most: most}, &provider.Head{Most: most}
-	code, err := p.exec(ctx, sessionID, cmd, opts, stdout, stderr)
-	if err != nil && ctx.Err() == nil {
-		return nil, err
-	}
-	return &container.ExecResult{
-		ExitCode:        code,
-		Stdout:          string(stdout.Kept),
-		Stderr:          string(stderr.Kept),
-		StdoutTruncated: stdout.Cut,
-		StderrTruncated: stderr.Cut,
-	}, err
+	return provider.Collect(ctx, opts.MaxOutput, func(stdout, stderr io.Writer) (int, error) {
+		return p.exec(ctx, sessionID, cmd, opts, stdout, stderr)
+	})
 }
 
 // ExecStream runs cmd and passes its output on.
@@ -272,6 +262,7 @@ func (r *process) toCallError(err error) error {
 type execState struct {
 	Running  bool
 	ExitCode *int
+	Pid      int // on the engine's host; 0 before it is started
 }
 
 func (p *DockerProvider) inspectExec(ctx context.Context, id string) (execState, error) {
@@ -295,7 +286,7 @@ func (r *process) create() error {
 // attach starts the exec and takes its connection. Where that fails, it may have been started all
 // the same.
 func (r *process) attach(size *[2]uint) error {
-	conn, err := r.p.hijack(r.Ctx, "/exec/"+r.execID+"/start", nil,
+	conn, err := r.p.startExec(r.Ctx, r.SessionID, r.execID,
 		dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
 	if err == nil {
 		r.conn = conn

@@ -95,7 +95,7 @@ func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string
 		}
 		return err
 	}
-	conn, err := p.hijack(ctx, "/exec/"+made.ID+"/start", nil, dockercontainer.ExecStartRequest{})
+	conn, err := p.startExec(ctx, r.SessionID, made.ID, dockercontainer.ExecStartRequest{})
 	if err != nil {
 		return err
 	}

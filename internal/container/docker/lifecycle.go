@@ -187,37 +187,3 @@ func (c *call) waitGone(id string) error {
 	return provider.Poll(c.Ctx, "the container's removal, which is under way", 5*time.Millisecond, 250*time.Millisecond,
 		look)
 }
-
-// Pause freezes the container's processes.
-func (p *DockerProvider) Pause(ctx context.Context, sessionID string) error {
-	return p.changeContainer(ctx, "pause", sessionID, (*call).takeTurn, func(c *call, id string) error {
-		_, err := p.client.ContainerPause(c.Ctx, id, client.ContainerPauseOptions{})
-		return c.acceptIfPaused(id, true, err)
-	})
-}
-
-// Unpause lets them go on.
-func (p *DockerProvider) Unpause(ctx context.Context, sessionID string) error {
-	return p.changeContainer(ctx, "unpause", sessionID, (*call).takeTurn, func(c *call, id string) error {
-		_, err := p.client.ContainerUnpause(c.Ctx, id, client.ContainerUnpauseOptions{})
-		return c.acceptIfPaused(id, false, err)
-	})
-}
-
-// acceptIfPaused judges a pause or unpause that the engine refused by the state that was to
-// be reached: engines differ in how they word what is so already.
-func (c *call) acceptIfPaused(id string, paused bool, err error) error {
-	if err == nil || isNoContainer(err) || !isEngineAnswer(err) {
-		return err
-	}
-	state, inspectErr := c.inspectState(id)
-	switch {
-	case inspectErr != nil:
-		return inspectErr
-	case status(state.Status) != container.StatusRunning:
-		return container.Errorf("", "", container.ErrContainerStopped, "it is %s", state.Status)
-	case state.Paused == paused:
-		return nil
-	}
-	return err
-}

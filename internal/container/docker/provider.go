@@ -44,6 +44,7 @@ type DockerProvider struct {
 
 	sessions sessionIDs
 	turns    keylock.Locks // of sessions, see takeTurn
+	starts   starts
 	pulls    pulls
 	networks networks
 	proven   proven
@@ -104,8 +105,10 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 		publish:  publish,
 		contact:  make(chan struct{}, 1),
 		programs: programs{filling: make(chan struct{}, 1)},
+		starts:   starts{starting: make(map[string]int), pausing: make(map[string]int)},
 		calls:    provider.NewCalls(),
 	}
+	p.starts.changed.L = &p.starts.mu
 	if p.instance == "" {
 		p.instance = "default"
 	}

@@ -1,7 +1,6 @@
 package mock
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,17 +17,9 @@ import (
 func (m *MockProvider) Exec(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
 ) (*container.ExecResult, error) {
-	limit := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
-	out, errs := provider.Head{Most: limit}, provider.Head{Most: limit}
-	code, err := m.ExecStream(ctx, sessionID, cmd, opts, &out, &errs)
-	if err != nil && ctx.Err() == nil {
-		return nil, err
-	}
-	return &container.ExecResult{
-		ExitCode: code,
-		Stdout:   string(out.Kept), StdoutTruncated: out.Cut,
-		Stderr: string(errs.Kept), StderrTruncated: errs.Cut,
-	}, err
+	return provider.Collect(ctx, opts.MaxOutput, func(stdout, stderr io.Writer) (int, error) {
+		return m.ExecStream(ctx, sessionID, cmd, opts, stdout, stderr)
+	})
 }
 
 // ExecStream implements [container.StreamExecer].
