@@ -28,7 +28,7 @@ const (
 	kindEcho  = agentproto.KindExec
 	kindPanic = agentproto.KindStdout
 	kindFail  = agentproto.KindStderr
-	kindBusy  = agentproto.KindExit
+	kindBad   = agentproto.KindExit
 	kindHold  = agentproto.KindResize
 )
 
@@ -41,8 +41,8 @@ func newServer() *Server {
 	s.Handle(kindFail, func(context.Context, *agentproto.Stream, []byte) error {
 		return errors.New(strings.Repeat("long ", maxWords))
 	})
-	s.Handle(kindBusy, func(context.Context, *agentproto.Stream, []byte) error {
-		return fmt.Errorf("wrapped: %w", agentproto.Errorf(agentproto.Busy, "later"))
+	s.Handle(kindBad, func(context.Context, *agentproto.Stream, []byte) error {
+		return fmt.Errorf("wrapped: %w", agentproto.Errorf(agentproto.InvalidArgument, "later"))
 	})
 	s.Handle(kindHold, func(ctx context.Context, _ *agentproto.Stream, _ []byte) error {
 		<-ctx.Done()
@@ -106,7 +106,7 @@ func TestOperations(t *testing.T) {
 		99:        {Class: agentproto.Unsupported, Detail: "kind 99"},
 		kindPanic: {Class: agentproto.Internal, Detail: "panic: ouch"},
 		kindFail:  {Class: agentproto.Internal, Detail: "long long"},
-		kindBusy:  {Class: agentproto.Busy, Detail: "later"},
+		kindBad:   {Class: agentproto.InvalidArgument, Detail: "later"},
 	} {
 		_, err := ask(t, session, kind)
 		said, ok := errors.AsType[*agentproto.Error](err)

@@ -18,9 +18,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // messages are one of each message, with all fields set.
 func messages() []Message {
 	return []Message{
-		&Error{Class: NotFound, Detail: "no such file"},
+		&Error{Class: CommandNotFound, Detail: "no such file"},
 		&Exec{Command: Command{Args: []string{"sh", "", "\xff"}, Env: []string{"A=b"}, Dir: "/tmp", User: "user",
-			Rows: 24, Cols: 80}, Tty: true, Stdin: true},
+			Rows: 24, Cols: 80}, Tty: true, Stdin: true, Attach: true, Tag: "ab"},
+		&Kill{Tags: []string{"ab", "cd"}},
 		&Exit{Code: 137},
 		&Resize{Rows: 1, Cols: 65535},
 		&hello{Magic: magic, Oldest: 1, Newest: 2},

@@ -7,19 +7,10 @@ type Class uint8
 
 // Classes. Numbers are for ever.
 const (
-	Internal         Class = iota + 1 // the agent's own trouble
-	InvalidArgument                   // the request makes no sense
-	Unsupported                       // an agent of this version, or in this container, can't do that
-	CommandNotFound                   // a command can't be started
-	NotFound                          // a path, terminal or process that is not there
-	Exists                            // one that is there already
-	PermissionDenied                  // the user may not do that
-	NotADirectory                     // a path is used as a directory, and is none
-	IsADirectory                      // a path is used as a file, and is a directory
-	NotEmpty                          // a directory that holds something
-	NoSpace                           // the disk is full, or a limit of the container's reached
-	Refused                           // nothing listens on the port
-	Busy                              // a bound of the agent's is reached; later it may work
+	Internal        Class = iota + 1 // the agent's own trouble
+	InvalidArgument                  // the request makes no sense
+	Unsupported                      // an agent of this version, or in this container, can't do that
+	CommandNotFound                  // a command can't be started
 )
 
 // Error is the answer to a request that failed, with words for the user.

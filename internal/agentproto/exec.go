@@ -2,11 +2,13 @@ package agentproto
 
 // Kinds of commands, 32 to 47.
 const (
-	KindExec   Kind = iota + 32 // [Exec], a request
-	KindStdout                  // bytes
-	KindStderr                  // bytes
-	KindExit                    // [Exit]
-	KindResize                  // [Resize]
+	KindExec    Kind = iota + 32 // [Exec], a request
+	KindStdout                   // bytes
+	KindStderr                   // bytes
+	KindExit                     // [Exit]
+	KindResize                   // [Resize]
+	KindStarted                  // [Started]
+	KindKill                     // [Kill], a request
 )
 
 // Command says what to run, and as whom.
@@ -38,7 +40,16 @@ type Exec struct {
 	Command
 	Tty   bool
 	Stdin bool // input follows; otherwise the command sees its end at once
+	// Attach makes a terminal of it, and so Tty and Stdin hold: [Started] comes before all output,
+	// a stream that ends hangs up instead of killing, and without Args it is the user's shell.
+	Attach bool
+	// Tag is what the command and its descendants can be found by in case that this agent does not
+	// live to end them, see [Kill]: [TagSize] characters; empty for one of the agent's.
+	Tag string
 }
+
+// TagSize is the length of a command's tag, in hexadecimal digits.
+const TagSize = 32
 
 // Kind implements [Message].
 func (*Exec) Kind() Kind { return KindExec }
@@ -47,7 +58,28 @@ func (e *Exec) fields(f *fields) {
 	nested(f, &e.Command, (*Command).fields)
 	boolean(f, &e.Tty)
 	boolean(f, &e.Stdin)
+	boolean(f, &e.Attach)
+	f.text(&e.Tag)
 }
+
+// Kill kills what is left of the commands with these tags, which an agent before this one has left
+// behind. The answer is [Done], when nothing is.
+type Kill struct {
+	Tags []string
+}
+
+// Kind implements [Message].
+func (*Kill) Kind() Kind { return KindKill }
+
+func (k *Kill) fields(f *fields) { f.texts(&k.Tags) }
+
+// Started says that the command runs.
+type Started struct{}
+
+// Kind implements [Message].
+func (*Started) Kind() Kind { return KindStarted }
+
+func (*Started) fields(*fields) {}
 
 // Exit is how a command has ended; 128+n where signal n ended it.
 type Exit struct {

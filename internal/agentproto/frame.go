@@ -38,6 +38,14 @@ const (
 	maxMessage    = 64 << 10
 )
 
+// Done is the message of KindDone.
+type Done struct{}
+
+// Kind implements [Message].
+func (*Done) Kind() Kind { return KindDone }
+
+func (*Done) fields(*fields) {}
+
 // ErrFrame is about bytes that are no frame of this protocol, or too many.
 var ErrFrame = errors.New("agent protocol: malformed frame")
 

@@ -4,8 +4,11 @@ package command
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,15 +26,42 @@ const (
 	killWait = 30 * time.Second
 )
 
-// Register serves [agentproto.KindExec] with commands of m.
+// Register serves [agentproto.KindExec] with commands of m, and [agentproto.KindKill].
 func Register(r agent.Registry, m *process.Manager) {
+	r.Handle(agentproto.KindKill, killTagged)
 	r.Handle(agentproto.KindExec, func(ctx context.Context, s *agentproto.Stream, request []byte) error {
 		var e agentproto.Exec
 		if err := agentproto.Decode(request, &e); err != nil {
 			return agentproto.Errorf(agentproto.InvalidArgument, "%v", err)
 		}
+		if e.Attach {
+			e.Tty, e.Stdin = true, true
+		}
+		if e.Tag != "" && !isTag(e.Tag) {
+			return agentproto.Errorf(agentproto.InvalidArgument, "the tag %q", e.Tag)
+		}
 		return run(ctx, m, s, &e)
 	})
+}
+
+func isTag(tag string) bool {
+	return len(tag) == agentproto.TagSize && strings.Trim(tag, "0123456789abcdef") == ""
+}
+
+func killTagged(ctx context.Context, s *agentproto.Stream, request []byte) error {
+	var k agentproto.Kill
+	if err := agentproto.Decode(request, &k); err != nil {
+		return agentproto.Errorf(agentproto.InvalidArgument, "%v", err)
+	}
+	if i := slices.IndexFunc(k.Tags, func(tag string) bool { return !isTag(tag) }); i >= 0 {
+		return agentproto.Errorf(agentproto.InvalidArgument, "the tag %q", k.Tags[i])
+	}
+	ctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	if err := process.KillTagged(ctx, k.Tags); err != nil {
+		return err
+	}
+	return s.Send(&agentproto.Done{})
 }
 
 // execution is a command that runs, and the stream that it runs for.
@@ -43,6 +73,7 @@ type execution struct {
 	terminal *os.File // our end, with a terminal; it is stdin too
 	outputs  []*output
 	last     byte // typed at the terminal
+	attached bool // it is hung up, not killed, when the stream is cut
 }
 
 // run runs a command to its end, and says how it ended.
@@ -51,7 +82,11 @@ func run(ctx context.Context, m *process.Manager, s *agentproto.Stream, e *agent
 	if err != nil {
 		return err
 	}
-	x := &execution{stream: s}
+	spec.Tag = e.Tag
+	x := &execution{stream: s, attached: e.Attach}
+	if e.Attach && len(spec.Args) == 0 {
+		spec.Args = []string{process.Shell(&spec)}
+	}
 	x.cut, x.stop = context.WithCancel(ctx)
 	defer x.stop()
 	theirs, err := x.open(&spec, e)
@@ -69,6 +104,9 @@ func run(ctx context.Context, m *process.Manager, s *agentproto.Stream, e *agent
 	if err != nil {
 		_ = s.Send(answer(err))
 	} else {
+		if x.attached {
+			_ = s.Send(&agentproto.Started{}) // a stream that takes no more is cut
+		}
 		x.attend(ctx, p)
 	}
 	// The answer is in the hands of the connection's goroutine: let it go out before what is tidied
@@ -164,7 +202,7 @@ func (x *execution) attend(ctx context.Context, p *process.Process) {
 		case <-x.cut.Done():
 			// Whoever has closed the stream in good order does not take more either.
 			x.stream.Reset()
-			x.kill(ctx, p)
+			x.endEarly(ctx, p)
 			x.finishOutputs()
 			for ; left > 0; left-- {
 				<-copied
@@ -175,12 +213,21 @@ func (x *execution) attend(ctx context.Context, p *process.Process) {
 	_ = x.stream.Send(&agentproto.Exit{Code: p.Code()})
 }
 
-// kill kills the command, also where ctx, the agent's, has ended. Nobody is there to be told how
-// that went.
-func (x *execution) kill(ctx context.Context, p *process.Process) {
+// endEarly kills the command, or hangs it up, also where ctx, the agent's, has ended. Nobody is
+// there to be told how that went.
+func (x *execution) endEarly(ctx context.Context, p *process.Process) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killWait)
 	defer cancel()
-	_ = p.Kill(ctx)
+	if !x.attached {
+		_ = p.Kill(ctx)
+		return
+	}
+	// What it still has to say must not hold it up.
+	var unread sync.WaitGroup
+	unread.Go(func() { _, _ = io.Copy(io.Discard, x.terminal) })
+	_ = p.HangUp(ctx)
+	_ = x.terminal.Close()
+	unread.Wait()
 }
 
 func (x *execution) finishOutputs() {

@@ -305,63 +305,6 @@ func TestConnectionEnds(t *testing.T) {
 	poll(t, "its end", func() bool { return alive(t, "545454") == 0 })
 }
 
-func TestTerminal(t *testing.T) {
-	session := connect(t)
-	e := sh("stty size; tty >/dev/null && echo yes; echo $TERM; test -t 2 && ps -o tty= -p $$ | grep -c pts; read x; echo got $x; cat; exit 9")
-	e.Tty, e.Stdin, e.Rows, e.Cols = true, true, 33, 111
-	s := open(t, session, e)
-	_ = s.SendData(agentproto.KindData, []byte("word\nunfinished"))
-	_ = s.SendData(agentproto.KindEnd, nil)
-	_ = s.SendData(agentproto.KindEnd, nil) // the first hands over the line; cat needs one more of its own
-	out, errs, code, err := result(s)
-	out = strings.ReplaceAll(out, "\r\n", "\n")
-	for _, want := range []string{"33 111\n", "yes\n", "xterm\n", "1\n", "got word\n", "unfinished"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("%q is not in %q", want, out)
-		}
-	}
-	if errs != "" || code != 9 || err != nil {
-		t.Errorf("%q, %d, %v", errs, code, err)
-	}
-	e = sh("cat; stty size")
-	e.Tty = true
-	if out, _, code, err := result(open(t, session, e)); !strings.Contains(out, "24 80") || code != 0 || err != nil {
-		t.Errorf("without input: %q, %d, %v", out, code, err)
-	}
-	e = sh("trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.01; done")
-	e.Tty, e.Stdin = true, true
-	s = open(t, session, e)
-	if frame, err := s.Next(); err != nil || frame.Kind != agentproto.KindStdout {
-		t.Fatal(frame.Kind, err)
-	}
-	_ = s.Send(&agentproto.Resize{Rows: 50, Cols: 60})
-	if out, _, code, err := result(s); !strings.Contains(out, "50 60") || code != 4 || err != nil {
-		t.Errorf("after a resize: %q, %d, %v", out, code, err)
-	}
-	// All that it holds comes, and a child that has it open does not hold the call.
-	for range 20 {
-		e = sh("(trap '' HUP; sleep 555555) & head -c 3000 /dev/zero | tr '\\0' x; echo end")
-		e.Tty, e.Stdin = true, true
-		if out, _, code, err := result(open(t, session, e)); len(out) != 3005 || code != 0 || err != nil {
-			t.Errorf("%d bytes, %d, %v", len(out), code, err)
-		}
-	}
-	expect(t, open(t, session, sh("pkill -f '^sleep 555555'; exit 0")), "", "", 0)
-}
-
-func TestTerminalUser(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root may be somebody else")
-	}
-	session := connect(t)
-	e := sh("id -u; echo again >/dev/tty; echo twice >$(tty)")
-	e.Tty, e.Stdin, e.User = true, true, "1000:1000"
-	out, _, code, err := result(open(t, session, e))
-	if out != "1000\r\nagain\r\ntwice\r\n" || code != 0 || err != nil {
-		t.Errorf("%q, %d, %v", out, code, err)
-	}
-}
-
 func TestManyLeaveNothing(t *testing.T) {
 	session := connect(t)
 	expect(t, open(t, session, sh("exit 0")), "", "", 0)

@@ -29,23 +29,47 @@ const (
 // a process it found leads, or has the command's tag in its environment. A process that has left
 // all of these behind is not provably the command's, and is left alone.
 func (p *Process) Kill(ctx context.Context) error {
+	if err := kill(ctx, p.leads, []string{p.tag}); err != nil {
+		return fmt.Errorf("kill process %d and its descendants: %w", p.pid, err)
+	}
+	return p.await(ctx)
+}
+
+// KillTagged kills, as [Process.Kill] does, what is left of commands that are known by their tags
+// alone: those of an agent that has been killed.
+func KillTagged(ctx context.Context, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	variables := make([]string, len(tags))
+	for i, tag := range tags {
+		variables[i] = tagName + "=" + tag
+	}
+	if err := kill(ctx, func(entry) bool { return false }, variables); err != nil {
+		return fmt.Errorf("kill what an agent has left behind: %w", err)
+	}
+	return nil
+}
+
+// kill kills until nothing is left of what leads names, or has one of the variables.
+func kill(ctx context.Context, leads func(entry) bool, tags []string) error {
 	var r remains
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		h, err := p.killRound()
+		h, err := killRound(leads, tags)
 		if err != nil {
-			return fmt.Errorf("kill process %d and its descendants: %w", p.pid, err)
+			return err
 		}
 		if len(h.found) > 0 {
 			r = remains{}
 		} else if !r.again(h.unknown) {
-			return p.await(ctx)
+			return nil
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("kill process %d and its descendants: %d are left: %w", p.pid, len(h.found), ctx.Err())
+			return fmt.Errorf("%d are left: %w", len(h.found), ctx.Err())
 		}
 	}
 }
@@ -90,8 +114,9 @@ func (p *Process) await(ctx context.Context) error {
 }
 
 // killRound stops all that there is, so that it makes no more, and kills it.
-func (p *Process) killRound() (*hunt, error) {
-	h := p.hunt()
+func killRound(leads func(entry) bool, tags []string) (*hunt, error) {
+	h := &hunt{leads: leads, tags: tags, found: map[int]entry{}, sessions: map[int]bool{},
+		strangers: map[int]uint64{}, buf: make([]byte, 16<<10)}
 	for {
 		fresh, err := h.scan()
 		if err != nil {
@@ -112,17 +137,13 @@ func (p *Process) killRound() (*hunt, error) {
 
 // hunt is the search for a command's processes.
 type hunt struct {
-	p         *Process
+	leads     func(entry) bool // whether it is the command's for another reason than what follows
+	tags      []string         // variables
 	found     map[int]entry
 	sessions  map[int]bool    // led by what was found
 	strangers map[int]uint64  // whose environment was looked at: pid and start
 	unknown   map[int]unknown // in the last scan
 	buf       []byte
-}
-
-func (p *Process) hunt() *hunt {
-	return &hunt{p: p, found: map[int]entry{}, sessions: map[int]bool{}, strangers: map[int]uint64{},
-		buf: make([]byte, 16<<10)}
 }
 
 // scan adds what is not found yet.
@@ -163,7 +184,7 @@ func (h *hunt) belongs(e entry) bool {
 	if _, ok := h.found[e.parent]; ok || h.sessions[e.session] {
 		return true
 	}
-	if h.p.leads(e) {
+	if h.leads(e) {
 		return true
 	}
 	if started, ok := h.strangers[e.pid]; ok && started == e.started {
@@ -172,7 +193,7 @@ func (h *hunt) belongs(e entry) bool {
 	if e.kernel {
 		return false
 	}
-	has, d := tagged(e.pid, h.p.tag, h.buf)
+	has, d := tagged(e.pid, h.tags, h.buf)
 	if has {
 		return true
 	}

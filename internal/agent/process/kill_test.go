@@ -33,7 +33,7 @@ func TestKillBesideEmpty(t *testing.T) {
 	m := newManager(t)
 	stranger := start(t, m, sh("exec env -i sleep 1000"), nil)
 	poll(t, "the stranger", func() bool {
-		_, doubt := tagged(stranger.Pid(), stranger.tag, make([]byte, 4096))
+		_, doubt := tagged(stranger.Pid(), []string{stranger.tag}, make([]byte, 4096))
 		return doubt == isEmpty
 	})
 	p := start(t, m, sh("sleep 1000 & wait"), nil)

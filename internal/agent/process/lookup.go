@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"os"
 	"path"
 	"slices"
@@ -50,7 +51,7 @@ func executable(s *Spec) (string, error) {
 	// A file that may not be executed counts only where no other one is found.
 	var denied error
 	if name != "" {
-		for dir := range strings.SplitSeq(pathOf(s.Env), ":") {
+		for dir := range strings.SplitSeq(cmp.Or(valueOf(s.Env, "PATH"), defaultPath), ":") {
 			// An empty part is the working directory, as shells have it.
 			if dir == "" {
 				dir = "."
@@ -74,19 +75,30 @@ func executable(s *Spec) (string, error) {
 	return "", refused("exec: %q: executable file not found in $PATH", name)
 }
 
+// Shell is the user's: the first that there is of $SHELL, bash and sh.
+func Shell(s *Spec) string {
+	const last = "/bin/sh"
+	for _, shell := range []string{valueOf(s.Env, "SHELL"), "/bin/bash"} {
+		if path.IsAbs(shell) && canExecute(shell, s.Account) == nil {
+			return shell
+		}
+	}
+	return last
+}
+
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
 func refused(format string, args ...any) error {
 	return agentproto.Errorf(agentproto.CommandNotFound, format, args...)
 }
 
-func pathOf(env []string) string {
+func valueOf(env []string, name string) string {
 	for _, v := range env {
-		if value, ok := strings.CutPrefix(v, "PATH="); ok && value != "" {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
 			return value
 		}
 	}
-	return defaultPath
+	return ""
 }
 
 // canExecute tells whether the file's own mode lets the account execute it. The kernel has the last

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -113,8 +114,9 @@ const (
 	amidExec       // it has neither environment nor arguments: it is executing a program, or about to end
 )
 
-// tagged tells whether a process has the variable in its environment, or why it is not known.
-func tagged(pid int, tag string, buf []byte) (has bool, d doubt) {
+// tagged tells whether a process has one of the variables in its environment, or why it is not
+// known. All are of one length.
+func tagged(pid int, tags []string, buf []byte) (has bool, d doubt) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	fd, err := syscall.Open(dir+"/environ", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
@@ -128,7 +130,10 @@ func tagged(pid int, tag string, buf []byte) (has bool, d doubt) {
 	}
 	defer syscall.Close(fd)
 	// A zero before and after, so that only the whole variable counts.
-	want := append(append([]byte{0}, tag...), 0)
+	want := make([][]byte, len(tags))
+	for i, tag := range tags {
+		want[i] = append(append([]byte{0}, tag...), 0)
+	}
 	buf[0] = 0
 	kept := 1
 	for total := 0; total < maxEnviron; {
@@ -149,11 +154,11 @@ func tagged(pid int, tag string, buf []byte) (has bool, d doubt) {
 		}
 		total += n
 		text := buf[:kept+n]
-		if bytes.Contains(text, want) {
+		if slices.ContainsFunc(want, func(w []byte) bool { return bytes.Contains(text, w) }) {
 			return true, certain
 		}
 		// What is found may lie across two reads.
-		kept = copy(buf, text[max(0, len(text)-len(want)+1):])
+		kept = copy(buf, text[max(0, len(text)-len(want[0])+1):])
 	}
 	return false, certain
 }

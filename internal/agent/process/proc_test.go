@@ -74,14 +74,14 @@ func TestTaggedAtEnd(t *testing.T) {
 		}
 		return zombie != 0
 	})
-	if has, d := tagged(zombie, p.tag, buf); has || d != amidExec {
+	if has, d := tagged(zombie, []string{p.tag}, buf); has || d != amidExec {
 		t.Errorf("tagged: %t, doubt %d", has, d)
 	}
 }
 
 // has looks through a buffer that is smaller than the environment.
 func has(pid int, tag string) bool {
-	has, _ := tagged(pid, tag, make([]byte, 64))
+	has, _ := tagged(pid, []string{tag}, make([]byte, 64))
 	return has
 }
 

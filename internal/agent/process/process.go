@@ -42,6 +42,8 @@ type Spec struct {
 	agentproto.Command // Env is the whole environment, Dir empty for the agent's own
 	// Account is who it runs as.
 	Account account.Account
+	// Tag is the value of the variable by which it is found again; empty for one that is made up.
+	Tag string
 	// Stdin, Stdout and Stderr are the command's ends of pipes; nil is /dev/null. They stay the
 	// caller's to close. They are given to the user, so that the command may open them again by
 	// name.
@@ -182,7 +184,7 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Process, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	p := &Process{m: m, done: make(chan struct{}), tag: newTag(), slot: true}
+	p := &Process{m: m, done: make(chan struct{}), tag: tagName + "=" + cmp.Or(s.Tag, newTag()), slot: true}
 	attr := syscall.ProcAttr{
 		Dir:   s.Dir,
 		Env:   append(slices.Clip(s.Env), p.tag),
@@ -266,7 +268,7 @@ func (m *Manager) raiseOOM(pid int) {
 func newTag() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
-	return tagName + "=" + hex.EncodeToString(b[:])
+	return hex.EncodeToString(b[:])
 }
 
 // refusal is why a command was not started, in the words that users know from engines.
