@@ -1,7 +1,6 @@
 package agented
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -22,19 +21,9 @@ func (r *Runtime) Exec(
 	case o == nil:
 		return r.Runtime.Exec(ctx, sessionID, cmd, opts)
 	}
-	most := cmp.Or(opts.MaxOutput, container.DefaultMaxOutput)
-	stdout, stderr := &provider.Head{Most: most}, &provider.Head{Most: most}
-	code, err := o.run(opts.Stdin, stdout, stderr)
-	if err != nil && ctx.Err() == nil {
-		return nil, err
-	}
-	return &container.ExecResult{
-		ExitCode:        code,
-		Stdout:          string(stdout.Kept),
-		Stderr:          string(stderr.Kept),
-		StdoutTruncated: stdout.Cut,
-		StderrTruncated: stderr.Cut,
-	}, err
+	return provider.Collect(ctx, opts.MaxOutput, func(stdout, stderr io.Writer) (int, error) {
+		return o.run(opts.Stdin, stdout, stderr)
+	})
 }
 
 // ExecStream implements [container.StreamExecer].
@@ -66,7 +55,7 @@ func (r *Runtime) begin(
 	if !opts.Tty {
 		rows, cols = 0, 0
 	}
-	o, err := r.open(ctx, "exec", sessionID, opts.User != "", &agentproto.Exec{
+	o, err := r.open(ctx, "exec", place{sessionID, forCommands}, &agentproto.Exec{
 		Command: agentproto.Command{
 			Args: cmd, Env: opts.Env, Dir: opts.WorkingDir, User: opts.User, Rows: uint16(rows), Cols: uint16(cols),
 		},
@@ -98,6 +87,7 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 		case agentproto.KindStderr:
 			to = stderr
 		default:
+			o.over = true
 			var exit agentproto.Exit
 			if err := frame.Decode(&exit); err != nil {
 				return 0, o.fail(err)

@@ -3,6 +3,8 @@ package agented
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,17 +27,32 @@ type noAgent struct{ reason string }
 
 func (n *noAgent) Error() string { return "no agent: " + n.reason }
 
-// box is a session's container, as far as the link to its agent goes.
-type box struct {
-	r         *Runtime
+// place is a session's container, and what is done there. What people type at has a link of its
+// own: on one with commands, whose output may be much, an echo would wait for that.
+type place struct {
 	sessionID string
+	purpose   purpose
+}
+
+type purpose int
+
+const (
+	forCommands purpose = iota
+	forTerminals
+)
+
+// box is a place, as far as the link to its agent goes.
+type box struct {
+	r *Runtime
+	place
 
 	mu     sync.Mutex
 	link   *link    // guarded by mu
 	making *making  // guarded by mu
 	plain  *noAgent // until then, no link is tried; guarded by mu
 	until  time.Time
-	gone   bool // the container has ended: a link that is just made is too late; guarded by mu
+	lost   []string // tags of commands whose link was cut, and which may be left; guarded by mu
+	gone   bool     // the container has ended: a link that is just made is too late; guarded by mu
 }
 
 // making is a link on its way, for all who wait for it.
@@ -48,8 +65,10 @@ type making struct {
 // link is a connection to an agent.
 type link struct {
 	*agentproto.Session
-	root bool      // it can run commands as anybody
-	used time.Time // guarded by its box
+	root     bool                // it can run commands as anybody
+	terminal bool                // the container's main process has one
+	used     time.Time           // guarded by its box
+	tags     map[string]struct{} // of commands under way; guarded by its box
 }
 
 func (l *link) over() bool {
@@ -61,13 +80,9 @@ func (l *link) over() bool {
 	}
 }
 
-// linkTo returns the session's link, and makes it where there is none. The caller may go before it
-// is made; others may wait for the same. An error may be a *noAgent.
-func (r *Runtime) linkTo(ctx context.Context, sessionID string) (*link, error) {
-	b := r.box(sessionID)
-	if b == nil {
-		return nil, container.ErrClosed
-	}
+// connect returns the link, and makes it where there is none. The caller may go before it is made;
+// others may wait for the same. An error may be a *noAgent.
+func (b *box) connect(ctx context.Context) (*link, error) {
 	l, m, err := b.join()
 	if l != nil || err != nil {
 		return l, err
@@ -80,29 +95,35 @@ func (r *Runtime) linkTo(ctx context.Context, sessionID string) (*link, error) {
 	}
 }
 
-// box returns the session's box; nil after Close.
-func (r *Runtime) box(sessionID string) *box {
+// box returns a place's box; nil after Close.
+func (r *Runtime) box(at place) *box {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil
 	}
-	b := r.boxes[sessionID]
+	b := r.boxes[at]
 	if b == nil {
-		b = &box{r: r, sessionID: sessionID}
-		r.boxes[sessionID] = b
+		b = &box{r: r, place: at}
+		r.boxes[at] = b
 	}
 	return b
 }
 
-// forget ends the link of a container that has ended.
+// forget ends the links of a container that has ended.
 func (r *Runtime) forget(sessionID string) {
+	var ended []*box
 	r.mu.Lock()
-	b := r.boxes[sessionID]
-	delete(r.boxes, sessionID)
+	for _, p := range []purpose{forCommands, forTerminals} {
+		at := place{sessionID, p}
+		if b := r.boxes[at]; b != nil {
+			ended = append(ended, b)
+			delete(r.boxes, at)
+		}
+	}
 	delete(r.paused, sessionID)
 	r.mu.Unlock()
-	if b != nil {
+	for _, b := range ended {
 		b.close()
 	}
 }
@@ -118,14 +139,23 @@ func (b *box) join() (*link, *making, error) {
 	if b.plain != nil && time.Now().Before(b.until) {
 		return nil, nil, b.plain
 	}
-	if b.making == nil {
-		m := &making{done: make(chan struct{})}
-		if !b.r.startWork(func() { b.make(m) }) {
-			return nil, nil, container.ErrClosed
-		}
-		b.making = m
+	if !b.startMaking() {
+		return nil, nil, container.ErrClosed
 	}
 	return nil, b.making, nil
+}
+
+// startMaking makes a link, unless that is under way; the caller holds mu. False after Close.
+func (b *box) startMaking() bool {
+	if b.making != nil {
+		return true
+	}
+	m := &making{done: make(chan struct{})}
+	if !b.r.startWork(func() { b.make(m) }) {
+		return false
+	}
+	b.making = m
+	return true
 }
 
 // make makes a link, and stays with it until its end.
@@ -139,6 +169,10 @@ func (b *box) make(m *making) {
 	}
 	b.making, b.link = nil, l
 	late := b.gone && l != nil
+	lost := b.lost
+	if l != nil || hasEnded(err) {
+		b.lost = nil
+	}
 	b.mu.Unlock()
 	if late {
 		_ = l.Close()
@@ -150,12 +184,70 @@ func (b *box) make(m *making) {
 	}
 	// The Runtime may have lost sight of the box, as of one that held nothing.
 	defer context.AfterFunc(b.r.life, func() { _ = l.Close() })()
+	if len(lost) > 0 {
+		b.killLost(l, lost)
+	}
 	<-l.Done()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.link == l {
 		b.link = nil
 	}
+	// Their agent kills them, unless it was killed itself.
+	b.lost = slices.AppendSeq(b.lost, maps.Keys(l.tags))
+	if len(b.lost) > 0 && !b.gone {
+		b.startMaking()
+	}
+}
+
+// hasEnded tells of an error that there are no processes of the container.
+func hasEnded(err error) bool {
+	return errors.Is(err, container.ErrContainerStopped) || errors.Is(err, container.ErrContainerNotFound)
+}
+
+// killLost kills what an earlier link's agent may have left. What fails is tried again.
+func (b *box) killLost(l *link, tags []string) {
+	ctx, cancel := context.WithTimeout(b.r.life, linkTimeout)
+	defer cancel()
+	stream, err := l.Open(ctx, &agentproto.Kill{Tags: tags})
+	if err == nil {
+		defer context.AfterFunc(ctx, stream.Reset)()
+		err = stream.Receive(&agentproto.Done{})
+		_ = stream.Close()
+	}
+	if err == nil {
+		return
+	}
+	b.r.log.Warn("Commands whose agent was killed may still run; it will be tried again to kill them", "session",
+		b.sessionID, "error", printable(err.Error()))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = append(b.lost, tags...)
+}
+
+// track notes that a command with this tag is about to run. It is to be forgotten when the command is
+// over, and never was lost then, or in a while after it was cancelled.
+func (b *box) track(l *link, tag string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.tags[tag] = struct{}{}
+}
+
+func (b *box) forgetOver(l *link, tag string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(l.tags, tag)
+	b.lost = slices.DeleteFunc(b.lost, func(lost string) bool { return lost == tag })
+}
+
+func (b *box) forgetCancelled(l *link, tag string) {
+	time.AfterFunc(dyingFor, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !l.over() { // else make sees to it
+			delete(l.tags, tag)
+		}
+	})
 }
 
 // dial has the engine start an agent, and greets it.
@@ -183,7 +275,8 @@ func (b *box) dial(ctx context.Context) (*link, error) {
 	session, _, err := agentproto.Connect(conn)
 	stop()
 	if err == nil {
-		return &link{Session: session, root: root, used: time.Now()}, nil
+		return &link{Session: session, root: root, terminal: c.Tty, used: time.Now(),
+			tags: make(map[string]struct{})}, nil
 	}
 	if ctxErr := ctx.Err(); ctxErr != nil && b.r.life.Err() != nil {
 		return nil, container.ErrClosed
@@ -244,13 +337,13 @@ func (r *Runtime) closeIdle() {
 		}
 		r.mu.Lock()
 		var idle []*link
-		for id, b := range r.boxes {
+		for at, b := range r.boxes {
 			l, empty := b.idle(time.Now().Add(-r.cfg.IdleTimeout))
 			if l != nil {
 				idle = append(idle, l)
 			}
 			if empty {
-				delete(r.boxes, id)
+				delete(r.boxes, at)
 			}
 		}
 		r.mu.Unlock()
@@ -261,11 +354,15 @@ func (r *Runtime) closeIdle() {
 }
 
 // idle returns the link where it was not used since then, and reports whether the box holds nothing
-// worth keeping.
+// worth keeping. Where something is still to be killed, it has a link made.
 func (b *box) idle(since time.Time) (idle *link, empty bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.link
+	if l == nil && len(b.lost) > 0 {
+		b.startMaking()
+		return nil, false
+	}
 	if l == nil {
 		return nil, b.making == nil && (b.plain == nil || time.Now().After(b.until))
 	}

@@ -2,6 +2,8 @@ package agented
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -11,9 +13,13 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// stopNotice is how long the engine may take to say that a container has stopped whose agent's link
-// was cut.
-const stopNotice = 2 * time.Second
+const (
+	// stopNotice is how long the engine may take to say that a container has stopped whose agent's
+	// link was cut.
+	stopNotice = 2 * time.Second
+	// dyingFor is how long an agent may take to kill a command that was cancelled.
+	dyingFor = 30 * time.Second
+)
 
 // operation is one operation on a session's agent.
 type operation struct {
@@ -22,37 +28,56 @@ type operation struct {
 	ctx       context.Context
 	op        string
 	sessionID string
+	box       *box
 	link      *link
+	tag       string
 	stop      func() bool
+	over      bool // the agent has said how it ended
 }
 
-// open opens an operation on the agent of a running session, connecting first where need be. When
-// ctx ends, its stream is reset. The caller ends the operation with end. An error is complete, or a
-// *noAgent. asUser says that the request names a user.
+// open begins a command in a running session, connecting to an agent first where need be. When ctx
+// ends, its stream is reset. The caller ends the operation with end. An error is complete, or a
+// *noAgent.
 func (r *Runtime) open(
-	ctx context.Context, op, sessionID string, asUser bool, request agentproto.Message,
+	ctx context.Context, op string, at place, request *agentproto.Exec,
 ) (*operation, error) {
+	sessionID := at.sessionID
+	b := r.box(at)
+	if b == nil {
+		return nil, failed(op, sessionID, container.ErrClosed)
+	}
 	if r.mayBePaused(sessionID) {
 		if err := r.checkRunning(ctx, op, sessionID); err != nil {
 			return nil, err
 		}
 	}
 	for again := false; ; again = true {
-		l, err := r.linkTo(ctx, sessionID)
+		l, err := b.connect(ctx)
 		if _, plain := errors.AsType[*noAgent](err); plain {
 			return nil, err
 		}
 		if err != nil {
 			return nil, failed(op, sessionID, err)
 		}
-		if asUser && !l.root {
+		switch {
+		case request.User != "" && !l.root:
 			return nil, &noAgent{"it can't run commands as other users than the container's own"}
+		case request.Attach && len(request.Args) == 0 && l.terminal:
+			return nil, &noAgent{"the terminal is the main process's"}
+		}
+		if !request.Attach { // whose commands end with their terminal
+			request.Tag = newTag()
+			b.track(l, request.Tag)
 		}
 		stream, err := l.Open(ctx, request)
 		if err == nil {
-			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, link: l}
+			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, box: b, link: l,
+				tag: request.Tag}
 			o.stop = context.AfterFunc(ctx, stream.Reset)
 			return o, nil
+		}
+		if errors.Is(err, agentproto.ErrFrame) || errors.Is(err, agentproto.ErrNotOpened) {
+			b.forgetOver(l, request.Tag)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -85,18 +110,31 @@ func (r *Runtime) checkRunning(ctx context.Context, op, sessionID string) error 
 func (o *operation) end() {
 	o.stop()
 	o.Reset()
+	switch {
+	case o.tag == "":
+	case o.over:
+		o.box.forgetOver(o.link, o.tag)
+	default:
+		o.box.forgetCancelled(o.link, o.tag)
+	}
+}
+
+func newTag() string {
+	var b [agentproto.TagSize / 2]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // fail makes an error of the stream's, or one that the agent sent, the operation's own.
 func (o *operation) fail(err error) error {
+	if o.r.life.Err() != nil {
+		return failed(o.op, o.sessionID, container.ErrClosed)
+	}
 	if ctxErr := o.ctx.Err(); ctxErr != nil {
 		return failed(o.op, o.sessionID, ctxErr)
 	}
 	if said, ok := errors.AsType[*agentproto.Error](err); ok {
 		return container.Errorf(o.op, o.sessionID, classOf(said.Class), "%s", printable(said.Detail))
-	}
-	if o.r.life.Err() != nil {
-		return failed(o.op, o.sessionID, container.ErrClosed)
 	}
 	return o.whyCut(err)
 }

@@ -28,6 +28,7 @@ type Runtime struct {
 	cfg               Config
 	log               *slog.Logger
 	dialer            container.Dialer
+	program           *container.Program
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -36,7 +37,7 @@ type Runtime struct {
 	work    sync.WaitGroup // links, and what makes them
 
 	mu     sync.Mutex
-	boxes  map[string]*box // by session; those with a link, or about to have one; guarded by mu
+	boxes  map[place]*box  // those with a link, or about to have one; guarded by mu
 	paused map[string]bool // sessions, as far as is known; guarded by mu
 	closed bool            // guarded by mu
 }
@@ -58,7 +59,8 @@ func New(rt container.Runtime, cfg Config) container.Runtime {
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 5*time.Minute)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	r := &Runtime{Runtime: rt, cfg: cfg, log: cfg.Logger, dialer: dialer,
-		boxes: make(map[string]*box), paused: make(map[string]bool)}
+		program: &container.Program{Path: agentproto.Binary, Binary: cfg.Binary},
+		boxes:   make(map[place]*box), paused: make(map[string]bool)}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.work.Go(r.closeIdle)
 	return r
@@ -73,7 +75,7 @@ func (r *Runtime) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	boxes := r.boxes
-	r.boxes = make(map[string]*box)
+	r.boxes = make(map[place]*box)
 	r.mu.Unlock()
 	r.working.Lock()
 	r.end()
@@ -103,7 +105,7 @@ func (r *Runtime) startWork(work func()) bool {
 func (r *Runtime) Create(
 	ctx context.Context, sessionID string, opts container.Options,
 ) (*container.Container, error) {
-	opts.Program = &container.Program{Path: agentproto.Binary, Binary: r.cfg.Binary}
+	opts.Program = r.program
 	return r.Runtime.Create(ctx, sessionID, opts)
 }
 
@@ -113,7 +115,7 @@ func (r *Runtime) Start(ctx context.Context, sessionID string) error {
 	if err := r.Runtime.Start(ctx, sessionID); err != nil {
 		return err
 	}
-	if b := r.box(sessionID); b != nil {
+	if b := r.box(place{sessionID, forCommands}); b != nil {
 		_, _, _ = b.join() // who needs it finds out
 	}
 	return nil

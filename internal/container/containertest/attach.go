@@ -26,6 +26,7 @@ var attachCases = []testCase{
 	{"interrupt", testAttachInterrupt},
 	{"close hangs up", testAttachClose},
 	{"close unblocks", testAttachCloseUnblocks},
+	{"close unblocks a write", testAttachCloseUnblocksWrite},
 	{"ctx bounds the attaching alone", testAttachContext},
 	{"not running", testAttachStopped},
 	{"not executable", testAttachMissing},
@@ -274,6 +275,29 @@ func testAttachCloseUnblocks(f *fixture) {
 	f.awaitProcess(id, "sleep 4242")
 	f.must(s.Close())
 	f.mustBePrompt("read", func() { <-s.closed })
+}
+
+// testAttachCloseUnblocksWrite: into a terminal that nobody reads, there is more to type than fits.
+func testAttachCloseUnblocksWrite(f *fixture) {
+	if !container.CapabilitiesOf(f.rt).RealProcesses {
+		return // which takes what is typed
+	}
+	id := f.running()
+	s := f.attach(id, command("sh", "-c", "stty raw -echo; echo ready; exec sleep 4242"))
+	s.await("ready")
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for range 1000 {
+			if _, err := s.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+		f.Error("64 MB were taken")
+	}()
+	f.must(s.Close())
+	f.mustBePrompt("write", func() { <-written })
+	f.awaitGone(id, "4242")
 }
 
 func testAttachContext(f *fixture) {

@@ -2,13 +2,19 @@ package docker_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"path"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/agentbin"
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -83,6 +89,20 @@ func TestAgentRunsCommands(t *testing.T) {
 		}
 		if got := k.sh(t, k.below, parent); strings.Contains(got, "octobot") {
 			t.Errorf("without the wrapper, the command's parent is %q", got)
+		}
+		pty, err := k.rt.Attach(t.Context(), k.id, container.AttachOptions{Cmd: []string{"sh", "-c",
+			parent + "; echo $PPID"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pty.Close()
+		shown, err := io.ReadAll(pty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, pid, _ := strings.Cut(strings.TrimSpace(string(shown)), "\r\n")
+		if name != agentproto.Binary || pid == first {
+			t.Errorf("a terminal's parent is %q, process %s; that of commands is %s", name, pid, first)
 		}
 	})
 }
@@ -184,6 +204,39 @@ func TestContainersWithoutAgent(t *testing.T) {
 	})
 }
 
+// TestVolumeIsFilledAgain removes the agent's volume, as cleaning up on an engine does.
+func TestVolumeIsFilledAgain(t *testing.T) {
+	// One that is nobody else's.
+	binary, err := agentbin.Binary(runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary = append(binary, t.Name()...)
+	sum := sha256.Sum256(binary)
+	volume := fmt.Sprintf("octobot-agent-%x-%s", sum[:6], runtime.GOARCH)
+	own := agented.Config{Binary: func(string) ([]byte, error) { return binary, nil }}
+	onEngines(t, own, container.Options{}, func(t *testing.T, k agentedKit) {
+		cli := engineClient(t, engineHost(t, path.Base(t.Name())))
+		t.Cleanup(func() { _, _ = cli.VolumeRemove(context.Background(), volume, client.VolumeRemoveOptions{}) })
+		if err := k.rt.Remove(t.Context(), k.id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cli.VolumeRemove(t.Context(), volume, client.VolumeRemoveOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.rt.Create(t.Context(), k.id, container.Options{Image: image,
+			Cmd: []string{"sleep", "3600"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.rt.Start(t.Context(), k.id); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.sh(t, k.rt, parent); got != agentproto.Binary {
+			t.Errorf("the command's parent is %q", got)
+		}
+	})
+}
+
 // TestReadOnlyRoot has the agent in a container whose root file system can't be written.
 func TestReadOnlyRoot(t *testing.T) {
 	onEngines(t, agented.Config{}, container.Options{ReadOnly: true, User: "user"},
@@ -200,27 +253,33 @@ func TestReadOnlyRoot(t *testing.T) {
 }
 
 // TestAgentKilled kills the agent amid commands: their callers hear of it, nothing runs twice, none
-// of their processes is left, and the next command has another agent.
+// of their processes is left, although nobody runs another command, what finished ones have left in
+// the background is, and the next command has another agent.
 func TestAgentKilled(t *testing.T) {
 	onEngines(t, agented.Config{}, container.Options{}, func(t *testing.T, k agentedKit) {
-		k.sh(t, k.rt, "true") // so that there is a link
+		k.sh(t, k.rt, "sleep 888 >/dev/null 2>&1 &") // and so there is a link
 		var running sync.WaitGroup
 		for i := range 5 {
 			running.Go(func() {
 				_, err := k.rt.Exec(t.Context(), k.id, []string{"sh", "-c",
-					fmt.Sprintf("echo x >> /runs%d; exec sleep 777", i)}, container.ExecOptions{})
+					fmt.Sprintf("echo x >> /runs%d; setsid sleep 777 & sleep 777", i)}, container.ExecOptions{})
 				if !errors.Is(err, container.ErrUnavailable) {
 					t.Errorf("a command whose agent was killed: %v", err)
 				}
 			})
 		}
 		eventually(t, func() bool { return k.sh(t, k.below, "ls / | grep -c runs || true") == "5" })
+		const count = "ps | grep -c '[s]leep %d' || true"
+		eventually(t, func() bool { return k.sh(t, k.below, fmt.Sprintf(count, 777)) == "10" })
 		k.sh(t, k.below, "kill -9 $(pidof octobot-agent)")
 		running.Wait()
+		eventually(t, func() bool { return k.sh(t, k.below, fmt.Sprintf(count, 777)) == "0" })
+		if got := k.sh(t, k.below, fmt.Sprintf(count, 888)); got != "1" {
+			t.Errorf("of what a finished command has left, %s are there", got)
+		}
 		if got := k.sh(t, k.rt, "cat /runs* | wc -l"); got != "5" {
 			t.Errorf("5 commands ran %s times", got)
 		}
-		eventually(t, func() bool { return k.sh(t, k.rt, "ps | grep -c '[s]leep 777' || true") == "0" })
 		if got := k.sh(t, k.rt, parent); got != agentproto.Binary {
 			t.Errorf("then the command's parent is %q", got)
 		}
