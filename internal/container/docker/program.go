@@ -27,8 +27,13 @@ import (
 // what it brings.
 const labelFiller = container.LabelPrefix + ".filler"
 
-// fillerAge is the age from which a filler has been left behind by a daemon that was killed.
-const fillerAge = 10 * time.Minute
+const (
+	volumePrefix = container.LabelPrefix + "-agent-"
+	// fillerAge is the age from which a filler has been left behind by a daemon that was killed.
+	fillerAge = 10 * time.Minute
+	// outdatedAge is the age from which a volume of another version that nobody uses is removed.
+	outdatedAge = 24 * time.Hour
+)
 
 // programs are the volumes by which programs come into containers. One is filled once and mounted
 // read-only in every container: that works with engines on other hosts, with read-only roots, and
@@ -36,9 +41,12 @@ const fillerAge = 10 * time.Minute
 type programs struct {
 	filling chan struct{} // holds one token: the right to fill
 	mu      sync.Mutex
-	arch    string          // of the engine; guarded by mu
-	filled  map[string]bool // names of volumes; guarded by mu
+	arch    string                        // of the engine; guarded by mu
+	filled  map[*container.Program]filled // guarded by mu
 }
+
+// filled is a volume that has a program.
+type filled struct{ volume, hash string }
 
 // placeProgram adds the program to what a container is made from. A program that can't be brought
 // is left out: the container is made without it, and has no label that says otherwise.
@@ -46,7 +54,7 @@ func (c *call) placeProgram(spec *client.ContainerCreateOptions, opts container.
 	if opts.Program == nil {
 		return nil
 	}
-	volume, hash, err := c.fillVolume(opts)
+	f, err := c.fillVolume(opts)
 	_, refused := errors.AsType[*pullRefused](err)
 	switch {
 	case c.Ctx.Err() != nil:
@@ -58,53 +66,88 @@ func (c *call) placeProgram(spec *client.ContainerCreateOptions, opts container.
 		return nil
 	}
 	spec.HostConfig.Mounts = append(spec.HostConfig.Mounts, mount.Mount{
-		Type: mount.TypeVolume, Source: volume, Target: path.Dir(opts.Program.Path), ReadOnly: true,
+		Type: mount.TypeVolume, Source: f.volume, Target: path.Dir(opts.Program.Path), ReadOnly: true,
 		VolumeOptions: &mount.VolumeOptions{NoCopy: true},
 	})
-	spec.Config.Labels[container.LabelProgram] = hash
+	spec.Config.Labels[container.LabelProgram] = f.hash
 	return nil
+}
+
+// known gives the volume that was filled with the program, if it is still there: whoever cleans up
+// on the engine may have taken it away while no container used it, and the engine would make an
+// empty one in its place.
+func (c *call) known(program *container.Program) (filled, bool) {
+	p := &c.p.programs
+	p.mu.Lock()
+	f, ok := p.filled[program]
+	p.mu.Unlock()
+	if !ok {
+		return filled{}, false
+	}
+	found, err := c.p.client.VolumeInspect(c.Ctx, f.volume, client.VolumeInspectOptions{})
+	return f, err == nil && found.Volume.Labels[container.LabelProgram] == f.hash
 }
 
 // fillVolume gives the volume that has the program, which it makes where it is not known to be
 // there.
-func (c *call) fillVolume(opts container.Options) (name, hash string, err error) {
+func (c *call) fillVolume(opts container.Options) (filled, error) {
 	if opts.Platform != "" {
-		return "", "", fmt.Errorf("the image may be of another architecture than the engine: %s", opts.Platform)
+		return filled{}, fmt.Errorf("the image may be of another architecture than the engine: %s", opts.Platform)
 	}
 	p := &c.p.programs
+	if f, ok := c.known(opts.Program); ok {
+		return f, nil
+	}
 	select {
 	case p.filling <- struct{}{}:
 		defer func() { <-p.filling }()
 	case <-c.Ctx.Done():
-		return "", "", c.Ctx.Err()
+		return filled{}, c.Ctx.Err()
+	}
+	if f, ok := c.known(opts.Program); ok {
+		return f, nil
 	}
 	arch, err := c.engineArch()
 	if err != nil {
-		return "", "", err
+		return filled{}, err
 	}
 	binary, err := opts.Program.Binary(arch)
 	if err != nil {
-		return "", "", err
+		return filled{}, err
 	}
 	sum := sha256.Sum256(binary)
-	hash = hex.EncodeToString(sum[:6])
-	name = fmt.Sprintf("%s-agent-%s-%s", container.LabelPrefix, hash, arch)
-	p.mu.Lock()
-	known := p.filled[name]
-	p.mu.Unlock()
-	if known {
-		return name, hash, nil
+	hash := hex.EncodeToString(sum[:6])
+	f := filled{volume: fmt.Sprintf("%s%s-%s", volumePrefix, hash, arch), hash: hash}
+	if err := c.fill(f, opts, binary); err != nil {
+		return filled{}, fmt.Errorf("fill the volume %s: %w", f.volume, err)
 	}
-	if err := c.fill(name, hash, opts, binary); err != nil {
-		return "", "", fmt.Errorf("fill the volume %s: %w", name, err)
-	}
+	c.removeOutdated(f.volume, outdatedAge)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.filled == nil {
-		p.filled = make(map[string]bool)
+		p.filled = make(map[*container.Program]filled)
 	}
-	p.filled[name] = true
-	return name, hash, nil
+	p.filled[opts.Program] = f
+	return f, nil
+}
+
+// removeOutdated removes the volumes of other versions that no container uses. Those that are
+// younger than age may be about to be used by a daemon of that version.
+func (c *call) removeOutdated(current string, age time.Duration) {
+	list, err := c.p.client.VolumeList(c.Ctx, client.VolumeListOptions{
+		Filters: make(client.Filters).Add("label", container.LabelProgram)})
+	if err != nil {
+		return // the next daemon looks again
+	}
+	for _, v := range list.Items {
+		made, err := time.Parse(time.RFC3339, v.CreatedAt)
+		if v.Name == current || !strings.HasPrefix(v.Name, volumePrefix) || v.Labels[container.LabelOctobot] != "true" ||
+			err != nil || time.Since(made) < age {
+			continue
+		}
+		// The engine refuses where a container has it.
+		_, _ = c.p.client.VolumeRemove(c.Ctx, v.Name, client.VolumeRemoveOptions{})
+	}
 }
 
 // engineArch is the engine's architecture as Go names it.
@@ -128,10 +171,10 @@ func (c *call) engineArch() (string, error) {
 
 // fill makes the volume, if it is not there, and puts the program into it through a container that
 // never runs.
-func (c *call) fill(volume, hash string, opts container.Options, binary []byte) error {
+func (c *call) fill(f filled, opts container.Options, binary []byte) error {
 	c.removeFillers()
-	_, err := c.p.client.VolumeCreate(c.Ctx, client.VolumeCreateOptions{Name: volume, Labels: map[string]string{
-		container.LabelOctobot: "true", container.LabelProgram: hash}})
+	_, err := c.p.client.VolumeCreate(c.Ctx, client.VolumeCreateOptions{Name: f.volume, Labels: map[string]string{
+		container.LabelOctobot: "true", container.LabelProgram: f.hash}})
 	if err != nil {
 		return err
 	}
@@ -139,9 +182,9 @@ func (c *call) fill(volume, hash string, opts container.Options, binary []byte) 
 	spec := client.ContainerCreateOptions{
 		Name: "octobot-filler-" + strings.ToLower(rand.Text()),
 		Config: &dockercontainer.Config{Image: opts.Image, Cmd: []string{opts.Program.Path},
-			Labels: map[string]string{labelFiller: hash}},
+			Labels: map[string]string{labelFiller: f.hash}},
 		HostConfig: &dockercontainer.HostConfig{NetworkMode: container.NetworkNone, Mounts: []mount.Mount{{
-			Type: mount.TypeVolume, Source: volume, Target: dir, VolumeOptions: &mount.VolumeOptions{NoCopy: true},
+			Type: mount.TypeVolume, Source: f.volume, Target: dir, VolumeOptions: &mount.VolumeOptions{NoCopy: true},
 		}}},
 	}
 	made, err := c.p.client.ContainerCreate(c.Ctx, spec)
