@@ -31,6 +31,12 @@ const (
 	ExpireClose = "close"
 )
 
+// Whether a session's commands may run through Octobot's agent: [Spec.Agent].
+const (
+	AgentAuto = "auto"
+	AgentOff  = "off"
+)
+
 // Spec is what a session's container is made from. In a request, what is absent has the server's
 // default, and a limit of 0 is none at all, also where there is one by default. In an answer, a
 // limit that is absent is none.
@@ -50,6 +56,7 @@ type Spec struct {
 	ReadOnly     bool              `json:"read_only,omitempty" doc:"The root file system is read-only."`
 	Tmpfs        map[string]string `json:"tmpfs,omitempty" doc:"Absolute path to mount options, such as size=64m."`
 	Platform     string            `json:"platform,omitempty" doc:"os/arch[/variant]; absent for the engine's own."`
+	Agent        string            `json:"agent,omitempty" enum:"auto,off" doc:"Whether commands may run through Octobot's agent in the container. auto, or absent: where the server uses agents. off: never, and the container has none."`
 
 	IdleTimeout *Duration `json:"idle_timeout,omitempty" doc:"How long the session may go without a command, terminal input, start or unpause. 30m, 1h30m; 0s for as long as it likes."`
 	MaxAge      *Duration `json:"max_age,omitempty" doc:"How long the session may live since its creation; 0s for ever."`

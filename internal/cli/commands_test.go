@@ -75,7 +75,7 @@ func TestErrors(t *testing.T) {
 	golden(t, "errors", transcript(t, dir,
 		"lss", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope",
 		"start nope also-nope",
-		"create a b", "create --memory lots", "create -p 127.0.0.1:1:2", "create ../x",
+		"create a b", "create --memory lots", "create --agent on", "create -p 127.0.0.1:1:2", "create ../x",
 		"create --env-file /nonexistent",
 		"create -v /etc:/etc", "exec", "exec nope", "exec nope true", "exec --nonsense nope", "exec -t -i nope sh",
 		"attach", "attach nope",
@@ -245,6 +245,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"exec", ""}, "idle\tcreated\ndemo\trunning\n:4\n"},
 		{[]string{"ls", "-o", ""}, "json\nwide\n:4\n"},
 		{[]string{"create", "--on-expire", ""}, "stop\nclose\n:4\n"},
+		{[]string{"create", "--agent", ""}, "auto\noff\n:4\n"},
 	} {
 		args := append([]string{cobra.ShellCompRequestCmd}, tt.args...)
 		if got := octobot(t, "", append(args[:1:1],

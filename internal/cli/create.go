@@ -59,6 +59,8 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags.BoolVar(&req.ReadOnly, "read-only", false, "make the root file system read-only")
 	flags.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount a tmpfs, `path[:options]`")
 	flags.StringVar(&req.Platform, "platform", "", "`os/arch` of the image")
+	flags.StringVar(&req.Agent, "agent", "",
+		"run commands through Octobot's agent where the daemon uses it, or never, `auto|off`")
 	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0,
 		"how long the session may be idle, a `duration` such as 30m; 0: no limit")
 	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h; 0: no limit")
@@ -66,6 +68,7 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags.BoolVar(&f.noStart, "no-start", false, "do not start the session")
 	complete(cmd, "on-expire", v1.ExpireStop, v1.ExpireClose)
 	complete(cmd, "network", "none")
+	complete(cmd, "agent", v1.AgentAuto, v1.AgentOff)
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id, command, err := splitCreate(cmd, args)

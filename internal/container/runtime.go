@@ -224,6 +224,9 @@ type Options struct {
 	// Program, where not nil, is put into the container beside the image's own files, where the
 	// provider can do that: LabelProgram tells. Where it can't, the container is made without it.
 	Program *Program
+	// NoProgram keeps the container as it is without us: what wraps a Runtime to add a Program adds
+	// none.
+	NoProgram bool
 
 	// Credentials are for pulling the image, where it is private. Never stored.
 	Credentials *Credentials

@@ -259,6 +259,7 @@ func TestBadRequests(t *testing.T) {
 		{"duration", "POST", "/v1/sessions", `{"idle_timeout":"soon"}`, v1.CodeInvalidArgument, nil},
 		{"negative duration", "POST", "/v1/sessions", `{"max_age":"-1h"}`, v1.CodeInvalidArgument, nil},
 		{"on_expire", "POST", "/v1/sessions", `{"on_expire":"explode"}`, v1.CodeInvalidArgument, nil},
+		{"agent", "POST", "/v1/sessions", `{"agent":"on"}`, v1.CodeInvalidArgument, nil},
 		{"invalid UTF-8", "POST", "/v1/sessions", "{\"image\":\"a\xff\"}", v1.CodeInvalidArgument, nil},
 		{"negative memory", "POST", "/v1/sessions", `{"resources":{"memory":-1}}`, v1.CodeInvalidArgument, nil},
 		{"huge memory", "POST", "/v1/sessions", `{"resources":{"memory":1e300}}`, v1.CodeInvalidArgument, nil},

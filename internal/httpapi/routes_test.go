@@ -82,7 +82,7 @@ func TestLife(t *testing.T) {
 			Resources: v1.Resources{CPUs: new(1.5), Memory: new(int64(64 << 20)), PIDs: new(int64(100))},
 			Tmpfs:     map[string]string{"/t": "size=1m"},
 			ReadOnly:  true, IdleTimeout: new(v1.Duration(30 * time.Minute)), MaxAge: new(v1.Duration(time.Hour)),
-			OnExpire: v1.ExpireClose,
+			OnExpire: v1.ExpireClose, Agent: v1.AgentOff,
 		},
 	}, nil)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestLife(t *testing.T) {
 	if created.ID != "life" || created.Project != "p1" || created.Status != v1.StatusCreated ||
 		created.Image != "debian:12" ||
 		*created.Resources.CPUs != 1.5 || *created.Resources.Memory != 64<<20 || *created.Resources.PIDs != 100 ||
-		created.OnExpire != "close" ||
+		created.OnExpire != "close" || created.Agent != "off" ||
 		*created.IdleTimeout != v1.Duration(30*time.Minute) || !created.ReadOnly || created.StartedAt != nil ||
 		created.ContainerID == "" {
 		t.Errorf("created %+v", created)

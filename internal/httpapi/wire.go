@@ -19,6 +19,7 @@ func toSpec(s v1.Spec) session.Spec {
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
 		CPUs: limitOf(s.Resources.CPUs), Memory: limitOf(s.Resources.Memory), PIDs: limitOf(s.Resources.PIDs),
 		Runtime: s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
+		Agent:       session.Agent(s.Agent),
 		IdleTimeout: time.Duration(limitOf(s.IdleTimeout)), MaxAge: time.Duration(limitOf(s.MaxAge)),
 		OnExpire: session.Expiry(s.OnExpire),
 	}
@@ -30,6 +31,7 @@ func fromSpec(s session.Spec) v1.Spec {
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
 		Resources: v1.Resources{CPUs: valueOrNil(s.CPUs), Memory: valueOrNil(s.Memory), PIDs: valueOrNil(s.PIDs)},
 		Runtime:   s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
+		Agent:       string(s.Agent),
 		IdleTimeout: valueOrNil(v1.Duration(s.IdleTimeout)), MaxAge: valueOrNil(v1.Duration(s.MaxAge)),
 		OnExpire: string(s.OnExpire),
 	}

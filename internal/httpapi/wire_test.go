@@ -9,7 +9,8 @@ import (
 	"github.com/octobot-run/octobot/internal/session"
 )
 
-// setAll gives every field below v a value that is not its zero.
+// setAll gives every field below v a value that is not its zero. A string is "off", which means
+// something to the one that is not passed on as it is, session.Spec.Agent.
 func setAll(t *testing.T, v reflect.Value) {
 	t.Helper()
 	switch v.Kind() {
@@ -21,7 +22,7 @@ func setAll(t *testing.T, v reflect.Value) {
 			setAll(t, v.Field(i))
 		}
 	case reflect.String:
-		v.SetString("x")
+		v.SetString("off")
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:

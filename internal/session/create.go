@@ -159,6 +159,8 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 		return Spec{}, invalid("max_age: %v is negative", spec.MaxAge)
 	case spec.OnExpire != ExpiryStop && spec.OnExpire != ExpiryClose:
 		return Spec{}, invalid("on_expire: %.64q is neither %q nor %q", spec.OnExpire, ExpiryStop, ExpiryClose)
+	case spec.Agent != "" && spec.Agent != AgentAuto && spec.Agent != AgentOff:
+		return Spec{}, invalid("agent: %.64q is neither %q nor %q", spec.Agent, AgentAuto, AgentOff)
 	}
 	opts := Session{ProjectID: req.ProjectID, Spec: spec}.Options()
 	opts.Credentials = req.Credentials

@@ -32,6 +32,7 @@ func TestRefused(t *testing.T) {
 		{"idle", session.CreateRequest{Spec: session.Spec{IdleTimeout: -1}}, session.CodeInvalidArgument},
 		{"age", session.CreateRequest{Spec: session.Spec{MaxAge: -1}}, session.CodeInvalidArgument},
 		{"expiry", session.CreateRequest{Spec: session.Spec{OnExpire: "explode"}}, session.CodeInvalidArgument},
+		{"agent", session.CreateRequest{Spec: session.Spec{Agent: "on"}}, session.CodeInvalidArgument},
 		{"bind", session.CreateRequest{Spec: session.Spec{Binds: []string{"/home:/x"}}}, session.CodeForbidden},
 		{"bind of the socket", session.CreateRequest{Spec: session.Spec{Binds: []string{"/var/run/docker.sock:/x"}}},
 			session.CodeInvalidArgument},

@@ -60,6 +60,7 @@ type Spec struct {
 	ReadOnly     bool              `json:"read_only,omitempty"`
 	Tmpfs        map[string]string `json:"tmpfs,omitempty"`
 	Platform     string            `json:"platform,omitempty"`
+	Agent        Agent             `json:"agent,omitempty"` // empty: auto
 
 	IdleTimeout time.Duration `json:"idle_timeout,omitempty"` // zero: none
 	MaxAge      time.Duration `json:"max_age,omitempty"`      // since CreatedAt; zero: none
@@ -75,6 +76,7 @@ func (s Session) Options() container.Options {
 		User:      s.Spec.User,
 		Resources: container.Resources{CPUs: s.Spec.CPUs, Memory: s.Spec.Memory, PIDs: s.Spec.PIDs},
 		Runtime:   s.Spec.Runtime, ReadOnly: s.Spec.ReadOnly, Tmpfs: s.Spec.Tmpfs, Platform: s.Spec.Platform,
+		NoProgram: s.Spec.Agent == AgentOff,
 	}
 }
 
@@ -104,6 +106,14 @@ type Expiry string
 const (
 	ExpiryStop  Expiry = "stop"
 	ExpiryClose Expiry = "close"
+)
+
+// Agent says whether a session's commands may run through Octobot's agent in its container.
+type Agent string
+
+const (
+	AgentAuto Agent = "auto" // where the daemon uses agents, and the container can have one
+	AgentOff  Agent = "off"
 )
 
 // Exit is how a main process ended.

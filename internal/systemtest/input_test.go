@@ -151,6 +151,7 @@ func TestBadInput(t *testing.T) {
 		"malformed image":         create(`{"id":"x","image":"UPPER//case::"}`),
 		"negative idle timeout":   create(`{"id":"x","idle_timeout":"-5m"}`),
 		"unknown expiry":          create(`{"id":"x","on_expire":"explode"}`),
+		"unknown agent":           create(`{"id":"x","agent":"on"}`),
 		"unknown field":           create(`{"id":"x","privileged":true}`),
 		"not UTF-8":               create("{\"id\":\"x\",\"env\":[\"A=\xff\xfe\"]}"),
 		"not JSON":                create(`{"id":`),

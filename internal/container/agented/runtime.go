@@ -101,12 +101,28 @@ func (r *Runtime) startWork(work func()) bool {
 	return true
 }
 
-// Create implements [container.Runtime]. The container gets the agent, where that can be.
+// The least that a container's limits must be for it to get the agent. That takes about 6 MiB and
+// ten threads of what the session may have, for as long as commands run through it: of less than
+// this, the session's own programs would miss them.
+const (
+	leastMemory = 32 << 20
+	leastPIDs   = 32
+)
+
+// Create implements [container.Runtime]. The container gets the agent, where that can be, is wanted
+// and has room.
 func (r *Runtime) Create(
 	ctx context.Context, sessionID string, opts container.Options,
 ) (*container.Container, error) {
-	opts.Program = r.program
+	if !opts.NoProgram && hasRoom(opts.Resources) {
+		opts.Program = r.program
+	}
 	return r.Runtime.Create(ctx, sessionID, opts)
+}
+
+// hasRoom reports whether the agent leaves enough of the limits to the session's own programs.
+func hasRoom(limits container.Resources) bool {
+	return (limits.Memory == 0 || limits.Memory >= leastMemory) && (limits.PIDs == 0 || limits.PIDs >= leastPIDs)
 }
 
 // Start implements [container.Runtime]. The link is made meanwhile, so that the first command finds

@@ -177,8 +177,8 @@ func TestBothPathsAnswerAlike(t *testing.T) {
 	}
 }
 
-// TestContainersWithoutAgent go on with the engine's exec: those that were made without, those of
-// an image for which there is no agent, and those whose agent is not to be executed.
+// TestContainersWithoutAgent go on with the engine's exec: those of an image for which there is no
+// agent, those that want none or have no room for it, and those whose agent is not to be executed.
 func TestContainersWithoutAgent(t *testing.T) {
 	none := agented.Config{Binary: func(string) ([]byte, error) { return nil, errors.New("none") }}
 	onEngines(t, none, container.Options{}, func(t *testing.T, k agentedKit) {
@@ -186,6 +186,16 @@ func TestContainersWithoutAgent(t *testing.T) {
 			t.Errorf("the command's parent is %q", got)
 		}
 	})
+	for _, opts := range []container.Options{{NoProgram: true}, {Resources: container.Resources{PIDs: 16}}} {
+		onEngines(t, agented.Config{}, opts, func(t *testing.T, k agentedKit) {
+			if c, err := k.rt.Get(t.Context(), k.id); err != nil || c.Labels[container.LabelProgram] != "" {
+				t.Errorf("with %+v, the container is %+v, %v", opts, c, err)
+			}
+			if got := k.sh(t, k.rt, parent); strings.Contains(got, "octobot") {
+				t.Errorf("with %+v, the command's parent is %q", opts, got)
+			}
+		})
+	}
 	broken := agented.Config{Binary: func(string) ([]byte, error) { return []byte("#!/nonexistent\n"), nil }}
 	onEngines(t, broken, container.Options{}, func(t *testing.T, k agentedKit) {
 		for range 2 {

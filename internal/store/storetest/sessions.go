@@ -35,6 +35,7 @@ func full() session.Session {
 			Labels: map[string]string{"k": "v", "": ""}, PortBindings: map[string]string{"80/tcp": "0"},
 			Tty: true, WorkingDir: "/w", User: "1000:1000", CPUs: 0.1, Memory: math.MaxInt64, PIDs: 7, Runtime: "runsc",
 			ReadOnly: true, Tmpfs: map[string]string{"/tmp": "size=1m"}, Platform: "linux/arm64",
+			Agent:       session.AgentOff,
 			IdleTimeout: time.Minute + 1, MaxAge: 1000 * time.Hour, OnExpire: session.ExpiryClose,
 		},
 		Desired: session.DesiredRunning, Pending: session.OperationCreate,

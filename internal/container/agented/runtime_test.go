@@ -1,0 +1,58 @@
+package agented
+
+import (
+	"context"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestWhoGetsTheAgent checks what a container is made with.
+func TestWhoGetsTheAgent(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		opts container.Options
+		want bool
+	}{
+		{"no limits", container.Options{}, true},
+		{"not wanted", container.Options{NoProgram: true}, false},
+		{"enough memory", container.Options{Resources: container.Resources{Memory: 32 << 20}}, true},
+		{"little memory", container.Options{Resources: container.Resources{Memory: 32<<20 - 1}}, false},
+		{"enough processes", container.Options{Resources: container.Resources{PIDs: 32}}, true},
+		{"few processes", container.Options{Resources: container.Resources{PIDs: 31}}, false},
+		{"one of two limits too low", container.Options{Resources: container.Resources{Memory: 1 << 30, PIDs: 8}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			below := &maker{}
+			rt := New(below, Config{})
+			if _, err := rt.Create(t.Context(), "s", tt.opts); err != nil {
+				t.Fatal(err)
+			}
+			if got := below.made.Program != nil; got != tt.want {
+				t.Errorf("the container gets the agent: %t, want %t", got, tt.want)
+			}
+			if err := rt.(container.Closer).Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// maker is an engine that remembers what it was asked to make.
+type maker struct {
+	container.Runtime
+	made container.Options
+}
+
+func (m *maker) Create(_ context.Context, id string, opts container.Options) (*container.Container, error) {
+	m.made = opts
+	return &container.Container{SessionID: id, Status: container.StatusCreated}, nil
+}
+
+func (m *maker) Dial(context.Context, string, string, []string) (container.Conn, error) {
+	return nil, container.ErrUnsupported
+}
