@@ -81,6 +81,7 @@ func TestErrors(t *testing.T) {
 		"attach", "attach nope",
 		"attach --detach-keys ctrl-% nope", "logs --tail x nope", "logs --since x nope", "logs nope", "stop -t -5 nope",
 		"token create", "token rm nope", "project set web", "project set web --max-sessions 0", "project unset nope",
+		"bench --count 0", "bench --callers 1000", "bench --duration 0s",
 		"serve --runtime podman", "serve --listen 0.0.0.0:80 --log-level loud", "--url nonsense ls",
 	))
 }

@@ -85,7 +85,7 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 		}
 		p := newProgress(a.stderr)
 		s, err := c.CreateSession(cmd.Context(), req, p.show)
-		p.finish()
+		p.clear()
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.TrimSpace("create "+id), err)
 		}

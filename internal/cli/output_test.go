@@ -38,7 +38,7 @@ func TestProgressInLines(t *testing.T) {
 	for _, step := range pull {
 		p.show(step)
 	}
-	p.finish()
+	p.clear()
 	if want := "pulling debian:12\nbbb: Already exists\naaa: Pull complete\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
@@ -51,7 +51,7 @@ func TestProgressOnTerminal(t *testing.T) {
 	for _, step := range pull {
 		p.show(step)
 	}
-	p.finish()
+	p.clear()
 	lines := strings.Split(out.String(), "\r\x1b[K")[1:]
 	want := []string{
 		"pulling debian:12: Pulling from library",

@@ -11,26 +11,52 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 )
 
-// progress shows how an image's pull gets on: in one line that changes on a
-// terminal, else in one line at the beginning and one for each layer that is there.
-type progress struct {
-	out    io.Writer
-	width  func() int // of the terminal; nil where out is none
-	layers map[string]v1.Progress
-	begun  bool
+// statusLine is a line of a terminal that says what is under way. It shows nothing elsewhere.
+type statusLine struct {
+	out   io.Writer
+	width func() int // of the terminal; nil where out is none
+	shown bool
 }
 
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, layers: map[string]v1.Progress{}}
+func newStatusLine(out io.Writer) statusLine {
+	l := statusLine{out: out}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.width = func() int {
+		l.width = func() int {
 			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 				return width
 			}
 			return 80
 		}
 	}
-	return p
+	return l
+}
+
+// set shows text in the place of what was shown.
+func (l *statusLine) set(text string) {
+	if l.width != nil {
+		fmt.Fprintf(l.out, "\r\x1b[K%s", cutTo(text, l.width()-1))
+		l.shown = true
+	}
+}
+
+// clear leaves an empty line.
+func (l *statusLine) clear() {
+	if l.shown {
+		fmt.Fprint(l.out, "\r\x1b[K")
+		l.shown = false
+	}
+}
+
+// progress shows how an image's pull gets on: in one line that changes on a
+// terminal, else in one line at the beginning and one for each layer that is there.
+type progress struct {
+	statusLine
+	layers map[string]v1.Progress
+	begun  bool
+}
+
+func newProgress(out io.Writer) *progress {
+	return &progress{statusLine: newStatusLine(out), layers: map[string]v1.Progress{}}
 }
 
 // show is told of a step.
@@ -46,10 +72,7 @@ func (p *progress) show(step v1.Progress) {
 			fmt.Fprintf(p.out, "%s: %s\n", oneLine(step.Layer), oneLine(step.Status))
 		}
 	}
-	if p.width != nil {
-		line := cutTo(p.line(step), p.width()-1)
-		fmt.Fprintf(p.out, "\r\x1b[K%s", line)
-	}
+	p.set(p.line(step))
 }
 
 // keepSizes remembers what a layer's size was once it is no longer told.
@@ -91,11 +114,4 @@ func cutTo(s string, width int) string {
 		return s
 	}
 	return string([]rune(s)[:max(width, 0)])
-}
-
-// finish clears the line.
-func (p *progress) finish() {
-	if p.begun && p.width != nil {
-		fmt.Fprint(p.out, "\r\x1b[K")
-	}
 }

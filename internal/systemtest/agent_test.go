@@ -2,7 +2,9 @@ package systemtest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,36 @@ func TestAgentOutlivesNoDaemon(t *testing.T) {
 		wait("sleep 888", "1")
 		if byAgent(old) || !byAgent(id) {
 			t.Error("after the restart, commands go other ways")
+		}
+	})
+}
+
+// TestBench has octobot compare the engine's exec with the agent, and looks for what it leaves.
+func TestBench(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, host string) {
+		d := newDaemon(t, host, "--agent", "auto")
+		d.start()
+		out, err := exec.CommandContext(t.Context(), binary, "bench", "--data-dir", d.dir, "--count", "10",
+			"--duration", "200ms", "-o", "json").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var report struct {
+			Engine struct {
+				P50 float64 `json:"p50_ms"`
+			} `json:"engine"`
+			Agent *struct {
+				P50 float64 `json:"p50_ms"`
+			} `json:"agent"`
+		}
+		if err := json.Unmarshal(out, &report); err != nil {
+			t.Fatal(err)
+		}
+		if report.Agent == nil || report.Agent.P50 <= 0 || report.Agent.P50 >= report.Engine.P50 {
+			t.Errorf("the agent is no faster than the engine: %s", out)
+		}
+		for s, err := range d.api.Sessions(t.Context(), client.ListOptions{}) {
+			t.Errorf("left: %s, %v", s.ID, err)
 		}
 	})
 }
