@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 )
 
 //go:embed all:dist
@@ -19,15 +20,32 @@ var dist embed.FS
 // ErrMissing means that this build has no agent for an architecture.
 var ErrMissing = errors.New("this build has no agent")
 
+// A binary's name in dist has its architecture between these.
+const prefix, suffix = "octobot-agent-linux-", ".gz"
+
 // maxSize bounds a binary. scripts/agent.sh lets none pass that is larger.
 const maxSize = 4 << 20
+
+// Architectures lists those that this build has an agent for, in order.
+func Architectures() []string { return list(dist) }
+
+func list(files fs.FS) []string {
+	names, err := fs.Glob(files, "dist/"+prefix+"*"+suffix)
+	if err != nil {
+		panic(err) // the pattern is malformed
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(strings.TrimPrefix(name, "dist/"+prefix), suffix)
+	}
+	return names
+}
 
 // Binary returns the agent for an architecture as Go names it ("amd64"), which is decompressed at
 // each call and not kept. The same sources give the same bytes. No agent for arch: [ErrMissing].
 func Binary(arch string) ([]byte, error) { return read(dist, arch) }
 
 func read(files fs.FS, arch string) ([]byte, error) {
-	packed, err := fs.ReadFile(files, "dist/octobot-agent-linux-"+arch+".gz")
+	packed, err := fs.ReadFile(files, "dist/"+prefix+arch+suffix)
 	if err != nil {
 		return nil, fmt.Errorf("%w for %q; \"make agent\" builds those that there are", ErrMissing, arch)
 	}

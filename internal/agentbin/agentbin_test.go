@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"debug/elf"
 	"errors"
+	"slices"
 	"testing"
 	"testing/fstest"
 )
@@ -27,6 +28,15 @@ func TestBinary(t *testing.T) {
 				t.Errorf("the agent for %s needs a dynamic linker, which images may lack", arch)
 			}
 		}
+	}
+}
+
+func TestArchitectures(t *testing.T) {
+	if got := Architectures(); !slices.Equal(got, []string{"amd64", "arm64"}) {
+		t.Errorf("this build has agents for %q: run \"make agent\" first", got)
+	}
+	if got := list(fstest.MapFS{"dist/.gitignore": {}}); len(got) > 0 {
+		t.Errorf("a build without agents has them for %q", got)
 	}
 }
 

@@ -123,6 +123,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`(\.0\.1:|"host_port": )\d{5}`), "${1}PORT"},
 	{regexp.MustCompile(`instance [0-9a-f]{32}`), "instance ID"},
 	{regexp.MustCompile(`go1[.\d]+, \w+/\w+`), "GO"},
+	{regexp.MustCompile(`agent: (none|\w+ [0-9a-f]{12}(, \w+ [0-9a-f]{12})*)`), "agent: HASHES"},
 	{regexp.MustCompile(`octo_[\w-]{43}`), "SECRET"},
 }
 

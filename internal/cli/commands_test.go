@@ -130,7 +130,7 @@ func TestOutputJSON(t *testing.T) {
 	}
 	var v versions
 	decode(t, must(t, dir, "version", "-o", "json"), &v)
-	if v.Server == nil || v.Server.Engine == nil || v.Server.Engine.Name != "mock" {
+	if v.Server == nil || v.Server.Engine == nil || v.Server.Engine.Name != "mock" || v.Client.Agents == nil {
 		t.Errorf("version: %+v", v)
 	}
 	var report v1.ReconcileReport

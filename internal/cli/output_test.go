@@ -79,3 +79,14 @@ func TestErrorLinesAreLines(t *testing.T) {
 type errText string
 
 func (e errText) Error() string { return string(e) }
+
+func TestAgentsText(t *testing.T) {
+	for want, agents := range map[string]map[string]string{
+		"none":                                   {},
+		"amd64 0123456789ab, arm64 ba9876543210": {"arm64": "ba9876543210", "amd64": "0123456789ab"},
+	} {
+		if got := (clientVersion{Agents: agents}).agentsText(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -2,13 +2,16 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/internal/daemon"
 )
 
 // Version is what release builds set with -ldflags "-X …/internal/cli.Version=1.2.3".
@@ -36,6 +39,21 @@ type clientVersion struct {
 	Version  string `json:"version"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	// Agents are the hashes of the agents in this binary, by architecture; empty: it was built
+	// without.
+	Agents map[string]string `json:"agents"`
+}
+
+// agentsText gives the hashes for people.
+func (v clientVersion) agentsText() string {
+	if len(v.Agents) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, arch := range slices.Sorted(maps.Keys(v.Agents)) {
+		all = append(all, arch+" "+v.Agents[arch])
+	}
+	return strings.Join(all, ", ")
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -46,7 +64,11 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := versions{Client: clientVersion{versionText(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}}
+		agents, err := daemon.AgentHashes()
+		if err != nil {
+			return err
+		}
+		v := versions{Client: clientVersion{versionText(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, agents}}
 		c, err := a.connect()
 		if err != nil {
 			return err
@@ -58,7 +80,8 @@ func (a *app) versionCommand() *cobra.Command {
 		if *output == "json" {
 			return a.printJSON(v)
 		}
-		fmt.Fprintf(a.stdout, "Client:   %s (%s, %s)\n", v.Client.Version, v.Client.Go, v.Client.Platform)
+		fmt.Fprintf(a.stdout, "Client:   %s (%s, %s), agent: %s\n", v.Client.Version, v.Client.Go, v.Client.Platform,
+			v.Client.agentsText())
 		switch {
 		case err != nil:
 			fmt.Fprintf(a.stdout, "Daemon:   %s\n", strings.Join(errorLines(err), " "))

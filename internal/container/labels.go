@@ -1,5 +1,10 @@
 package container
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
 // Labels that Octobot puts on its containers, and on nothing that is not its own.
 const (
 	LabelOctobot  = "octobot"          // always "true"
@@ -7,11 +12,18 @@ const (
 	LabelProject  = "octobot.project"  // the project's ID; empty where there is none
 	LabelInstance = "octobot.instance" // the installation that owns it
 	LabelOrigin   = "octobot.origin"   // Options.Origin; absent where that is empty
-	LabelProgram  = "octobot.program"  // which Options.Program it has; absent where it has none
+	LabelProgram  = "octobot.program"  // ProgramHash of its Options.Program; absent where it has none
 )
 
 // LabelPrefix is reserved: callers' labels must not start with it.
 const LabelPrefix = "octobot"
+
+// ProgramHash tells a [Program]'s binary from others: the first 12 hexadecimal digits of its
+// SHA-256.
+func ProgramHash(binary []byte) string {
+	sum := sha256.Sum256(binary)
+	return hex.EncodeToString(sum[:6])
+}
 
 // Name is the name of a session's container.
 func Name(sessionID string) string { return "octobot-session-" + sessionID }

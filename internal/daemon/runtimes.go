@@ -48,6 +48,20 @@ func openDocker(cfg config.Config, log *slog.Logger) (container.Runtime, func() 
 	return wrapped, rt.Close, nil
 }
 
+// AgentHashes gives the hash of each agent that this build puts into containers, by architecture:
+// what a container that has it is labelled with. Empty in a build without.
+func AgentHashes() (map[string]string, error) {
+	hashes := map[string]string{}
+	for _, arch := range agentbin.Architectures() {
+		binary, err := agentbin.Binary(arch)
+		if err != nil {
+			return nil, err
+		}
+		hashes[arch] = container.ProgramHash(binary)
+	}
+	return hashes, nil
+}
+
 // openMock makes an engine in this process, which ends with the daemon.
 func openMock(cfg config.Config, _ *slog.Logger) (container.Runtime, func() error, error) {
 	engine := mock.NewEngine()

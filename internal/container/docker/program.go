@@ -5,8 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -115,8 +113,7 @@ func (c *call) fillVolume(opts container.Options) (filled, error) {
 	if err != nil {
 		return filled{}, err
 	}
-	sum := sha256.Sum256(binary)
-	hash := hex.EncodeToString(sum[:6])
+	hash := container.ProgramHash(binary)
 	f := filled{volume: fmt.Sprintf("%s%s-%s", volumePrefix, hash, arch), hash: hash}
 	if err := c.fill(f, opts, binary); err != nil {
 		return filled{}, fmt.Errorf("fill the volume %s: %w", f.volume, err)
