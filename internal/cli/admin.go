@@ -67,21 +67,11 @@ func (a *app) printReport(r v1.ReconcileReport) error {
 }
 
 func (a *app) tokenCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return groupCommand(&cobra.Command{
 		Use:   "token",
 		Short: "Manage the tokens of the TCP API",
 		Long:  "Manage the tokens of the TCP API. The socket in the data directory needs none: whoever can open it is admin.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
-	}
-	cmd.AddCommand(a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRemoveCommand())
-	return cmd
+	}, a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRemoveCommand())
 }
 
 func (a *app) tokenCreateCommand() *cobra.Command {
@@ -156,17 +146,7 @@ func (a *app) tokenRemoveCommand() *cobra.Command {
 		Args:    someArgs("token"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		c, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return forEachSession(cmd.Context(), "token rm", names, func(name string) error {
-			if err := c.DeleteToken(cmd.Context(), name); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.stdout, name)
-			return nil
-		})
+		return a.removeEach(cmd.Context(), "token rm", names, (*client.Client).DeleteToken)
 	}
 	return cmd
 }

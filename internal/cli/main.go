@@ -108,7 +108,7 @@ const (
 )
 
 func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
+	root := groupCommand(&cobra.Command{
 		Use:   "octobot",
 		Short: "Give every session an isolated Linux container of its own",
 		Long: `Octobot gives every session an isolated Linux container of its own.
@@ -122,15 +122,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
   octobot rm -f demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
-	}
+	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.url, "url", "",
@@ -185,6 +177,21 @@ func (a *app) sources() config.Sources {
 		src.Flags["data-dir"] = []string{a.dataDir}
 	}
 	return src
+}
+
+// groupCommand makes a command that stands for others: alone it shows its help, and a word that is
+// none of theirs gets suggestions.
+func groupCommand(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return unknownCommand(cmd, args[0])
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.AddCommand(commands...)
+	return cmd
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {

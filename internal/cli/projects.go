@@ -8,26 +8,17 @@ import (
 	"github.com/spf13/cobra"
 
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/config"
 )
 
 func (a *app) projectCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return groupCommand(&cobra.Command{
 		Use:   "project",
 		Short: "Manage what projects may have",
 		Long: `Manage what projects may have, all their sessions together. A project is there as soon as a session or a token names it.
 Where it has no quota of its own, it has that of the daemon's policy. Admins are not held to quotas.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
-	}
-	cmd.AddCommand(a.projectSetCommand(), a.projectListCommand(), a.projectUnsetCommand())
-	return cmd
+	}, a.projectSetCommand(), a.projectListCommand(), a.projectUnsetCommand())
 }
 
 // quotaFlags are the flags of a quota, in the order of its columns.
@@ -191,17 +182,7 @@ func (a *app) projectUnsetCommand() *cobra.Command {
 		Args:  someArgs("project"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		c, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return forEachSession(cmd.Context(), "project unset", names, func(name string) error {
-			if err := c.DeleteProject(cmd.Context(), name); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.stdout, name)
-			return nil
-		})
+		return a.removeEach(cmd.Context(), "project unset", names, (*client.Client).DeleteProject)
 	}
 	return cmd
 }

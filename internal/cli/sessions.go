@@ -276,12 +276,7 @@ func (a *app) removeCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "remove running sessions as well")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		ctx := cmd.Context()
-		c, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return forEachSession(ctx, "rm", ids, func(id string) error {
+		return a.removeEach(cmd.Context(), "rm", ids, func(c *client.Client, ctx context.Context, id string) error {
 			if !force {
 				s, err := c.GetSession(ctx, id)
 				if err != nil {
@@ -291,14 +286,27 @@ func (a *app) removeCommand() *cobra.Command {
 					return fmt.Errorf("the session is %s; stop it first, or use -f", s.Status)
 				}
 			}
-			if err := c.DeleteSession(ctx, id); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.stdout, id)
-			return nil
+			return c.DeleteSession(ctx, id)
 		})
 	}
 	return cmd
+}
+
+// removeEach removes what has these names, and prints those that are gone.
+func (a *app) removeEach(
+	ctx context.Context, what string, names []string, remove func(*client.Client, context.Context, string) error,
+) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	return forEachSession(ctx, what, names, func(name string) error {
+		if err := remove(c, ctx, name); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.stdout, name)
+		return nil
+	})
 }
 
 // isIdle reports whether nothing runs in a session of that status, as far as anybody knows.
