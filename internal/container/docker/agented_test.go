@@ -2,7 +2,6 @@ package docker_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -222,8 +221,7 @@ func TestVolumeIsFilledAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary = append(binary, t.Name()...)
-	sum := sha256.Sum256(binary)
-	volume := fmt.Sprintf("octobot-agent-%x-%s", sum[:6], runtime.GOARCH)
+	volume := fmt.Sprintf("octobot-agent-%s-%s", container.ProgramHash(binary), runtime.GOARCH)
 	own := agented.Config{Binary: func(string) ([]byte, error) { return binary, nil }}
 	onEngines(t, own, container.Options{}, func(t *testing.T, k agentedKit) {
 		cli := engineClient(t, engineHost(t, path.Base(t.Name())))
