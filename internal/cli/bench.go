@@ -47,7 +47,8 @@ paths. Commands per second are those of several callers at once, on one path aft
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&image, "image", "", "`image` of the sessions, with a shell, cat, sleep and true; without: the daemon's default")
+	flags.StringVar(&image, "image", "",
+		"`image` of the sessions, with a shell, cat, sleep and true; without: the daemon's default")
 	flags.IntVar(&count, "count", 200, "time `n` commands on each path, 1 to 10000")
 	flags.IntVar(&callers, "callers", 8, "`n` callers at once for commands per second, 1 to 256")
 	flags.DurationVar(&duration, "duration", 3*time.Second,

@@ -68,7 +68,8 @@ func (a *app) versionCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		v := versions{Client: clientVersion{versionText(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, agents}}
+		v := versions{Client: clientVersion{versionText(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH,
+			agents}}
 		c, err := a.connect()
 		if err != nil {
 			return err

@@ -82,7 +82,8 @@ func attach(t *testing.T, session *agentproto.Session, args ...string) *agentpro
 func TestAttach(t *testing.T) {
 	session := connect(t)
 	expect(t, attach(t, session, "sh", "-c", "tty >/dev/null && exit 3"), "", "", 3)
-	s := open(t, session, &agentproto.Exec{Command: agentproto.Command{Args: []string{"no-such-program"}}, Attach: true})
+	s := open(t, session, &agentproto.Exec{Command: agentproto.Command{Args: []string{"no-such-program"}},
+		Attach: true})
 	_, _, _, err := result(s)
 	if said, ok := errors.AsType[*agentproto.Error](err); !ok || said.Class != agentproto.CommandNotFound {
 		t.Errorf("a missing command gives %v", err)

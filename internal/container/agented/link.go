@@ -225,8 +225,8 @@ func (b *box) killLost(l *link, tags []string) {
 	b.lost = append(b.lost, tags...)
 }
 
-// track notes that a command with this tag is about to run. It is to be forgotten when the command is
-// over, and never was lost then, or in a while after it was cancelled.
+// track notes that a command with this tag is about to run. It is to be forgotten when the command
+// is over, and never was lost then, or in a while after it was cancelled.
 func (b *box) track(l *link, tag string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,7 +24,8 @@ func TestWhoGetsTheAgent(t *testing.T) {
 		{"little memory", container.Options{Resources: container.Resources{Memory: 32<<20 - 1}}, false},
 		{"enough processes", container.Options{Resources: container.Resources{PIDs: 32}}, true},
 		{"few processes", container.Options{Resources: container.Resources{PIDs: 31}}, false},
-		{"one of two limits too low", container.Options{Resources: container.Resources{Memory: 1 << 30, PIDs: 8}}, false},
+		{"one of two limits too low", container.Options{Resources: container.Resources{Memory: 1 << 30, PIDs: 8}},
+			false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			below := &maker{}

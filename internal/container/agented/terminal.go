@@ -154,7 +154,8 @@ func (t *terminal) Write(b []byte) (int, error) {
 
 // Resize implements [container.PTY].
 func (t *terminal) Resize(height, width uint) error {
-	err := t.o.Send(&agentproto.Resize{Rows: uint16(min(height, math.MaxUint16)), Cols: uint16(min(width, math.MaxUint16))})
+	err := t.o.Send(&agentproto.Resize{Rows: uint16(min(height, math.MaxUint16)),
+		Cols: uint16(min(width, math.MaxUint16))})
 	if err != nil && !t.isOver() {
 		return container.Errorf("terminal resize", t.o.sessionID, container.ErrUnavailable, "%v", err)
 	}

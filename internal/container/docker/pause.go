@@ -115,13 +115,14 @@ func (c *call) awaitStarts(id string) error {
 	ctx, cancel := context.WithTimeout(c.Ctx, startsWait)
 	defer cancel()
 	for _, exec := range info.Container.ExecIDs {
-		err := provider.Poll(ctx, "a process to be started", time.Millisecond, 50*time.Millisecond, func() (bool, error) {
-			state, err := c.p.inspectExec(ctx, exec)
-			if isEngineAnswer(err) {
-				return true, nil // it has ended, and is forgotten
-			}
-			return !state.Running || state.Pid != 0, err
-		})
+		err := provider.Poll(ctx, "a process to be started", time.Millisecond, 50*time.Millisecond,
+			func() (bool, error) {
+				state, err := c.p.inspectExec(ctx, exec)
+				if isEngineAnswer(err) {
+					return true, nil // it has ended, and is forgotten
+				}
+				return !state.Running || state.Pid != 0, err
+			})
 		if err != nil && ctx.Err() == nil {
 			return err
 		}

@@ -138,7 +138,8 @@ func (c *call) removeOutdated(current string, age time.Duration) {
 	}
 	for _, v := range list.Items {
 		made, err := time.Parse(time.RFC3339, v.CreatedAt)
-		if v.Name == current || !strings.HasPrefix(v.Name, volumePrefix) || v.Labels[container.LabelOctobot] != "true" ||
+		if v.Name == current || !strings.HasPrefix(v.Name, volumePrefix) ||
+			v.Labels[container.LabelOctobot] != "true" ||
 			err != nil || time.Since(made) < age {
 			continue
 		}
