@@ -94,6 +94,7 @@ type Session struct {
 	Paused  bool   `json:"paused,omitempty" doc:"Its processes are frozen; only while it runs."`
 	Address string `json:"address,omitempty" doc:"HTTP address of the container's port 8080 as seen from the engine's host. It changes at every start."`
 	Ports   []Port `json:"ports,omitempty" nullable:"false" doc:"Published ports, while it runs."`
+	Exec    *Exec  `json:"exec,omitempty" doc:"The way that its commands take, while it runs."`
 	Spec
 	ContainerID string     `json:"container_id,omitempty" doc:"The engine's ID of the container."`
 	Exit        *Exit      `json:"exit,omitempty" doc:"How the main process last ended; absent where it runs, or never did."`
@@ -104,6 +105,20 @@ type Session struct {
 	ClosedAt    *time.Time `json:"closed_at,omitempty"`
 	Warnings    []string   `json:"warnings,omitempty" nullable:"false" doc:"To an admin who has just created it: what a token of the project could not have done."`
 }
+
+// Exec is the way that a session's commands take into its container.
+type Exec struct {
+	Path   ExecPath `json:"path" enum:"agent,engine" doc:"agent: Octobot's own, about a millisecond each; engine: the engine's exec, about fifty."`
+	Reason string   `json:"reason,omitempty" doc:"Why not the agent's, or what does not take it, in words."`
+}
+
+// ExecPath is one of two ways.
+type ExecPath string
+
+const (
+	ExecAgent  ExecPath = "agent"
+	ExecEngine ExecPath = "engine"
+)
 
 // Port is a port of the container that the engine's host publishes.
 type Port struct {

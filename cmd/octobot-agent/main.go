@@ -18,6 +18,9 @@ import (
 	"github.com/octobot-run/octobot/internal/agentproto"
 )
 
+// maxCores is how many cores an agent uses at once.
+const maxCores = 4
+
 const usage = "usage: octobot-agent serve [home] | version\n"
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -53,8 +56,12 @@ func serve(env []string) error {
 	if err != nil {
 		return err
 	}
-	processes := process.NewManager(env)
-	server := agent.NewServer(agentproto.Info{Build: build()})
+	// The commands may have all cores; the agent itself needs few, each of which costs it memory
+	// and threads.
+	cores := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(min(cores, maxCores))
+	processes := process.NewManager(env, cores)
+	server := agent.NewServer(agentproto.Info{Build: build(), PID: os.Getpid()})
 	command.Register(server, processes)
 	return server.Serve(context.Background(), conn)
 }

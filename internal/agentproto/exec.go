@@ -62,16 +62,20 @@ func (e *Exec) fields(f *fields) {
 	f.text(&e.Tag)
 }
 
-// Kill kills what is left of the commands with these tags, which an agent before this one has left
-// behind. The answer is [Done], when nothing is.
+// Kill kills agents before this one, and what is left of the commands with these tags, which they
+// have left behind. The answer is [Done], when nothing is.
 type Kill struct {
-	Tags []string
+	Tags   []string
+	Agents []int // their process IDs; a process that is no agent is left alone
 }
 
 // Kind implements [Message].
 func (*Kill) Kind() Kind { return KindKill }
 
-func (k *Kill) fields(f *fields) { f.texts(&k.Tags) }
+func (k *Kill) fields(f *fields) {
+	f.texts(&k.Tags)
+	list(f, &k.Agents, number[int])
+}
 
 // Started says that the command runs.
 type Started struct{}

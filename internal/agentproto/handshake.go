@@ -28,6 +28,7 @@ var ErrHandshake = errors.New("agent handshake failed")
 // Info is what an agent says of itself at the start of a connection.
 type Info struct {
 	Build string // of the agent, as a version for people
+	PID   int    // of the agent, in its container
 }
 
 type hello struct {
@@ -53,6 +54,7 @@ func (w *welcome) fields(f *fields) {
 	f.bytes(&w.Magic)
 	number(f, &w.Version)
 	f.text(&w.Info.Build)
+	number(f, &w.Info.PID)
 }
 
 // Connect is the daemon's side of the greeting. The session owns conn then; where Connect fails, it

@@ -94,6 +94,9 @@ func (s *Session) Accept() (*Stream, error) {
 // Streams is how many operations are under way.
 func (s *Session) Streams() int { return s.mux.NumStreams() }
 
+// Ping returns when the other side has answered, or the session has ended, or after a minute.
+func (s *Session) Ping() { _, _ = s.mux.Ping() }
+
 // Done is closed when the session has ended, however that came.
 func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -36,8 +37,8 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [flags]",
 		Short: "Measure how fast commands run here, with the agent and without",
-		Long: `Measure how fast commands run here: through the engine's exec, and through Octobot's agent, which the daemon has to
-use ("octobot serve --agent auto"). Two sessions are made for that, and removed at the end, however it comes.
+		Long: `Measure how fast commands run here: through the engine's exec, and through Octobot's agent. Two sessions are made
+for that, and removed at the end, however it comes.
 
 p50, p90 and p99 are of "true", run and waited for through the daemon, one command after the other and in turn on both
 paths. Commands per second are those of several callers at once, on one path after the other.`,
@@ -48,7 +49,7 @@ paths. Commands per second are those of several callers at once, on one path aft
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&image, "image", "",
-		"`image` of the sessions, with a shell, cat, sleep and true; without: the daemon's default")
+		"`image` of the sessions, with sleep and true; without: the daemon's default")
 	flags.IntVar(&count, "count", 200, "time `n` commands on each path, 1 to 10000")
 	flags.IntVar(&callers, "callers", 8, "`n` callers at once for commands per second, 1 to 256")
 	flags.DurationVar(&duration, "duration", 3*time.Second,
@@ -117,8 +118,8 @@ type benchRatio struct {
 	Rate float64 `json:"commands_per_second"`
 }
 
-// noAgentReason is said where there is nothing to compare.
-const noAgentReason = `commands go through the engine here, also where a session may have the agent; "octobot serve --agent auto" uses it`
+// noAgents is why there is nothing to compare where the daemon does not know of agents.
+const noAgents = `the daemon uses no agents; "octobot serve --agent auto" does`
 
 // run makes the sessions, measures, and removes the sessions.
 func (b *bench) run(ctx context.Context) (report benchReport, err error) {
@@ -140,18 +141,18 @@ func (b *bench) run(ctx context.Context) (report benchReport, err error) {
 	if err != nil {
 		return benchReport{}, err
 	}
-	through, err := b.goesThroughAgent(ctx, withAgent)
+	exec, err := b.execOf(ctx, withAgent)
 	if err != nil {
 		return benchReport{}, err
 	}
 	paths := []*measuredPath{{name: "engine", command: b.command(withoutAgent)}}
-	if through {
+	if exec.Path == v1.ExecAgent {
 		paths = append(paths, &measuredPath{name: "agent", command: b.command(withAgent)})
 	}
 	if err := b.measure(ctx, paths); err != nil {
 		return benchReport{}, err
 	}
-	return b.report(paths), nil
+	return b.report(paths, exec), nil
 }
 
 // create makes a session, and returns its ID.
@@ -187,16 +188,19 @@ func (b *bench) remove(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// goesThroughAgent reports whether a session's commands do: one of them tells whose child it is.
-//
-// Once the API's session says which path its commands take, that is to be asked for here, and the
-// reason that it gives goes into the report.
-func (b *bench) goesThroughAgent(ctx context.Context, id string) (bool, error) {
-	r, err := b.client.Exec(ctx, id, v1.ExecRequest{Cmd: []string{"sh", "-c", "cat /proc/$PPID/cmdline"}})
-	if err != nil {
-		return false, fmt.Errorf("bench: exec %s: %w", id, err)
+// execOf tells which way a session's commands take, after one that has tried.
+func (b *bench) execOf(ctx context.Context, id string) (v1.Exec, error) {
+	if err := b.command(id)(ctx); err != nil {
+		return v1.Exec{}, err
 	}
-	return strings.Contains(string(r.Stdout), "octobot-agent"), nil
+	s, err := b.client.GetSession(ctx, id)
+	switch {
+	case err != nil:
+		return v1.Exec{}, fmt.Errorf("bench: inspect %s: %w", id, err)
+	case s.Exec == nil:
+		return v1.Exec{}, fmt.Errorf("bench: %s does not run any more: %s", id, s.Reason)
+	}
+	return *s.Exec, nil
 }
 
 // command gives what is measured.
@@ -279,11 +283,12 @@ func rateOf(
 	return float64(ended.Load()) / time.Since(begun).Seconds(), err
 }
 
-// report sums up what was measured, of the engine and, where it can be had, of the agent.
-func (b *bench) report(paths []*measuredPath) benchReport {
+// report sums up what was measured, of the engine and, where it can be had, of the agent. exec says
+// why it can't.
+func (b *bench) report(paths []*measuredPath, exec v1.Exec) benchReport {
 	report := benchReport{Commands: b.count, Callers: b.callers, Engine: paths[0].sum()}
 	if len(paths) == 1 {
-		report.Reason = noAgentReason
+		report.Reason = cmp.Or(exec.Reason, noAgents)
 		return report
 	}
 	e, a := report.Engine, paths[1].sum()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
 )
 
 // endless are arguments of a bench that only ends when something ends it.
@@ -22,7 +24,7 @@ func TestBench(t *testing.T) {
 	if report.Commands != 30 || report.Callers != 3 || e.P50 <= 0 || e.P90 < e.P50 || e.P99 < e.P90 || e.Rate <= 0 {
 		t.Errorf("report %+v", report)
 	}
-	if report.Agent != nil || report.Ratio != nil || report.Reason != noAgentReason {
+	if report.Agent != nil || report.Ratio != nil || report.Reason != noAgents {
 		t.Errorf("of an engine without agents: %+v", report)
 	}
 	r := octobot(t, dir, "bench", "--count", "1", "--duration", "20ms")
@@ -129,7 +131,8 @@ func TestMeasure(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stdout, stderr bytes.Buffer
-		if err := (&app{stdout: &stdout, stderr: &stderr}).printBench(b.report(paths)); err != nil {
+		if err := (&app{stdout: &stdout, stderr: &stderr}).printBench(b.report(paths,
+			v1.Exec{Path: v1.ExecAgent})); err != nil {
 			t.Fatal(err)
 		}
 		const want = `PATH     P50        P90        P99        COMMANDS/S

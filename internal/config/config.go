@@ -121,7 +121,7 @@ type Limits struct {
 func Default() Config {
 	return Config{
 		Runtime:   "docker",
-		Agent:     "off",
+		Agent:     "auto",
 		Docker:    Docker{NetworkPool: []string{"10.213.0.0/16", "172.29.0.0/16"}},
 		Defaults:  Defaults{Image: "octobot/session:latest", PIDs: 4096, OnExpire: "stop"},
 		Listen:    "127.0.0.1:7080",

@@ -59,7 +59,7 @@ func Settings() []Setting {
 			func(c *Config) *string { return &c.DataDir }, absolute),
 		choice("runtime", "runtime", "where sessions run", func(c *Config) *string { return &c.Runtime }, Runtimes...),
 		choice("agent", "agent",
-			"whether sessions made from now on run commands through Octobot's agent, in a millisecond instead of the engine's fifty (experimental)",
+			"whether commands run through Octobot's agent, which new sessions get, in a millisecond instead of the engine's fifty",
 			func(c *Config) *string { return &c.Agent }, "auto", "off"),
 		text("docker.host", "docker-host",
 			"the engine's address; empty to look in DOCKER_HOST, the docker CLI's context and the well-known sockets",

@@ -168,9 +168,19 @@ type Container struct {
 	Reason     string    // the engine's words on why it stopped or could not start, if any
 	Tty        bool      // created with a TTY
 
+	// Exec is the way of commands into it; of a Runtime that knows only one, the zero value.
+	Exec ExecPath
+
 	// Only Get reads these, and only where the engine tells.
 	User     string // whom processes run as that name nobody, as it was configured; empty: root
 	SetsHome bool   // HOME was configured, and is not the user's own
+}
+
+// ExecPath is the way of commands into a container.
+type ExecPath struct {
+	Agent bool // through Octobot's agent; else it is the engine's own exec
+	// Reason says why not through the agent, or what does not go through it; may be empty.
+	Reason string
 }
 
 // Port is a port of the container that the engine's host publishes.

@@ -85,13 +85,12 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	if d.cfg.Instance, err = store.Instance(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	rt, closeRuntime, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].open(d.cfg, d.log)
+	metrics := newMetrics(opts.Version)
+	rt, closeRuntime, err := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])].open(d.cfg, d.log, metrics)
 	if err != nil {
 		return err
 	}
 	d.onClose(closeRuntime)
-
-	metrics := newMetrics(opts.Version)
 	policy, err := policyOf(d.cfg.Policy)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/octobot-run/octobot/internal/agentbin"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/docker"
@@ -104,7 +105,7 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 	findings = append(findings, Finding{"engine", Good,
 		fmt.Sprintf("%s %s at %s, API %s, %s/%s", info.Name, info.Version, where, info.APIVersion, info.OS, info.Arch),
 		""},
-		diagnoseCgroups(info), pool)
+		diagnoseCgroups(info), pool, diagnoseAgent(cfg, info.Arch))
 	for _, w := range info.Warnings {
 		findings = append(findings, Finding{"engine", Notice, w, ""})
 	}
@@ -114,6 +115,22 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 			"install it, or change --default-runtime"})
 	}
 	return findings
+}
+
+// diagnoseAgent tells which way commands will take. arch is the engine's.
+func diagnoseAgent(cfg config.Config, arch string) Finding {
+	if cfg.Agent != "auto" {
+		return Finding{"agent", Notice, "off: commands take about 50 ms each, through the engine's exec",
+			"--agent auto runs them through Octobot's agent, in about a millisecond"}
+	}
+	binary, err := agentbin.Binary(arch)
+	if err != nil {
+		return Finding{"agent", Notice,
+			fmt.Sprintf("commands take about 50 ms each, through the engine's exec: %v", err),
+			"run a release, or build with \"make build\""}
+	}
+	return Finding{"agent", Good, fmt.Sprintf("%s for %s; \"octobot inspect\" tells which way a session's commands take",
+		container.ProgramHash(binary), arch), ""}
 }
 
 func diagnoseMounts(cfg config.Config, engine docker.Engine) Finding {

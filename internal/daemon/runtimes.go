@@ -19,7 +19,8 @@ import (
 // runtimeKind is a kind of engine that a daemon can run sessions on.
 type runtimeKind struct {
 	// open makes the runtime of cfg.Instance, and says how to close it. It need not ask the engine.
-	open func(cfg config.Config, log *slog.Logger) (rt container.Runtime, closeRuntime func() error, err error)
+	open func(cfg config.Config, log *slog.Logger, m *metrics) (
+		rt container.Runtime, closeRuntime func() error, err error)
 	// mounts makes what mounts binds for sessions. An error says why they can't have any, in words
 	// that complete "binds can't be mounted: "; nothing else is wrong then.
 	mounts func(cfg config.Config, rt container.Runtime) (session.HostMounts, error)
@@ -33,7 +34,9 @@ var runtimeKinds = map[string]runtimeKind{
 	"mock":   {openMock, mountNothing, diagnoseMock},
 }
 
-func openDocker(cfg config.Config, log *slog.Logger) (container.Runtime, func() error, error) {
+func openDocker(
+	cfg config.Config, log *slog.Logger, m *metrics,
+) (container.Runtime, func() error, error) {
 	rt, err := docker.NewDockerProvider(&cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("engine: %w; \"octobot doctor\" tells where was looked", err)
@@ -41,11 +44,14 @@ func openDocker(cfg config.Config, log *slog.Logger) (container.Runtime, func() 
 	if cfg.Agent != "auto" {
 		return rt, rt.Close, nil
 	}
-	wrapped := agented.New(rt, agented.Config{Binary: agentbin.Binary, Logger: log})
-	if c, ok := wrapped.(container.Closer); ok {
-		return wrapped, c.Close, nil
+	wrapped := agented.New(rt, agented.Config{Binary: agentbin.Binary, Logger: log,
+		Observer: newAgentMetrics(m.registry)})
+	agents, ok := wrapped.(*agented.Runtime)
+	if !ok {
+		return wrapped, rt.Close, nil
 	}
-	return wrapped, rt.Close, nil
+	m.watchAgents(agents.InUse)
+	return agents, agents.Close, nil
 }
 
 // AgentHashes gives the hash of each agent that this build puts into containers, by architecture:
@@ -63,7 +69,7 @@ func AgentHashes() (map[string]string, error) {
 }
 
 // openMock makes an engine in this process, which ends with the daemon.
-func openMock(cfg config.Config, _ *slog.Logger) (container.Runtime, func() error, error) {
+func openMock(cfg config.Config, _ *slog.Logger, _ *metrics) (container.Runtime, func() error, error) {
 	engine := mock.NewEngine()
 	rt := engine.Provider(cfg.Instance)
 	closeBoth := func() error {

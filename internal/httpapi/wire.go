@@ -99,6 +99,9 @@ func fromView(v session.View) v1.Session {
 	for _, p := range v.Ports {
 		s.Ports = append(s.Ports, v1.Port{Container: p.Container, HostIP: p.HostIP, HostPort: p.HostPort})
 	}
+	if v.Status == session.StatusRunning {
+		s.Exec = fromExecPath(v.Exec)
+	}
 	if e := v.Exit; e != nil {
 		s.Exit = &v1.Exit{Code: e.Code, OOMKilled: e.OOMKilled, Reason: e.Reason, At: e.At}
 	}
@@ -106,6 +109,13 @@ func fromView(v session.View) v1.Session {
 		s.Failure = &v1.Failure{Code: v1.Code(f.Code), Detail: f.Detail, At: f.At}
 	}
 	return s
+}
+
+func fromExecPath(p container.ExecPath) *v1.Exec {
+	if p.Agent {
+		return &v1.Exec{Path: v1.ExecAgent, Reason: p.Reason}
+	}
+	return &v1.Exec{Path: v1.ExecEngine, Reason: p.Reason}
 }
 
 func fromStats(id string, s *container.Stats) v1.SessionStats {

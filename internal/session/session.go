@@ -162,6 +162,8 @@ type View struct {
 	Paused  bool             // its processes are frozen; only while it runs
 	Address string           // of port 8080, "http://127.0.0.1:49153"; only while it runs
 	Ports   []container.Port // published ports; only while it runs
+	// Exec is the way that its commands take; only while it runs.
+	Exec container.ExecPath
 	// Warnings are of its creation alone: what an admin could do there and a project's token could
 	// not.
 	Warnings []string

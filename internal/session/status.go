@@ -80,7 +80,7 @@ func viewOf(s Session, c *container.Container, err error) View {
 	v := View{Session: s}
 	v.Status, v.Reason = statusOf(s, c, err)
 	if v.Status == StatusRunning {
-		v.Address, v.Ports, v.Paused = c.Address, c.Ports, c.Paused
+		v.Address, v.Ports, v.Paused, v.Exec = c.Address, c.Ports, c.Paused, c.Exec
 	}
 	return v
 }

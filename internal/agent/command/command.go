@@ -58,6 +58,7 @@ func killTagged(ctx context.Context, s *agentproto.Stream, request []byte) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, killWait)
 	defer cancel()
+	process.KillAgents(k.Agents)
 	if err := process.KillTagged(ctx, k.Tags); err != nil {
 		return err
 	}

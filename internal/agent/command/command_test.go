@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // connect starts an agent and gives a daemon's session with it.
 func connect(t testing.TB) *agentproto.Session {
 	t.Helper()
-	m := process.NewManager([]string{"PATH=/usr/local/bin:/usr/bin:/bin"})
+	m := process.NewManager([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, runtime.GOMAXPROCS(0))
 	server := agent.NewServer(agentproto.Info{Build: "test"})
 	Register(server, m)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -35,6 +35,23 @@ func (p *Process) Kill(ctx context.Context) error {
 	return p.await(ctx)
 }
 
+// KillAgents kills those of the processes that are agents as this one is, one that is stopped too.
+// What they run ends with them, or has a tag.
+func KillAgents(pids []int) {
+	own, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return
+	}
+	for _, pid := range pids {
+		if pid <= 1 || pid == os.Getpid() {
+			continue
+		}
+		if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && program == own {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
 // KillTagged kills, as [Process.Kill] does, what is left of commands that are known by their tags
 // alone: those of an agent that has been killed.
 func KillTagged(ctx context.Context, tags []string) error {

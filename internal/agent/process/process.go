@@ -33,6 +33,9 @@ const (
 	// startsPerCore is how many commands may be in their first moments at once: more of them do not
 	// end sooner, and keep the processor from what runs already.
 	startsPerCore = 2
+	// maxForkers bounds the threads that start commands, which count among the container's
+	// processes. One starts some thousand a second.
+	maxForkers = 4
 	// startsFor is how long a command counts as one that has just started. Most are over sooner.
 	startsFor = 50 * time.Millisecond
 )
@@ -79,12 +82,12 @@ type Manager struct {
 }
 
 // NewManager makes the Manager of this process. env is the container's own environment: HOME is the
-// user's of each command unless it is in there.
-func NewManager(env []string) *Manager {
+// user's of each command unless it is in there. cores are what commands may run on.
+func NewManager(env []string, cores int) *Manager {
 	m := &Manager{
 		env:      newEnvironment(env),
 		self:     account.Account{UID: os.Geteuid(), GID: os.Getegid()},
-		slots:    make(chan struct{}, startsPerCore*runtime.GOMAXPROCS(0)),
+		slots:    make(chan struct{}, startsPerCore*cores),
 		forks:    make(chan func()),
 		running:  map[int]*Process{},
 		starting: map[*begun]struct{}{},
@@ -106,7 +109,7 @@ func NewManager(env []string) *Manager {
 	// Without it, orphans go to process 1, which reaps them as well.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	go m.reap()
-	for range runtime.GOMAXPROCS(0) {
+	for range min(cores, maxForkers) {
 		m.forkers.Go(m.fork)
 	}
 	return m

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newManager(t testing.TB, env ...string) *Manager {
 	t.Helper()
-	m := NewManager(append([]string{"PATH=" + defaultPath}, env...))
+	m := NewManager(append([]string{"PATH=" + defaultPath}, env...), runtime.GOMAXPROCS(0))
 	t.Cleanup(m.Close)
 	return m
 }

@@ -3,7 +3,9 @@ package agented
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
 	"github.com/octobot-run/octobot/internal/container"
@@ -14,11 +16,13 @@ import (
 func (r *Runtime) Exec(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions,
 ) (*container.ExecResult, error) {
+	begun := time.Now()
 	o, err := r.begin(ctx, sessionID, cmd, opts)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case o == nil:
+	}
+	defer func() { r.cfg.Observer.Command(o != nil, time.Since(begun)) }()
+	if o == nil {
 		return r.Runtime.Exec(ctx, sessionID, cmd, opts)
 	}
 	return provider.Collect(ctx, opts.MaxOutput, func(stdout, stderr io.Writer) (int, error) {
@@ -30,11 +34,13 @@ func (r *Runtime) Exec(
 func (r *Runtime) ExecStream(
 	ctx context.Context, sessionID string, cmd []string, opts container.ExecOptions, stdout, stderr io.Writer,
 ) (int, error) {
+	begun := time.Now()
 	o, err := r.begin(ctx, sessionID, cmd, opts)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
-	case o != nil:
+	}
+	defer func() { r.cfg.Observer.Command(o != nil, time.Since(begun)) }()
+	if o != nil {
 		return o.run(opts.Stdin, stdout, stderr)
 	}
 	streams, ok := container.As[container.StreamExecer](r.Runtime)
@@ -62,7 +68,7 @@ func (r *Runtime) begin(
 		Tty:   opts.Tty,
 		Stdin: opts.Stdin != nil,
 	})
-	if _, plain := errors.AsType[*noAgent](err); plain {
+	if r.fallBack(err) {
 		return nil, nil
 	}
 	return o, err
@@ -88,14 +94,14 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 			to = stderr
 		default:
 			o.over = true
-			var exit agentproto.Exit
-			if err := frame.Decode(&exit); err != nil {
+			code, err := exitCode(frame)
+			if err == nil {
+				err = o.ctx.Err()
+			}
+			if err != nil {
 				return 0, o.fail(err)
 			}
-			if o.ctx.Err() != nil {
-				return 0, o.fail(o.ctx.Err())
-			}
-			return exit.Code, nil
+			return code, nil
 		}
 		if to == nil {
 			continue
@@ -105,6 +111,18 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 			return 0, err
 		}
 	}
+}
+
+// exitCode takes the last frame of a command.
+func exitCode(frame agentproto.Frame) (int, error) {
+	var exit agentproto.Exit
+	if err := frame.Decode(&exit); err != nil {
+		return 0, err
+	}
+	if exit.Code < 0 || exit.Code > 255 {
+		return 0, fmt.Errorf("%w: exit code %d", agentproto.ErrFrame, exit.Code)
+	}
+	return exit.Code, nil
 }
 
 // cutShort makes an error of the good order in which a stream ends before its answer.

@@ -32,7 +32,8 @@ type operation struct {
 	link      *link
 	tag       string
 	stop      func() bool
-	over      bool // the agent has said how it ended
+	silence   *time.Timer // until the agent says something
+	over      bool        // the agent has said how it ended
 }
 
 // open begins a command in a running session, connecting to an agent first where need be. When ctx
@@ -61,9 +62,9 @@ func (r *Runtime) open(
 		}
 		switch {
 		case request.User != "" && !l.root:
-			return nil, &noAgent{"it can't run commands as other users than the container's own"}
+			return nil, &noAgent{OtherUser, onlyAsOwnUser}
 		case request.Attach && len(request.Args) == 0 && l.terminal:
-			return nil, &noAgent{"the terminal is the main process's"}
+			return nil, &noAgent{MainProcess, "the terminal is the main process's"}
 		}
 		if !request.Attach { // whose commands end with their terminal
 			request.Tag = newTag()
@@ -74,6 +75,7 @@ func (r *Runtime) open(
 			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, box: b, link: l,
 				tag: request.Tag}
 			o.stop = context.AfterFunc(ctx, stream.Reset)
+			o.silence = time.AfterFunc(silence, func() { b.doubt(l) })
 			return o, nil
 		}
 		if errors.Is(err, agentproto.ErrFrame) || errors.Is(err, agentproto.ErrNotOpened) {
@@ -93,6 +95,13 @@ func (r *Runtime) open(
 	}
 }
 
+// Next is [agentproto.Stream.Next].
+func (o *operation) Next() (agentproto.Frame, error) {
+	frame, err := o.Stream.Next()
+	o.silence.Stop()
+	return frame, err
+}
+
 // checkRunning asks the engine.
 func (r *Runtime) checkRunning(ctx context.Context, op, sessionID string) error {
 	c, err := r.Get(ctx, sessionID)
@@ -108,6 +117,7 @@ func (r *Runtime) checkRunning(ctx context.Context, op, sessionID string) error 
 // end ends the stream. An operation that is not complete is cancelled by that: a reset reaches an
 // agent that does not read.
 func (o *operation) end() {
+	o.silence.Stop()
 	o.stop()
 	o.Reset()
 	switch {

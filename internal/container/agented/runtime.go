@@ -19,6 +19,7 @@ type Config struct {
 	// IdleTimeout is how long a link without commands stays open; zero: five minutes.
 	IdleTimeout time.Duration
 	Logger      *slog.Logger // nil: slog.Default()
+	Observer    Observer     // nil: nobody
 }
 
 // Runtime is a [container.Runtime] with an agent in its containers. It has the optional interfaces
@@ -58,6 +59,7 @@ func New(rt container.Runtime, cfg Config) container.Runtime {
 	}
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 5*time.Minute)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, unobserved{})
 	r := &Runtime{Runtime: rt, cfg: cfg, log: cfg.Logger, dialer: dialer,
 		program: &container.Program{Path: agentproto.Binary, Binary: cfg.Binary},
 		boxes:   make(map[place]*box), paused: make(map[string]bool)}
@@ -160,6 +162,7 @@ func (r *Runtime) Get(ctx context.Context, sessionID string) (*container.Contain
 	c, err := r.Runtime.Get(ctx, sessionID)
 	if err == nil {
 		r.setPaused(sessionID, c.Paused)
+		r.setExec(c)
 	}
 	return c, err
 }
@@ -169,6 +172,7 @@ func (r *Runtime) List(ctx context.Context) ([]*container.Container, error) {
 	list, err := r.Runtime.List(ctx)
 	for _, c := range list {
 		r.setPaused(c.SessionID, c.Paused)
+		r.setExec(c)
 	}
 	return list, err
 }

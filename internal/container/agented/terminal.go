@@ -36,7 +36,7 @@ func (r *Runtime) Attach(
 		},
 		Attach: true,
 	})
-	if _, plain := errors.AsType[*noAgent](err); plain {
+	if r.fallBack(err) {
 		return r.Runtime.Attach(ctx, sessionID, opts)
 	}
 	if err != nil {
@@ -60,7 +60,9 @@ func (r *Runtime) Attach(
 // awaitStart returns when the command runs. From then on, the end of the operation's context does
 // not cut it any more.
 func (o *operation) awaitStart() error {
-	if err := o.Receive(&agentproto.Started{}); err != nil {
+	err := o.Receive(&agentproto.Started{})
+	o.silence.Stop()
+	if err != nil {
 		return o.fail(err)
 	}
 	if !o.stop() {
@@ -102,11 +104,11 @@ func (t *terminal) show() (code int, err error) {
 			return 0, t.o.fail(cutShort(err))
 		}
 		if frame.Kind != agentproto.KindStdout {
-			var exit agentproto.Exit
-			if err := frame.Decode(&exit); err != nil {
+			code, err := exitCode(frame)
+			if err != nil {
 				return 0, t.o.fail(err)
 			}
-			return exit.Code, nil
+			return code, nil
 		}
 		t.mu.Lock()
 		for t.shown.Len() > maxUnread && !t.closed {

@@ -187,7 +187,8 @@ func TestContainersWithoutAgent(t *testing.T) {
 	})
 	for _, opts := range []container.Options{{NoProgram: true}, {Resources: container.Resources{PIDs: 16}}} {
 		onEngines(t, agented.Config{}, opts, func(t *testing.T, k agentedKit) {
-			if c, err := k.rt.Get(t.Context(), k.id); err != nil || c.Labels[container.LabelProgram] != "" {
+			if c, err := k.rt.Get(t.Context(), k.id); err != nil || c.Labels[container.LabelProgram] != "" ||
+				c.Exec.Agent {
 				t.Errorf("with %+v, the container is %+v, %v", opts, c, err)
 			}
 			if got := k.sh(t, k.rt, parent); strings.Contains(got, "octobot") {
@@ -202,6 +203,9 @@ func TestContainersWithoutAgent(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		}
+		if c, err := k.rt.Get(t.Context(), k.id); err != nil || c.Exec.Agent || c.Exec.Reason == "" {
+			t.Errorf("the container says of its commands %+v, %v", c.Exec, err)
+		}
 	})
 	liar := agented.Config{Binary: func(string) ([]byte, error) {
 		return []byte("#!/bin/sh\nwhile :; do echo I am no agent; done\n"), nil
@@ -209,6 +213,38 @@ func TestContainersWithoutAgent(t *testing.T) {
 	onEngines(t, liar, container.Options{}, func(t *testing.T, k agentedKit) {
 		if got := k.sh(t, k.rt, "echo works"); got != "works" {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestAgentStopped stops the agent: who waits hears by their own time-out, and what comes later has
+// another agent, by which what was cancelled meanwhile is killed.
+func TestAgentStopped(t *testing.T) {
+	onEngines(t, agented.Config{}, container.Options{}, func(t *testing.T, k agentedKit) {
+		k.sh(t, k.rt, "true") // so that there is a link
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			_, err := k.rt.Exec(ctx, k.id, []string{"sh", "-c", "echo x >> /runs; sleep 777 & wait"},
+				container.ExecOptions{})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("a command whose agent was stopped: %v", err)
+			}
+		})
+		eventually(t, func() bool { return k.sh(t, k.below, "ps | grep -c '[s]leep 777' || true") == "2" })
+		k.sh(t, k.below, "kill -STOP $(pidof octobot-agent)")
+		eventually(t, func() bool {
+			brief, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := k.rt.Exec(brief, k.id, []string{"sh", "-c", "echo x >> /later"}, container.ExecOptions{})
+			return err == nil
+		})
+		cancel()
+		waiting.Wait()
+		eventually(t, func() bool { return k.sh(t, k.rt, "ps | grep -c '[s]leep 777' || true") == "0" })
+		if got := k.sh(t, k.rt, "cat /runs | wc -l; cat /later | wc -l"); got != "1\n1" {
+			t.Errorf("the commands ran %q times", got)
 		}
 	})
 }
