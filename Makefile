@@ -38,7 +38,7 @@ check: build lint ## what to run while working: build, lint, and the tests that 
 	go test -race ./...
 
 .PHONY: soak
-soak: ## run every test COUNT times (10) and kill the daemon KILLS times (500)
+soak: ## run every test COUNT times (10), kill the daemon KILLS times (500), run EXECS commands (100,000) through an agent
 	@scripts/soak.sh
 
 .PHONY: lint
