@@ -35,10 +35,10 @@ func agentSessions(ctx context.Context, e env, ids ...string) (
 		for _, id := range ids[:len(containerIDs)] {
 			errs = append(errs, rt.Remove(context.WithoutCancel(ctx), id))
 		}
+		endEngines() // which still needs what rt closes
 		if c, ok := rt.(container.Closer); ok {
 			errs = append(errs, c.Close())
 		}
-		endEngines()
 		return errors.Join(errs...)
 	}
 	for _, id := range ids {

@@ -12,7 +12,9 @@ const (
 	// does wait for.
 	gatherFor = time.Millisecond
 	// gatherMost bounds it in bytes, and what of a message is copied to go out with it.
-	gatherMost = 1 << 10
+	gatherMost = 4 << 10
+	// gatherShort is what is short.
+	gatherShort = 512
 
 	muxHeader       = 12 // yamux: version, type, flags, stream, length
 	muxWindowUpdate = 1
@@ -23,9 +25,12 @@ const (
 // each that travels alone costs a wakeup of the engine, which copies it, and of the other side:
 // together more than the command itself.
 //
+// Where many commands are under way, they share the wakeups: all that is short is held back then.
+//
 // The order of all that is written stays as it is.
 type gather struct {
 	net.Conn
+	busy func() bool
 
 	mu    sync.Mutex
 	held  []byte
@@ -40,7 +45,7 @@ func (g *gather) Write(b []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
 	}
-	if canWait(b) && len(g.held)+len(b) <= gatherMost {
+	if (canWait(b) || len(b) <= gatherShort && g.busy()) && len(g.held)+len(b) <= gatherMost {
 		if len(g.held) == 0 {
 			g.wake()
 		}

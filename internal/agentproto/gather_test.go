@@ -47,7 +47,8 @@ func TestGather(t *testing.T) {
 	large := bytes.Repeat([]byte{7}, gatherMost+1)
 	synctest.Test(t, func(t *testing.T) {
 		w := &written{}
-		g := &gather{Conn: w}
+		busy := false
+		g := &gather{Conn: w, busy: func() bool { return busy }}
 		defer g.Close()
 		write := func(messages ...[]byte) {
 			t.Helper()
@@ -89,6 +90,18 @@ func TestGather(t *testing.T) {
 			t.Errorf("more than is held goes out in %d writes, want 1", len(got))
 		}
 
+		w.took()
+		busy = true
+		write(data, ended, data)
+		want("held back where much goes on")
+		time.Sleep(gatherFor)
+		synctest.Wait()
+		want("together", slices.Concat(data, ended, data))
+		longer := bytes.Repeat([]byte{7}, gatherShort+1)
+		write(data, longer)
+		want("with what is not short", slices.Concat(data, longer))
+		busy = false
+
 		w.err = errors.New("cut")
 		write(ended)
 		time.Sleep(2 * gatherFor)
@@ -96,5 +109,40 @@ func TestGather(t *testing.T) {
 		if _, err := g.Write(ended); !errors.Is(err, w.err) {
 			t.Errorf("after a failure that nobody waited for: %v", err)
 		}
+	})
+}
+
+// TestLoad: many that have just begun make a session a busy one, not many that last.
+func TestLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &load{cores: 2}
+		check := func(what string, want bool) {
+			t.Helper()
+			if l.busy() != want {
+				t.Errorf("%s: busy is %t", what, !want)
+			}
+		}
+		check("nothing", false)
+		var begun []*beginning
+		for range 2 * busyPerCore {
+			begun = append(begun, l.begin())
+		}
+		check("many", true)
+		for range 2 {
+			begun[3].end()
+		}
+		check("one less, whose end is told twice", false)
+		l.begin()
+		check("as many again", true)
+		time.Sleep(2 * youngFor)
+		l.begin().end()
+		check("all of them old", false)
+		for _, b := range begun {
+			b.end()
+		}
+		for range 2 * busyPerCore {
+			l.begin()
+		}
+		check("many again", true)
 	})
 }

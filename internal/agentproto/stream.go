@@ -52,16 +52,18 @@ func config(agent bool) *yamux.Config {
 type Session struct {
 	mux  *yamux.Session
 	most int // of a frame's payload that is read
+	load *load
 }
 
 func newSession(conn net.Conn, agent bool) (*Session, error) {
-	conn = &gather{Conn: conn}
+	load := newLoad()
+	conn = &gather{Conn: conn, busy: load.busy}
 	if agent {
 		mux, err := yamux.Server(conn, config(true), nil)
-		return &Session{mux: mux, most: MaxFrame}, err
+		return &Session{mux: mux, most: MaxFrame, load: load}, err
 	}
 	mux, err := yamux.Client(conn, config(false), nil)
-	return &Session{mux: mux, most: MaxReply}, err
+	return &Session{mux: mux, most: MaxReply, load: load}, err
 }
 
 // ErrNotOpened: no stream could be opened, and so the request has not left.
@@ -74,7 +76,7 @@ func (s *Session) Open(ctx context.Context, request Message) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotOpened, err)
 	}
-	stream := newStream(y, s.most)
+	stream := s.newStream(y)
 	if err := stream.Send(request); err != nil {
 		stream.Reset()
 		return nil, err
@@ -88,7 +90,7 @@ func (s *Session) Accept() (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStream(y, s.most), nil
+	return s.newStream(y), nil
 }
 
 // Streams is how many operations are under way.
@@ -111,17 +113,18 @@ type Frame struct {
 
 // Stream is one operation. One goroutine may read while others send.
 type Stream struct {
-	y    *yamux.Stream
-	most int
-	r    *bufio.Reader
-	in   []byte
+	y     *yamux.Stream
+	most  int
+	begun *beginning
+	r     *bufio.Reader
+	in    []byte
 
 	sending sync.Mutex
 	out     []byte // guarded by sending
 }
 
-func newStream(y *yamux.Stream, most int) *Stream {
-	return &Stream{y: y, most: most, r: bufio.NewReaderSize(y, 1<<10)}
+func (s *Session) newStream(y *yamux.Stream) *Stream {
+	return &Stream{y: y, most: s.most, begun: s.load.begin(), r: bufio.NewReaderSize(y, 1<<10)}
 }
 
 // Send sends a message, as one frame.
@@ -211,8 +214,14 @@ func (f Frame) Decode(m Message) error {
 func (s *Stream) CloseWrite() error { return s.y.CloseWrite() }
 
 // Close ends both directions. What was sent still arrives.
-func (s *Stream) Close() error { return s.y.Close() }
+func (s *Stream) Close() error {
+	s.begun.end()
+	return s.y.Close()
+}
 
 // Reset ends the stream at once, in both directions: an operation is cancelled. After Close:
 // nothing.
-func (s *Stream) Reset() { _ = s.y.Reset() }
+func (s *Stream) Reset() {
+	s.begun.end()
+	_ = s.y.Reset()
+}
