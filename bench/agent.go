@@ -17,8 +17,8 @@ import (
 )
 
 // turn is how many commands one side has at a time, beside the engine's exec: what that leaves
-// running for some moments takes the cores that both share, and is not to be taken for a cost of the
-// other side. Some untimed ones go before for that.
+// running for some moments takes the cores that both share, and is not to be taken for a cost of
+// the other side. Some untimed ones go before for that.
 const turn, warmUps = 20, 2
 
 // agentSessions makes sessions with the agent, beside the raw side; end removes them.

@@ -46,7 +46,8 @@ func agentOutput(ctx context.Context, e env) (_ string, err error) {
 			return "", err
 		}
 		engine, agent := output.mib/median(took[0]).Seconds(), output.mib/median(took[1]).Seconds()
-		words = append(words, fmt.Sprintf("%s %.0f MiB/s, %.2f × the engine's %.0f", output.name, agent, agent/engine, engine))
+		words = append(words, fmt.Sprintf("%s %.0f MiB/s, %.2f × the engine's %.0f", output.name, agent, agent/engine,
+			engine))
 	}
 	return strings.Join(words, "; "), nil
 }
@@ -124,8 +125,10 @@ func agentStart(ctx context.Context, e env) (_ string, err error) {
 		return "", err
 	}
 	return fmt.Sprintf("create, start and first command %.2f × (%s against %s without; median of the rounds' ratios "+
-		"× %.2f); the first command 100 ms after the start %s", float64(median(took[1]))/float64(median(took[0])),
-		short(median(took[1])), short(median(took[0])), median(ratios(took[0], took[1])), precise(median(later[0]))), nil
+			"× %.2f); the first command 100 ms after the start %s",
+			float64(median(took[1]))/float64(median(took[0])),
+			short(median(took[1])), short(median(took[0])), median(ratios(took[0], took[1])), precise(median(later[0]))),
+		nil
 }
 
 // agentIdle tells what an agent without commands takes.

@@ -137,7 +137,8 @@ func TestLiars(t *testing.T) {
 		"never greets":   {drain, own},
 		"never answers":  {operations(func(s *agentproto.Stream) { _, _ = s.Next() }), own},
 		"answers slowly": {operations(func(s *agentproto.Stream) { endlessly(s, []byte("x"), time.Millisecond) }), own},
-		"floods":         {operations(func(s *agentproto.Stream) { endlessly(s, make([]byte, agentproto.MaxData), 0) }), own},
+		"floods": {operations(func(s *agentproto.Stream) { endlessly(s, make([]byte, agentproto.MaxData), 0) }),
+			own},
 		"random bytes later": {func(c net.Conn) {
 			_, _ = agentproto.Accept(&afterGreeting{Conn: c, after: randomBytes}, agentproto.Info{})
 			drain(c)

@@ -30,7 +30,8 @@ func TestForkBomb(t *testing.T) {
 		defer defuse()
 		go func() {
 			_, err := k.rt.Exec(bomb, k.id, []string{"sh", "-c",
-				"(while :; do sleep 1000 & done); exec sleep 1000"}, container.ExecOptions{}) // a shell that can't fork ends
+				// a shell that can't fork ends
+				"(while :; do sleep 1000 & done); exec sleep 1000"}, container.ExecOptions{})
 			ended <- err
 		}()
 		eventually(t, func() bool {
@@ -101,8 +102,8 @@ func TestOthersCantReachTheAgent(t *testing.T) {
 		if again := k.sh(t, k.rt, "echo $PPID"); again != agent {
 			t.Errorf("the agent was %s, and is %s", agent, again)
 		}
-		// Root is in its own container, and gets no further: the daemon's words are no secret, and a
-		// descriptor of them is of that container's alone. But no command has one by mistake.
+		// Root is in its own container, and gets no further: what the daemon says is no secret there.
+		// But no command has a descriptor of it by mistake.
 		if got := k.sh(t, k.rt, "ls -l /proc/self/fd | grep -c -e '->'"); got != "3" {
 			t.Errorf("a command has %s descriptors", got)
 		}
