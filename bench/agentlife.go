@@ -124,11 +124,10 @@ func agentStart(ctx context.Context, e env) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
+	without, with := median(took[0]), median(took[1])
 	return fmt.Sprintf("create, start and first command %.2f × (%s against %s without; median of the rounds' ratios "+
-			"× %.2f); the first command 100 ms after the start %s",
-			float64(median(took[1]))/float64(median(took[0])),
-			short(median(took[1])), short(median(took[0])), median(ratios(took[0], took[1])), precise(median(later[0]))),
-		nil
+		"× %.2f); the first command 100 ms after the start %s", float64(with)/float64(without), short(with),
+		short(without), median(ratios(took[0], took[1])), precise(median(later[0]))), nil
 }
 
 // agentIdle tells what an agent without commands takes.

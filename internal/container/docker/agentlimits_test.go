@@ -102,8 +102,8 @@ func TestOthersCantReachTheAgent(t *testing.T) {
 		if again := k.sh(t, k.rt, "echo $PPID"); again != agent {
 			t.Errorf("the agent was %s, and is %s", agent, again)
 		}
-		// Root is in its own container, and gets no further: what the daemon says is no secret there.
-		// But no command has a descriptor of it by mistake.
+		// Root is in its own container, and what the daemon says is no secret there. But no command
+		// has a descriptor of it by mistake.
 		if got := k.sh(t, k.rt, "ls -l /proc/self/fd | grep -c -e '->'"); got != "3" {
 			t.Errorf("a command has %s descriptors", got)
 		}
