@@ -21,6 +21,8 @@ func messages() []Message {
 		&Error{Class: CommandNotFound, Detail: "no such file"},
 		&Exec{Command: Command{Args: []string{"sh", "", "\xff"}, Env: []string{"A=b"}, Dir: "/tmp", User: "user",
 			Rows: 24, Cols: 80}, Tty: true, Stdin: true, Attach: true, Tag: "ab"},
+		&Started{},
+		&Done{},
 		&Kill{Tags: []string{"ab", "cd"}, Agents: []int{7, 8}},
 		&Exit{Code: 137},
 		&Resize{Rows: 1, Cols: 65535},

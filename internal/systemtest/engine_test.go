@@ -49,6 +49,7 @@ func engineClient(t *testing.T, host string) *client.Client {
 type dockerd struct {
 	t     *testing.T
 	dir   string
+	args  []string // further flags
 	netns string
 	cmd   *exec.Cmd
 	done  chan struct{}
@@ -59,14 +60,14 @@ func (d *dockerd) host() string { return "unix://" + filepath.Join(d.dir, "docke
 // newDockerd starts a private dockerd, and loads the test image. It has a network namespace of its
 // own: a dockerd that starts makes the firewall's chains anew, and takes the bridge of another one
 // that is there away.
-func newDockerd(t *testing.T) *dockerd {
+func newDockerd(t *testing.T, args ...string) *dockerd {
 	t.Helper()
 	_, engine := sharedEngine(t)
 	dir, err := os.MkdirTemp("", "octobot-dockerd-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dockerd{t: t, dir: dir, netns: filepath.Base(dir)}
+	d := &dockerd{t: t, dir: dir, args: args, netns: filepath.Base(dir)}
 	run(t, "ip", "netns", "add", d.netns)
 	run(t, "ip", "-n", d.netns, "link", "set", "lo", "up")
 	t.Cleanup(func() {
@@ -108,6 +109,7 @@ func (d *dockerd) start() {
 		filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"),
 		"--host", d.host(), "--pidfile", filepath.Join(d.dir, "pid"), "--cgroup-parent",
 		cmp.Or(os.Getenv("OCTOBOT_TEST_CGROUP"), "docker"))
+	d.cmd.Args = append(d.cmd.Args, d.args...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)

@@ -18,6 +18,11 @@ const (
 	// terminalRest bounds what is taken of a terminal after the command's end: more than the kernel
 	// holds of it, but a child may go on writing.
 	terminalRest = 1 << 20
+	// After so many reads in a row a command writes much. It gets a pipe that holds more then, and
+	// a pause before each read, in which it fills some of that.
+	muchInRow = 4
+	muchPause = 200 * time.Microsecond
+	widePipe  = 256 << 10
 )
 
 // buffers are for commands that write more, and only while they do.
@@ -31,6 +36,8 @@ type output struct {
 
 	small []byte
 	large *[agentproto.MaxData]byte // while it is needed
+	row   int                       // reads into large, one right after the other
+	wide  bool                      // the pipe holds more
 }
 
 // finish makes copy return when what is there now was sent.
@@ -62,6 +69,26 @@ func (o *output) copy(s *agentproto.Stream) error {
 		if err := s.SendData(o.kind, b); err != nil {
 			return err
 		}
+		o.pace(raw, len(b))
+	}
+}
+
+// pace lets a command that writes much, a little at a time, write some more before the next read:
+// every frame has a long way to go, and many small ones take the processors from the command.
+func (o *output) pace(raw syscall.RawConn, n int) {
+	if o.large == nil || o.terminal {
+		o.row = 0
+		return
+	}
+	if o.row++; o.row < muchInRow {
+		return
+	}
+	if !o.wide {
+		o.wide = true
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, widePipe) }) // or it stays
+	}
+	if n < agentproto.MaxData/2 {
+		time.Sleep(muchPause)
 	}
 }
 
