@@ -31,6 +31,9 @@ const (
 type gather struct {
 	net.Conn
 	busy func() bool
+	// patient takes no deadlines for writing: those of an agent pass while its container is paused,
+	// and it is no reason then to end all commands. The end of its input is one.
+	patient bool
 
 	mu    sync.Mutex
 	held  []byte
@@ -92,6 +95,14 @@ func (g *gather) release() error {
 	_, g.err = g.Conn.Write(g.held)
 	g.held = g.held[:0]
 	return g.err
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (g *gather) SetWriteDeadline(t time.Time) error {
+	if g.patient {
+		return nil
+	}
+	return g.Conn.SetWriteDeadline(t)
 }
 
 // Close implements [net.Conn]. What is held is not sent any more: all streams end with the

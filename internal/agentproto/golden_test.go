@@ -35,7 +35,8 @@ func TestTranscripts(t *testing.T) {
 		}
 	}
 	if want, err := os.ReadFile(current); err != nil || transcript.String() != string(want) {
-		t.Errorf("it is not what is in %s: %v; fields are only added at the end:\n%s", current, err, transcript.String())
+		t.Errorf("it is not what is in %s: %v; fields are only added at the end:\n%s", current, err,
+			transcript.String())
 	}
 	files, err := filepath.Glob("testdata/version-*.txt")
 	if err != nil || len(files) == 0 {

@@ -40,13 +40,18 @@ func (l *load) begin() *beginning {
 	l.count.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.young) > 0 && (l.young[0].over.Load() || b.at.Sub(l.young[0].at) > youngFor) {
+	l.grow(b.at)
+	l.young = append(l.young, b)
+	return b
+}
+
+// grow lets go of those that are not young any more; the caller holds mu.
+func (l *load) grow(now time.Time) {
+	for len(l.young) > 0 && (l.young[0].over.Load() || now.Sub(l.young[0].at) > youngFor) {
 		l.young[0].end()
 		l.young[0] = nil
 		l.young = l.young[1:]
 	}
-	l.young = append(l.young, b)
-	return b
 }
 
 // end notes that it is over. A repeated call: nothing.
@@ -56,4 +61,13 @@ func (b *beginning) end() {
 	}
 }
 
-func (l *load) busy() bool { return int(l.count.Load()) >= busyPerCore*l.cores }
+func (l *load) busy() bool {
+	many := int32(busyPerCore * l.cores)
+	if l.count.Load() < many {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grow(time.Now())
+	return l.count.Load() >= many
+}

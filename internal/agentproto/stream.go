@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-yamux/v5"
@@ -53,11 +54,12 @@ type Session struct {
 	mux  *yamux.Session
 	most int // of a frame's payload that is read
 	load *load
+	open atomic.Int32 // streams that this side has not ended
 }
 
 func newSession(conn net.Conn, agent bool) (*Session, error) {
 	load := newLoad()
-	conn = &gather{Conn: conn, busy: load.busy}
+	conn = &gather{Conn: conn, busy: load.busy, patient: agent}
 	if agent {
 		mux, err := yamux.Server(conn, config(true), nil)
 		return &Session{mux: mux, most: MaxFrame, load: load}, err
@@ -71,12 +73,19 @@ var ErrNotOpened = errors.New("the session takes no more streams")
 
 // Open starts an operation: it opens a stream and sends the request. Only a daemon opens. After an
 // error other than [ErrNotOpened] and [ErrFrame] the request may have arrived.
+//
+// Where ctx ends meanwhile, the operation is cancelled.
 func (s *Session) Open(ctx context.Context, request Message) (*Stream, error) {
+	// The multiplexer keeps a stream for good whose opening was given up.
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotOpened, err)
+	}
 	y, err := s.mux.OpenStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotOpened, err)
 	}
 	stream := s.newStream(y)
+	defer context.AfterFunc(ctx, stream.Reset)()
 	if err := stream.Send(request); err != nil {
 		stream.Reset()
 		return nil, err
@@ -93,11 +102,16 @@ func (s *Session) Accept() (*Stream, error) {
 	return s.newStream(y), nil
 }
 
-// Streams is how many operations are under way.
-func (s *Session) Streams() int { return s.mux.NumStreams() }
+// Streams is how many operations are under way, of those that this side has not ended. It does not
+// ask the multiplexer, whose lock waits for the other side at times.
+func (s *Session) Streams() int { return int(s.open.Load()) }
 
-// Ping returns when the other side has answered, or the session has ended, or after a minute.
-func (s *Session) Ping() { _, _ = s.mux.Ping() }
+// Ping reports whether the other side has answered. It returns when the session has ended, and
+// after a minute at the latest.
+func (s *Session) Ping() bool {
+	_, err := s.mux.Ping()
+	return err == nil
+}
 
 // Done is closed when the session has ended, however that came.
 func (s *Session) Done() <-chan struct{} { return s.mux.CloseChan() }
@@ -114,8 +128,10 @@ type Frame struct {
 // Stream is one operation. One goroutine may read while others send.
 type Stream struct {
 	y     *yamux.Stream
+	s     *Session
 	most  int
 	begun *beginning
+	ended atomic.Bool
 	r     *bufio.Reader
 	in    []byte
 
@@ -124,7 +140,8 @@ type Stream struct {
 }
 
 func (s *Session) newStream(y *yamux.Stream) *Stream {
-	return &Stream{y: y, most: s.most, begun: s.load.begin(), r: bufio.NewReaderSize(y, 1<<10)}
+	s.open.Add(1)
+	return &Stream{y: y, s: s, most: s.most, begun: s.load.begin(), r: bufio.NewReaderSize(y, 1<<10)}
 }
 
 // Send sends a message, as one frame.
@@ -215,13 +232,20 @@ func (s *Stream) CloseWrite() error { return s.y.CloseWrite() }
 
 // Close ends both directions. What was sent still arrives.
 func (s *Stream) Close() error {
-	s.begun.end()
+	s.end()
 	return s.y.Close()
 }
 
 // Reset ends the stream at once, in both directions: an operation is cancelled. After Close:
 // nothing.
 func (s *Stream) Reset() {
-	s.begun.end()
+	s.end()
 	_ = s.y.Reset()
+}
+
+func (s *Stream) end() {
+	if !s.ended.Swap(true) {
+		s.s.open.Add(-1)
+		s.begun.end()
+	}
 }

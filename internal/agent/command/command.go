@@ -187,7 +187,7 @@ func (x *execution) attend(ctx context.Context, p *process.Process) {
 		go func() { copied <- o.copy(x.stream) }()
 	}
 	if x.terminal != nil && x.stdin == nil {
-		x.typeEnd()
+		_, _ = x.terminal.Write([]byte{endOfFile}) // which has room for it
 	}
 	left, ended := len(x.outputs), p.Done()
 	for left > 0 || ended != nil {

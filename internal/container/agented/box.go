@@ -38,6 +38,8 @@ type box struct {
 	lost   lost // guarded by mu
 	links  int  // those that have not ended, the current one among them; guarded by mu
 	gone   bool // the container has ended: a link that is just made is too late; guarded by mu
+	// dropped: the Runtime has another box for the place, or will have; guarded by mu
+	dropped bool
 }
 
 // connect returns the link, and makes it where there is none. The caller may go before it is made;
@@ -88,10 +90,16 @@ func (r *Runtime) forget(sessionID string) {
 	}
 }
 
+// errDropped is of a box that held nothing, and was let go of in that moment.
+var errDropped = errors.New("the box was dropped")
+
 // join gives the link that there is, or the making of one.
 func (b *box) join() (*link, *making, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.dropped {
+		return nil, nil, errDropped
+	}
 	if l := b.link; l != nil && !l.over() {
 		l.used = time.Now()
 		return l, nil, nil
@@ -173,9 +181,7 @@ func (b *box) make(m *making) {
 	}
 	// The Runtime may have lost sight of the box, as of one that held nothing.
 	defer context.AfterFunc(b.r.life, func() { _ = l.Close() })()
-	if !left.nothing() {
-		b.killLost(l, left)
-	}
+	killed := left.nothing() || b.killLost(l, left)
 	select {
 	case <-l.Done():
 	case <-l.retired:
@@ -192,7 +198,9 @@ func (b *box) make(m *making) {
 	if l.isRetired() {
 		b.lost.agents = append(b.lost.agents, l.pid)
 	}
-	b.findLost()
+	if killed { // else closeIdle has it tried again
+		b.findLost()
+	}
 }
 
 // without remembers for a while that there is no agent to talk to.
@@ -250,12 +258,14 @@ func (b *box) idle(since time.Time) (idle *link, empty bool) {
 	l := b.link
 	b.findLost()
 	if l == nil {
-		return nil, b.making == nil && b.links == 0 && b.lost.nothing() && b.plainNow() == nil
+		b.dropped = b.making == nil && b.links == 0 && b.lost.nothing() && b.plainNow() == nil
+		return nil, b.dropped
 	}
 	if l.Streams() > 0 {
 		l.used = time.Now()
 	}
 	if l.used.Before(since) {
+		b.link = nil // who comes now has another
 		return l, false
 	}
 	return nil, false

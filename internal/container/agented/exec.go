@@ -18,7 +18,10 @@ func (r *Runtime) Exec(
 ) (*container.ExecResult, error) {
 	begun := time.Now()
 	o, err := r.begin(ctx, sessionID, cmd, opts)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return &container.ExecResult{}, err
+	case err != nil:
 		return nil, err
 	}
 	defer func() { r.cfg.Observer.Command(o != nil, time.Since(begun)) }()

@@ -86,7 +86,12 @@ func (b *box) doubt(l *link) {
 	b.r.startWork(func() {
 		defer l.doubted.Store(false)
 		answered := make(chan struct{})
-		if !b.r.startWork(func() { l.Ping(); close(answered) }) {
+		ping := func() {
+			if l.Ping() {
+				close(answered)
+			}
+		}
+		if !b.r.startWork(ping) {
 			return
 		}
 		wait := time.NewTimer(answerTimeout)
@@ -108,7 +113,9 @@ func (b *box) doubt(l *link) {
 		if b.link == l {
 			b.link = nil
 		}
-		close(l.retired) // once: later doubts see it
+		if !l.isRetired() {
+			close(l.retired)
+		}
 	})
 }
 
@@ -119,8 +126,10 @@ func (b *box) dial(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	switch {
-	case c.Status != container.StatusRunning || c.Paused:
+	case c.Status != container.StatusRunning:
 		return nil, container.Errorf("", "", container.ErrContainerStopped, "")
+	case c.Paused:
+		return nil, errPaused
 	case c.Labels[container.LabelProgram] == "":
 		return nil, b.without(rememberPlain, Without, madeWithout)
 	}

@@ -38,13 +38,18 @@ func (b *box) findLost() {
 	}
 }
 
+// errPaused is of a container whose processes are frozen: it has some.
+var errPaused = &container.Error{Class: container.ErrContainerStopped}
+
 // hasEnded tells of an error that there are no processes of the container.
 func hasEnded(err error) bool {
-	return errors.Is(err, container.ErrContainerStopped) || errors.Is(err, container.ErrContainerNotFound)
+	return err != error(errPaused) &&
+		(errors.Is(err, container.ErrContainerStopped) || errors.Is(err, container.ErrContainerNotFound))
 }
 
-// killLost kills what an earlier link's agent may have left. What fails is tried again.
-func (b *box) killLost(l *link, left lost) {
+// killLost kills what an earlier link's agent may have left. What fails is tried again, though not
+// at once: a container may end agents as fast as they come.
+func (b *box) killLost(l *link, left lost) (done bool) {
 	ctx, cancel := context.WithTimeout(b.r.life, linkTimeout)
 	defer cancel()
 	stream, err := l.Open(ctx, &agentproto.Kill{Tags: left.tags, Agents: left.agents})
@@ -54,13 +59,14 @@ func (b *box) killLost(l *link, left lost) {
 		_ = stream.Close()
 	}
 	if err == nil {
-		return
+		return true
 	}
 	b.r.log.Warn("Commands whose agent was killed may still run; it will be tried again to kill them", "session",
 		b.sessionID, "error", printable(err.Error()))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lost.add(left)
+	return false
 }
 
 // track notes that a command with this tag is about to run. It is to be forgotten when the command

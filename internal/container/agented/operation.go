@@ -43,9 +43,8 @@ func (r *Runtime) open(
 	ctx context.Context, op string, at place, request *agentproto.Exec,
 ) (*operation, error) {
 	sessionID := at.sessionID
-	b := r.box(at)
-	if b == nil {
-		return nil, failed(op, sessionID, container.ErrClosed)
+	if err := ctx.Err(); err != nil {
+		return nil, failed(op, sessionID, err)
 	}
 	if r.mayBePaused(sessionID) {
 		if err := r.checkRunning(ctx, op, sessionID); err != nil {
@@ -53,7 +52,14 @@ func (r *Runtime) open(
 		}
 	}
 	for again := false; ; again = true {
+		b := r.box(at)
+		if b == nil {
+			return nil, failed(op, sessionID, container.ErrClosed)
+		}
 		l, err := b.connect(ctx)
+		if err == errDropped {
+			continue
+		}
 		if _, plain := errors.AsType[*noAgent](err); plain {
 			return nil, err
 		}
@@ -70,16 +76,20 @@ func (r *Runtime) open(
 			request.Tag = newTag()
 			b.track(l, request.Tag)
 		}
+		quiet := time.AfterFunc(silence, func() { b.doubt(l) })
 		stream, err := l.Open(ctx, request)
 		if err == nil {
 			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, box: b, link: l,
 				tag: request.Tag}
 			o.stop = context.AfterFunc(ctx, stream.Reset)
-			o.silence = time.AfterFunc(silence, func() { b.doubt(l) })
+			o.silence = quiet
 			return o, nil
 		}
+		quiet.Stop()
 		if errors.Is(err, agentproto.ErrFrame) || errors.Is(err, agentproto.ErrNotOpened) {
 			b.forgetOver(l, request.Tag)
+		} else {
+			b.forgetCancelled(l, request.Tag)
 		}
 		switch {
 		case ctx.Err() != nil:

@@ -40,6 +40,7 @@ type Runtime struct {
 	mu     sync.Mutex
 	boxes  map[place]*box  // those with a link, or about to have one; guarded by mu
 	paused map[string]bool // sessions, as far as is known; guarded by mu
+	pauses uint64          // how many were asked for; guarded by mu
 	closed bool            // guarded by mu
 }
 
@@ -159,9 +160,10 @@ func (r *Runtime) Remove(ctx context.Context, sessionID string) error {
 
 // Get implements [container.Runtime].
 func (r *Runtime) Get(ctx context.Context, sessionID string) (*container.Container, error) {
+	asked := r.pausesSoFar()
 	c, err := r.Runtime.Get(ctx, sessionID)
 	if err == nil {
-		r.setPaused(sessionID, c.Paused)
+		r.sawPaused(sessionID, c.Paused, asked)
 		r.setExec(c)
 	}
 	return c, err
@@ -169,9 +171,10 @@ func (r *Runtime) Get(ctx context.Context, sessionID string) (*container.Contain
 
 // List implements [container.Runtime].
 func (r *Runtime) List(ctx context.Context) ([]*container.Container, error) {
+	asked := r.pausesSoFar()
 	list, err := r.Runtime.List(ctx)
 	for _, c := range list {
-		r.setPaused(c.SessionID, c.Paused)
+		r.sawPaused(c.SessionID, c.Paused, asked)
 		r.setExec(c)
 	}
 	return list, err
@@ -205,10 +208,30 @@ func (r *Runtime) setPaused(sessionID string, paused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if paused {
+		r.pauses++
 		r.paused[sessionID] = true
 		return
 	}
 	delete(r.paused, sessionID)
+}
+
+func (r *Runtime) pausesSoFar() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pauses
+}
+
+// sawPaused notes what the engine has said, who was asked after so many pauses: what it says of
+// before another one counts no more.
+func (r *Runtime) sawPaused(sessionID string, paused bool, pauses uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case paused:
+		r.paused[sessionID] = true
+	case r.pauses == pauses:
+		delete(r.paused, sessionID)
+	}
 }
 
 // mayBePaused is cheap; whether it is, the engine tells.

@@ -49,6 +49,11 @@ func (r *Runtime) Attach(
 	t := &terminal{o: o, ended: make(chan struct{})}
 	t.more.L = &t.mu
 	o.ctx, t.end = context.WithCancel(r.life)
+	context.AfterFunc(o.ctx, func() { // pump waits for nobody then
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.more.Broadcast()
+	})
 	if !r.startWork(t.pump) {
 		o.end()
 		t.end()
@@ -90,6 +95,7 @@ type terminal struct {
 // last.
 func (t *terminal) pump() {
 	code, err := t.show()
+	t.o.Reset() // what is typed from now on goes nowhere
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over, t.code, t.err = true, code, err
@@ -111,7 +117,7 @@ func (t *terminal) show() (code int, err error) {
 			return code, nil
 		}
 		t.mu.Lock()
-		for t.shown.Len() > maxUnread && !t.closed {
+		for t.shown.Len() > maxUnread && t.o.ctx.Err() == nil {
 			t.more.Wait()
 		}
 		t.shown.Write(frame.Payload)
@@ -142,6 +148,9 @@ func (t *terminal) Read(b []byte) (int, error) {
 
 // Write implements [container.PTY].
 func (t *terminal) Write(b []byte) (int, error) {
+	if t.isOver() {
+		return 0, io.ErrClosedPipe
+	}
 	if len(b) == 0 {
 		return 0, nil
 	}

@@ -38,11 +38,11 @@ func (p *DockerProvider) Dial(
 		return nil, c.toError(err)
 	}
 	conn := &dialled{stream: run.conn}
+	conn.forget = func() { p.calls.Forget(conn) }
 	if !p.calls.Keep(conn) {
 		_ = conn.Close() // what matters is that the provider is closed
 		return nil, c.toError(container.ErrClosed)
 	}
-	conn.forget = func() { p.calls.Forget(conn) }
 	return conn, nil
 }
 

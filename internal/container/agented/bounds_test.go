@@ -1,0 +1,94 @@
+package agented
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/agentproto"
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// TestCloseWithUnreadTerminal: who attached has gone, and the terminal shows more than anybody
+// keeps.
+func TestCloseWithUnreadTerminal(t *testing.T) {
+	r := withLiar(t, operations(func(s *agentproto.Stream) {
+		_ = s.Send(&agentproto.Started{})
+		endlessly(s, make([]byte, agentproto.MaxData), 0)
+	}))
+	pty, err := r.Attach(t.Context(), "s", container.AttachOptions{Cmd: []string{"yes"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := &pty.(*terminal).shown
+	for full := false; !full; time.Sleep(time.Millisecond) {
+		pty.(*terminal).mu.Lock()
+		full = shown.Len() > maxUnread
+		pty.(*terminal).mu.Unlock()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close waits for a reader")
+	}
+	if err := pty.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := pty.Write([]byte("x")); err == nil {
+		t.Error("a closed terminal takes input")
+	}
+}
+
+// TestEndedContext: a command whose time is up before it begins costs nothing, and leaves nothing.
+func TestEndedContext(t *testing.T) {
+	r := withLiar(t, operations(func(s *agentproto.Stream) { _ = s.Send(&agentproto.Exit{}) }))
+	if _, err := r.Exec(t.Context(), "s", []string{"true"}, container.ExecOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if _, err := r.Exec(ended, "s", []string{"true"}, container.ExecOptions{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if links, streams := r.InUse(); links != 1 || streams != 0 {
+		t.Errorf("%d links and %d streams are in use", links, streams)
+	}
+}
+
+// TestRequestThatIsNotTaken: an agent that was stopped does not read what exceeds the window.
+func TestRequestThatIsNotTaken(t *testing.T) {
+	r := withLiar(t, func(c net.Conn) {
+		session, err := agentproto.Accept(c, agentproto.Info{})
+		if err != nil {
+			return
+		}
+		<-session.Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	large := strings.Repeat("x", agentproto.Window+agentproto.Window/2)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Exec(ctx, "s", []string{"echo", large[:len(large)/4], large[len(large)/4:]},
+			container.ExecOptions{})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the call outlives its context")
+	}
+}
