@@ -38,7 +38,7 @@ func config(agent bool) *yamux.Config {
 	c.InitialStreamWindowSize = Window
 	c.MaxStreamWindowSize = Window
 	c.MaxMessageSize = maxMessage
-	c.ReadBufSize = 32 << 10
+	c.ReadBufSize = 4 << 10
 	c.WriteCoalesceDelay = 0
 	c.LogOutput = io.Discard
 	c.MaxIncomingStreams = 0
