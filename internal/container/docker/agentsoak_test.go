@@ -99,8 +99,8 @@ type held struct {
 	resident                                  int // the agent's memory, in KiB
 }
 
-// within allows for what comes and goes by itself, and for as many threads more as there are callers:
-// Go keeps those that were needed at once.
+// within allows for what comes and goes by itself, and for as many threads more as there are
+// callers: Go keeps those that were needed at once.
 func (h held) within(before held) bool {
 	return h.goroutines <= before.goroutines+2 && h.files <= before.files && h.processes <= before.processes &&
 		h.agentFiles <= before.agentFiles && h.threads <= before.threads+16 && h.terminals <= before.terminals &&
