@@ -35,12 +35,18 @@ var (
 	// ErrPathNotFound: a path inside the container does not exist or can't be used
 	// for what was asked; see [Copier].
 	ErrPathNotFound = errors.New("path not found")
+	// ErrTerminalNotFound: the container keeps no such terminal; see [Terminals].
+	ErrTerminalNotFound = errors.New("terminal not found")
+	// ErrTerminalExists: the container keeps a terminal of that name already.
+	ErrTerminalExists = errors.New("terminal already exists")
+	// ErrLimitReached: there are as many of them as there may be.
+	ErrLimitReached = errors.New("limit reached")
 )
 
 var classes = []error{
 	ErrContainerNotFound, ErrContainerStopped, ErrExecFailed, ErrContainerExists,
 	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
-	ErrUnsupported, ErrClosed, ErrPathNotFound,
+	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrTerminalNotFound, ErrTerminalExists, ErrLimitReached,
 	context.Canceled, context.DeadlineExceeded,
 }
 

@@ -28,6 +28,8 @@ package container
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -252,6 +254,9 @@ type Options struct {
 // Program is a static executable of ours that a container gets, read-only.
 type Program struct {
 	Path string // absolute, in the container; nothing else is in its directory
+	// Scratch is the absolute path of a small tmpfs that the program has for itself; every user may
+	// make files of his own in it, and nobody changes another's.
+	Scratch string
 	// Binary gives the program for an architecture as Go names it ("amd64"), or an error where
 	// there is none for that.
 	Binary func(arch string) ([]byte, error)
@@ -319,6 +324,14 @@ type AttachOptions struct {
 	WorkingDir string   // absolute; for a new PTY
 	User       string   // for a new PTY
 	Rows, Cols uint     // zero for the engine's default
+}
+
+// TerminalEnv is Env with TERM, where that is not named.
+func (o AttachOptions) TerminalEnv() []string {
+	if slices.ContainsFunc(o.Env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
+		return o.Env
+	}
+	return append(slices.Clip(o.Env), "TERM=xterm-256color")
 }
 
 // PTY is a connected terminal. Read and Write may be called at the same time,

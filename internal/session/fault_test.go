@@ -25,6 +25,9 @@ func TestFaultOfEveryClass(t *testing.T) {
 		container.ErrUnsupported:       CodeUnsupported,
 		container.ErrClosed:            CodeEngineUnavailable,
 		container.ErrPathNotFound:      CodePathNotFound,
+		container.ErrTerminalNotFound:  CodeTerminalNotFound,
+		container.ErrTerminalExists:    CodeTerminalExists,
+		container.ErrLimitReached:      CodeLimitReached,
 		context.Canceled:               CodeCancelled,
 		context.DeadlineExceeded:       CodeTimeout,
 	}

@@ -119,6 +119,7 @@ var topics = []topic{
 	{"exec", execCases},
 	{"stream", streamCases},
 	{"attach", attachCases},
+	{"terminals", terminalCases},
 	{"ports", portCases},
 	{"networks", networkCases},
 	{"logs", logCases},

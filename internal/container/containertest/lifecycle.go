@@ -209,6 +209,17 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 		calls["pause"] = func() error { return x.Pause(f.ctx, id) }
 		calls["unpause"] = func() error { return x.Unpause(f.ctx, id) }
 	}
+	if x, ok := container.As[container.Terminals](rt); ok {
+		calls["open terminal"] = func() error {
+			t, err := x.OpenTerminal(f.ctx, id, terminal("t", "true"))
+			if err == nil {
+				err = errors.Join(errors.New("opened"), t.Close())
+			}
+			return err
+		}
+		calls["list terminals"] = func() error { _, err := x.ListTerminals(f.ctx, id); return err }
+		calls["end terminal"] = func() error { return x.EndTerminal(f.ctx, id, "t") }
+	}
 	return calls
 }
 

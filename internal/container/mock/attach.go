@@ -24,7 +24,7 @@ func (m *MockProvider) Attach(
 		if err != nil {
 			return err
 		}
-		p.sessionID = sessionID
+		p.sessionID, p.forget = sessionID, m.calls.Forget
 		t = p
 		return m.keep(p)
 	})
@@ -51,7 +51,7 @@ func attach(system *toybox.System, opts container.AttachOptions) (*pty, error) {
 	var err error
 	p.process, err = spawn(system, toybox.Spec{
 		Args: slices.Clone(cmd), Dir: opts.WorkingDir, User: opts.User, Terminal: t,
-		Env: append([]string{"TERM=xterm-256color"}, opts.Env...),
+		Env: opts.TerminalEnv(),
 	})
 	if err != nil {
 		p.Viewer.Close()

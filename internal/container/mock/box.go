@@ -20,6 +20,7 @@ type box struct {
 	c        container.Container
 	opts     container.Options
 	system   *toybox.System // nil unless the main process runs
+	kept     *terminals     // the same
 	log      log
 	files    toybox.FileSystem
 }
@@ -96,7 +97,7 @@ func (b *box) start() error {
 		b.engine.unpublishPorts(b)
 		return refuse(container.ErrExecFailed, "%s", err)
 	}
-	b.system = system
+	b.system, b.kept = system, newTerminals(system)
 	b.log.begin()
 	b.c.Status = container.StatusRunning
 	b.c.StartedAt, b.c.FinishedAt = startedAt, time.Time{}
@@ -109,7 +110,8 @@ func (b *box) start() error {
 func (b *box) end(code int) {
 	e := b.engine
 	e.mu.Lock()
-	b.system = nil
+	kept := b.kept
+	b.system, b.kept = nil, nil
 	b.c.Status = container.StatusStopped
 	b.c.FinishedAt = time.Now()
 	b.c.ExitCode = code
@@ -119,6 +121,7 @@ func (b *box) end(code int) {
 		e.publish(b, container.EventStopped)
 	}
 	e.mu.Unlock()
+	kept.close()
 	b.log.end()
 }
 

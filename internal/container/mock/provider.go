@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -42,6 +43,7 @@ var (
 	_ container.Copier       = (*MockProvider)(nil)
 	_ container.StatsReader  = (*MockProvider)(nil)
 	_ container.Pauser       = (*MockProvider)(nil)
+	_ container.Terminals    = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several
@@ -100,11 +102,10 @@ func (m *MockProvider) runCall(c *provider.Call, refusal error, do func(context.
 // processes go on.
 func (m *MockProvider) Close() error { return m.calls.Close() }
 
-// keep has Close close a terminal.
-func (m *MockProvider) keep(p *pty) error {
-	p.forget = m.calls.Forget
-	if !m.calls.Keep(p) {
-		_ = p.Close() // always nil
+// keep has Close close a terminal, whose own Close calls m.calls.Forget.
+func (m *MockProvider) keep(t io.Closer) error {
+	if !m.calls.Keep(t) {
+		_ = t.Close() // always nil
 		return refuse(container.ErrClosed, "")
 	}
 	return nil
@@ -123,6 +124,16 @@ func (m *MockProvider) own(sessionID string) (*box, error) {
 func (m *MockProvider) running(sessionID string) (*toybox.System, error) {
 	m.engine.mu.Lock()
 	defer m.engine.mu.Unlock()
+	b, err := m.ownRunning(sessionID)
+	if err != nil {
+		return nil, err
+	}
+	return b.system, nil
+}
+
+// ownRunning finds a container of this instance that runs and is not paused. The caller holds the
+// engine's mutex.
+func (m *MockProvider) ownRunning(sessionID string) (*box, error) {
 	b, err := m.own(sessionID)
 	switch {
 	case err != nil:
@@ -132,7 +143,7 @@ func (m *MockProvider) running(sessionID string) (*toybox.System, error) {
 	case b.c.Paused:
 		return nil, refuse(container.ErrContainerStopped, "it is paused")
 	}
-	return b.system, nil
+	return b, nil
 }
 
 // Create makes a container; see [container.Runtime].

@@ -47,7 +47,7 @@ func init() {
 	builtin = map[string]Command{
 		"true": cmdTrue, ":": cmdTrue, "false": cmdFalse, "echo": cmdEcho, "pwd": cmdPwd,
 		"env": cmdEnv, "id": cmdID, "whoami": cmdWhoami, "hostname": cmdHostname, "uname": cmdUname,
-		"cat": cmdCat, "head": cmdHead, "tail": cmdTail, "yes": cmdYes, "wc": cmdWc,
+		"cat": cmdCat, "head": cmdHead, "tail": cmdTail, "yes": cmdYes, "seq": cmdSeq, "wc": cmdWc,
 		"ls": cmdLs, "mkdir": cmdMkdir, "rm": cmdRm, "touch": cmdTouch,
 		"sleep": cmdSleep, "date": cmdDate, "stty": cmdStty,
 		"ps": cmdPs, "kill": cmdKill, "nohup": cmdNohup, "setsid": cmdSetsid,

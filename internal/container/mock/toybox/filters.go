@@ -109,6 +109,40 @@ func cmdYes(ctx context.Context, p *Process) int {
 	return 1
 }
 
+// cmdSeq knows "seq LAST" and "seq FIRST LAST".
+func cmdSeq(ctx context.Context, p *Process) int {
+	args := p.Args[1:]
+	if len(args) == 1 {
+		args = []string{"1", args[0]}
+	}
+	if len(args) != 2 {
+		return p.fail(1, "one or two numbers are needed")
+	}
+	var bounds [2]int64
+	for i, arg := range args {
+		var err error
+		if bounds[i], err = strconv.ParseInt(arg, 10, 64); err != nil {
+			return p.fail(1, "invalid number %q", arg)
+		}
+	}
+	const portion = 32 << 10
+	var lines []byte
+	for n, last := bounds[0], bounds[1]; n <= last; n++ {
+		lines = append(strconv.AppendInt(lines, n, 10), '\n')
+		if len(lines) < portion && n < last {
+			continue
+		}
+		if ctx.Err() != nil {
+			return 1
+		}
+		if code := p.print(string(lines)); code != 0 {
+			return code
+		}
+		lines = lines[:0]
+	}
+	return 0
+}
+
 func cmdWc(ctx context.Context, p *Process) int {
 	var size, lines int
 	args := p.Args[1:]

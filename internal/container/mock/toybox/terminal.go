@@ -136,8 +136,9 @@ const (
 	keyErase     = 0x7f
 )
 
-// input is what somebody types. It waits while the process does not read, until ctx ends.
-func (t *Terminal) input(ctx context.Context, b []byte) error {
+// Input is what somebody types who need not be a [Viewer]. It waits while the process does not
+// read, until ctx ends, and gives [io.ErrClosedPipe] where the terminal has ended.
+func (t *Terminal) Input(ctx context.Context, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, key := range b {
@@ -293,7 +294,7 @@ func (v *Viewer) Read(b []byte) (int, error) {
 // Write types. It waits while the process does not read, and gives [io.ErrClosedPipe] where the
 // terminal has ended or the viewer is closed.
 func (v *Viewer) Write(b []byte) (int, error) {
-	if err := v.t.input(v.ctx, b); err != nil {
+	if err := v.t.Input(v.ctx, b); err != nil {
 		return 0, io.ErrClosedPipe
 	}
 	return len(b), nil
