@@ -74,11 +74,12 @@ func (s *Server) serve(ctx context.Context, session *agentproto.Session) {
 		if err != nil {
 			return
 		}
-		operations.Go(func() { s.operate(ctx, stream) })
+		operations.Go(func() { s.Operate(ctx, stream) })
 	}
 }
 
-func (s *Server) operate(ctx context.Context, stream *agentproto.Stream) {
+// Operate serves one operation, and closes its stream.
+func (s *Server) Operate(ctx context.Context, stream *agentproto.Stream) {
 	defer stream.Close()
 	frame, err := stream.Next()
 	if err != nil {

@@ -17,6 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // messages are one of each message, with all fields set.
 func messages() []Message {
+	terminal := TerminalInfo{Name: "main", ID: "a1", Args: []string{"sh"}, PID: 7, Created: 1, Rows: 24, Cols: 80,
+		Viewers: 2, Position: 3, Active: 4, Running: true, ExitCode: 1}
 	return []Message{
 		&Error{Class: CommandNotFound, Detail: "no such file"},
 		&Exec{Command: Command{Args: []string{"sh", "", "\xff"}, Env: []string{"A=b"}, Dir: "/tmp", User: "user",
@@ -26,6 +28,14 @@ func messages() []Message {
 		&Kill{Tags: []string{"ab", "cd"}, Agents: []int{7, 8}},
 		&Exit{Code: 137},
 		&Resize{Rows: 1, Cols: 65535},
+		&OpenTerminal{Command: Command{Args: []string{"sh"}}, Name: "main", New: true, ID: "a1", Since: 1 << 40,
+			ReadOnly: true, Linger: 60},
+		&Attached{Terminal: terminal, Made: true, Position: 5, Missed: 6},
+		&Missed{Bytes: 7},
+		&Viewers{Count: 8},
+		&ListTerminals{},
+		&Terminals{List: []TerminalInfo{terminal, {Name: "other"}}},
+		&EndTerminal{Name: "main"},
 		&hello{Magic: magic, Oldest: 1, Newest: 2},
 		&welcome{Magic: magic, Version: 1, Info: Info{Build: "b", PID: 7}},
 	}

@@ -11,6 +11,9 @@ const (
 	InvalidArgument                  // the request makes no sense
 	Unsupported                      // an agent of this version, or in this container, can't do that
 	CommandNotFound                  // a command can't be started
+	NotFound                         // there is nothing of that name
+	Exists                           // there is something of that name already
+	LimitReached                     // there is no room for more
 )
 
 // Error is the answer to a request that failed, with words for the user.

@@ -9,6 +9,10 @@ const BinDir = Dir + "/bin"
 // Binary is the agent.
 const Binary = BinDir + "/octobot-agent"
 
+// RunDir is a small file system in memory, for what an agent leaves behind in its container. Every
+// user may make a directory of his own in it.
+const RunDir = Dir + "/run"
+
 // Serve is the command line by which the agent serves. home says that the environment's HOME was
 // configured for the container, and holds for every user.
 func Serve(home bool) []string {

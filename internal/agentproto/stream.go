@@ -127,21 +127,38 @@ type Frame struct {
 
 // Stream is one operation. One goroutine may read while others send.
 type Stream struct {
-	y     *yamux.Stream
-	s     *Session
+	c     conn
 	most  int
-	begun *beginning
+	onEnd func() // called once
 	ended atomic.Bool
-	r     *bufio.Reader
-	in    []byte
+
+	reading sync.Mutex
+	r       *bufio.Reader // guarded by reading
+	in      []byte        // guarded by reading
 
 	sending sync.Mutex
 	out     []byte // guarded by sending
 }
 
+// conn is what carries a stream: a stream of the multiplexer's, or a connection of its own.
+type conn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+	Reset() error
+	SetReadDeadline(time.Time) error
+}
+
+func newStream(c conn, most int, onEnd func()) *Stream {
+	return &Stream{c: c, most: most, onEnd: onEnd, r: bufio.NewReaderSize(c, 1<<10)}
+}
+
 func (s *Session) newStream(y *yamux.Stream) *Stream {
 	s.open.Add(1)
-	return &Stream{y: y, s: s, most: s.most, begun: s.load.begin(), r: bufio.NewReaderSize(y, 1<<10)}
+	begun := s.load.begin()
+	return newStream(y, s.most, func() {
+		s.open.Add(-1)
+		begun.end()
+	})
 }
 
 // Send sends a message, as one frame.
@@ -174,7 +191,7 @@ func (s *Stream) flush(b []byte) error {
 	if s.out = b; cap(b) > 2*maxMessage {
 		s.out = nil
 	}
-	_, err := s.y.Write(b)
+	_, err := s.c.Write(b)
 	return err
 }
 
@@ -182,6 +199,8 @@ func (s *Stream) flush(b []byte) error {
 // order. Any other error means that the operation is over: it was reset, the connection has ended,
 // or what came is no frame.
 func (s *Stream) Next() (Frame, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	kind, payload, err := readFrame(s.r, s.in[:0], s.most)
 	if s.in = payload; cap(payload) > 2*maxMessage {
 		s.in = nil
@@ -193,9 +212,9 @@ func (s *Stream) Next() (Frame, error) {
 // a reset, or the end of the connection. An end in good order shows when all before it was read. It
 // is for the goroutine that reads, while it can't.
 func (s *Stream) Over() bool {
-	_ = s.y.SetReadDeadline(time.Unix(1, 0))
-	_, err := s.y.Read(nil)
-	_ = s.y.SetReadDeadline(time.Time{})
+	_ = s.c.SetReadDeadline(time.Unix(1, 0))
+	_, err := s.c.Read(nil)
+	_ = s.c.SetReadDeadline(time.Time{})
 	return err != nil && !errors.Is(err, yamux.ErrTimeout)
 }
 
@@ -228,24 +247,37 @@ func (f Frame) Decode(m Message) error {
 }
 
 // CloseWrite says that no more is sent; reading goes on.
-func (s *Stream) CloseWrite() error { return s.y.CloseWrite() }
+func (s *Stream) CloseWrite() error { return s.c.CloseWrite() }
 
 // Close ends both directions. What was sent still arrives.
 func (s *Stream) Close() error {
 	s.end()
-	return s.y.Close()
+	return s.c.Close()
+}
+
+// Leave ends the operation of who has said all that there was to say, which arrives still, and
+// hears no more: Next returns an error, also to who waits in it. Leave waits for the other side to
+// end it too, so long at most.
+func (s *Stream) Leave(wait time.Duration) {
+	_ = s.c.SetReadDeadline(time.Unix(1, 0))
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	_ = s.c.SetReadDeadline(time.Now().Add(wait))
+	if s.c.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, s.c)
+	}
+	s.Reset()
 }
 
 // Reset ends the stream at once, in both directions: an operation is cancelled. After Close:
 // nothing.
 func (s *Stream) Reset() {
 	s.end()
-	_ = s.y.Reset()
+	_ = s.c.Reset()
 }
 
 func (s *Stream) end() {
 	if !s.ended.Swap(true) {
-		s.s.open.Add(-1)
-		s.begun.end()
+		s.onEnd()
 	}
 }

@@ -214,6 +214,23 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Process, error) {
 	return p, nil
 }
 
+// StartDaemon starts a program that outlives this process, as its user, in a session of its own.
+// It writes to output.
+func (m *Manager) StartDaemon(program string, args, env []string, output *os.File) error {
+	null, err := m.null()
+	if err != nil {
+		return err
+	}
+	start := m.begin()
+	defer m.end(start, nil)
+	_, err = m.forkExec(program, args, &syscall.ProcAttr{
+		Dir: "/", Env: env, Files: []uintptr{null.Fd(), output.Fd(), output.Fd()},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	runtime.KeepAlive(output)
+	return err
+}
+
 // stdio gives the descriptors of a command, which it makes the user's.
 func (m *Manager) stdio(s *Spec) ([]uintptr, error) {
 	given := [3]*os.File{s.Stdin, s.Stdout, s.Stderr}

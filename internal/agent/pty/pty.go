@@ -49,3 +49,41 @@ func SetSize(pty *os.File, rows, cols uint16) error {
 	}
 	return err
 }
+
+// ReadNow reads what the master has, without waiting; nothing gives 0.
+func ReadNow(master *os.File, b []byte) int {
+	conn, err := master.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	failed := conn.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Read(int(fd), b); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	if failed != nil || err != nil {
+		return 0
+	}
+	return n
+}
+
+// WriteNow writes to the master what it takes without waiting, and gives what is left. An error
+// comes again in the write that waits.
+func WriteNow(master *os.File, b []byte) []byte {
+	conn, err := master.SyscallConn()
+	if err != nil {
+		return b
+	}
+	n := 0
+	_ = conn.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Write(int(fd), b); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	return b[max(n, 0):]
+}
