@@ -36,11 +36,11 @@ type operation struct {
 	over      bool        // the agent has said how it ended
 }
 
-// open begins a command in a running session, connecting to an agent first where need be. When ctx
-// ends, its stream is reset. The caller ends the operation with end. An error is complete, or a
+// open begins an operation in a running session, connecting to an agent first where need be. When
+// ctx ends, its stream is reset. The caller ends the operation with end. An error is complete, or a
 // *noAgent.
 func (r *Runtime) open(
-	ctx context.Context, op string, at place, request *agentproto.Exec,
+	ctx context.Context, op string, at place, request agentproto.Message,
 ) (*operation, error) {
 	sessionID := at.sessionID
 	if err := ctx.Err(); err != nil {
@@ -66,30 +66,30 @@ func (r *Runtime) open(
 		if err != nil {
 			return nil, failed(op, sessionID, err)
 		}
-		switch {
-		case request.User != "" && !l.root:
-			return nil, &noAgent{OtherUser, onlyAsOwnUser}
-		case request.Attach && len(request.Args) == 0 && l.terminal:
-			return nil, &noAgent{MainProcess, "the terminal is the main process's"}
-		}
-		if !request.Attach { // whose commands end with their terminal
-			request.Tag = newTag()
-			b.track(l, request.Tag)
+		tag := ""
+		if e, ok := request.(*agentproto.Exec); ok {
+			if plain := l.leaves(e); plain != nil {
+				return nil, plain
+			}
+			if !e.Attach { // whose commands end with their terminal
+				e.Tag = newTag()
+				tag = e.Tag
+				b.track(l, tag)
+			}
 		}
 		quiet := time.AfterFunc(silence, func() { b.doubt(l) })
 		stream, err := l.Open(ctx, request)
 		if err == nil {
-			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, box: b, link: l,
-				tag: request.Tag}
+			o := &operation{Stream: stream, r: r, ctx: ctx, op: op, sessionID: sessionID, box: b, link: l, tag: tag}
 			o.stop = context.AfterFunc(ctx, stream.Reset)
 			o.silence = quiet
 			return o, nil
 		}
 		quiet.Stop()
 		if errors.Is(err, agentproto.ErrFrame) || errors.Is(err, agentproto.ErrNotOpened) {
-			b.forgetOver(l, request.Tag)
+			b.forgetOver(l, tag)
 		} else {
-			b.forgetCancelled(l, request.Tag)
+			b.forgetCancelled(l, tag)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -103,6 +103,17 @@ func (r *Runtime) open(
 		// It was cut while nobody looked, and nothing was asked of the agent yet.
 		_ = l.Close()
 	}
+}
+
+// leaves is why a command is not the agent's to run; nil where it is.
+func (l *link) leaves(e *agentproto.Exec) error {
+	switch {
+	case e.User != "" && !l.root:
+		return &noAgent{OtherUser, onlyAsOwnUser}
+	case e.Attach && len(e.Args) == 0 && l.terminal:
+		return &noAgent{MainProcess, "the terminal is the main process's"}
+	}
+	return nil
 }
 
 // Next is [agentproto.Stream.Next].
@@ -189,6 +200,12 @@ func classOf(c agentproto.Class) error {
 		return container.ErrInvalidArgument
 	case agentproto.Unsupported:
 		return container.ErrUnsupported
+	case agentproto.NotFound:
+		return container.ErrTerminalNotFound
+	case agentproto.Exists:
+		return container.ErrTerminalExists
+	case agentproto.LimitReached:
+		return container.ErrLimitReached
 	}
 	return container.ErrUnavailable
 }

@@ -62,7 +62,7 @@ func New(rt container.Runtime, cfg Config) container.Runtime {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.Observer = cmp.Or[Observer](cfg.Observer, unobserved{})
 	r := &Runtime{Runtime: rt, cfg: cfg, log: cfg.Logger, dialer: dialer,
-		program: &container.Program{Path: agentproto.Binary, Binary: cfg.Binary},
+		program: &container.Program{Path: agentproto.Binary, Scratch: agentproto.RunDir, Binary: cfg.Binary},
 		boxes:   make(map[place]*box), paused: make(map[string]bool)}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.work.Go(r.closeIdle)

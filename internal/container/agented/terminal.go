@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -25,17 +23,8 @@ func (r *Runtime) Attach(
 	if container.ValidateSessionID(sessionID) != nil || opts.Validate() != nil {
 		return r.Runtime.Attach(ctx, sessionID, opts) // which refuses it
 	}
-	env := slices.Clip(opts.Env)
-	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
-		env = append(env, "TERM=xterm-256color")
-	}
-	o, err := r.open(ctx, "attach", place{sessionID, forTerminals}, &agentproto.Exec{
-		Command: agentproto.Command{
-			Args: opts.Cmd, Env: env, Dir: opts.WorkingDir, User: opts.User,
-			Rows: uint16(opts.Rows), Cols: uint16(opts.Cols),
-		},
-		Attach: true,
-	})
+	o, err := r.open(ctx, "attach", place{sessionID, forTerminals},
+		&agentproto.Exec{Command: terminalCommand(opts), Attach: true})
 	if r.fallBack(err) {
 		return r.Runtime.Attach(ctx, sessionID, opts)
 	}
@@ -60,6 +49,13 @@ func (r *Runtime) Attach(
 		return nil, failed("attach", sessionID, container.ErrClosed)
 	}
 	return t, nil
+}
+
+func terminalCommand(opts container.AttachOptions) agentproto.Command {
+	return agentproto.Command{
+		Args: opts.Cmd, Env: opts.TerminalEnv(), Dir: opts.WorkingDir, User: opts.User,
+		Rows: uint16(opts.Rows), Cols: uint16(opts.Cols),
+	}
 }
 
 // awaitStart returns when the command runs. From then on, the end of the operation's context does

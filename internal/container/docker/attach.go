@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,14 +61,10 @@ func (c *call) attach(opts container.AttachOptions) (*pty, error) {
 			return c.attachMain(found.Container.ID, opts)
 		}
 	}
-	env := slices.Clip(opts.Env)
-	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "TERM=") }) {
-		env = append(env, "TERM=xterm-256color")
-	}
 	r := &process{
 		call: c,
 		opts: client.ExecCreateOptions{
-			User: opts.User, Env: env, WorkingDir: opts.WorkingDir, DetachKeys: noDetachKeys,
+			User: opts.User, Env: opts.TerminalEnv(), WorkingDir: opts.WorkingDir, DetachKeys: noDetachKeys,
 			TTY: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		},
 		rows: opts.Rows, cols: opts.Cols,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"strings"
 	"sync"
@@ -24,6 +25,11 @@ import (
 // labelFiller marks a container that exists for a moment to fill a volume; its value is the hash of
 // what it brings.
 const labelFiller = container.LabelPrefix + ".filler"
+
+const programMode = 0o755
+
+// scratchOptions are of the tmpfs that a program has for itself.
+const scratchOptions = "rw,noexec,nosuid,nodev,size=1m,mode=1777"
 
 const (
 	volumePrefix = container.LabelPrefix + "-agent-"
@@ -67,6 +73,14 @@ func (c *call) placeProgram(spec *client.ContainerCreateOptions, opts container.
 		Type: mount.TypeVolume, Source: f.volume, Target: path.Dir(opts.Program.Path), ReadOnly: true,
 		VolumeOptions: &mount.VolumeOptions{NoCopy: true},
 	})
+	if opts.Program.Scratch != "" {
+		tmpfs := maps.Clone(spec.HostConfig.Tmpfs)
+		if tmpfs == nil {
+			tmpfs = make(map[string]string)
+		}
+		tmpfs[opts.Program.Scratch] = scratchOptions
+		spec.HostConfig.Tmpfs = tmpfs
+	}
 	spec.Config.Labels[container.LabelProgram] = f.hash
 	return nil
 }
@@ -201,6 +215,13 @@ func (c *call) fill(f filled, opts container.Options, binary []byte) error {
 		// or removeFillers does
 		_, _ = c.p.client.ContainerRemove(ctx, made.ID, client.ContainerRemoveOptions{Force: true})
 	}()
+	// What is there already may be running somewhere, and can't be started while it is written.
+	there, err := c.p.client.ContainerStatPath(c.Ctx, made.ID,
+		client.ContainerStatPathOptions{Path: opts.Program.Path})
+	if err == nil && there.Stat.Size == int64(len(binary)) && there.Stat.Mode.IsRegular() &&
+		there.Stat.Mode.Perm() == programMode {
+		return nil
+	}
 	archive, err := tarOf(path.Base(opts.Program.Path), binary)
 	if err != nil {
 		return err
@@ -213,7 +234,7 @@ func (c *call) fill(f filled, opts container.Options, binary []byte) error {
 func tarOf(name string, content []byte) (*bytes.Buffer, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg,
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: programMode, Size: int64(len(content)), Typeflag: tar.TypeReg,
 		ModTime: time.Unix(0, 0)}); err != nil {
 		return nil, err
 	}

@@ -88,7 +88,8 @@ func agentTopics() []string {
 	if os.Getenv("OCTOBOT_TEST_WHOLE") != "" {
 		return nil
 	}
-	return []string{"lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach", "pause",
+	return []string{"lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach",
+		"terminals", "pause",
 		"faults"}
 }
 
