@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -29,19 +28,10 @@ type AttachOptions struct {
 
 // Attach connects a terminal. ctx bounds the connecting alone: the terminal lives until its Close.
 func (c *Client) Attach(ctx context.Context, id string, opts AttachOptions) (*Terminal, error) {
-	q := url.Values{}
-	if len(opts.Cmd) > 0 {
-		q["cmd"] = opts.Cmd
-	}
-	if len(opts.Env) > 0 {
-		q["env"] = opts.Env
-	}
-	setString(q, "working_dir", opts.WorkingDir)
-	setString(q, "user", opts.User)
-	if opts.Rows != 0 || opts.Cols != 0 {
-		q.Set("rows", strconv.Itoa(int(opts.Rows)))
-		q.Set("cols", strconv.Itoa(int(opts.Cols)))
-	}
+	return c.connect(ctx, id, opts.query())
+}
+
+func (c *Client) connect(ctx context.Context, id string, q url.Values) (*Terminal, error) {
 	conn, err := c.dial(ctx, request{method: http.MethodGet, path: []string{"v1", "sessions", id, "attach"}, query: q})
 	if err != nil {
 		return nil, err
@@ -95,9 +85,7 @@ func (t *Terminal) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		t.mu.Lock()
-		t.exit = control.Exit
-		t.mu.Unlock()
+		t.end(control.Exit)
 		return 0, io.EOF
 	}
 }
@@ -128,14 +116,20 @@ func (t *Terminal) ExitCode() (int, error) {
 	return 0, errors.New("terminal: the process has not ended, or the server did not say how")
 }
 
+func (t *Terminal) end(exit *v1.ExitStatus) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.exit = exit
+}
+
 func (t *Terminal) exited() *v1.ExitStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.exit
 }
 
-// Close disconnects. A terminal that Attach made is hung up with its processes; the session's
-// main process goes on. It may be repeated, and unblocks Read and Write.
+// Close disconnects. A terminal that Attach made is hung up with its processes; the session's main
+// process, and a terminal that has a name, go on. It may be repeated, and unblocks Read and Write.
 func (t *Terminal) Close() error {
 	t.cancel()
 	_ = t.conn.CloseNow()
@@ -194,6 +188,9 @@ func connectionCut(err error) error {
 	}
 	if closed, ok := errors.AsType[websocket.CloseError](err); ok && strings.TrimSpace(closed.Reason) != "" {
 		return fmt.Errorf("the server closed the connection: %s", closed.Reason)
+	}
+	if errors.Is(err, io.EOF) { // which means something else to readers
+		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("the connection was cut: %w", err)
 }

@@ -28,12 +28,24 @@ const MaxFrame = 1 << 20
 //
 // On GET /v1/sessions/{id}/attach every binary frame is bytes of the terminal. The client sends
 // resize, the latest wins. The server sends exit, when the process has ended, or error.
+//
+// With a terminal's name, the server first sends terminal, whose position is that of the first byte
+// that is numbered, and later viewers, when their number has changed. What is numbered are the
+// bytes of all binary frames after a position, which is that of the first of them, until missed:
+// so many bytes can't be had any more. Binary frames before the first position, and those between
+// missed and the next position, are to be shown all the same: they bring the screen into the state
+// that it must have.
 type Control struct {
 	Start  *ExecRequest `json:"start,omitempty"`
 	EOF    bool         `json:"eof,omitempty"`
 	Resize *Size        `json:"resize,omitempty"`
 	Exit   *ExitStatus  `json:"exit,omitempty"`
 	Error  *Problem     `json:"error,omitempty"`
+
+	Terminal *Terminal `json:"terminal,omitempty"`
+	Position *int64    `json:"position,omitempty"`
+	Missed   *int64    `json:"missed,omitempty"`
+	Viewers  *int      `json:"viewers,omitempty"`
 }
 
 // Size is a terminal's, in characters.
@@ -58,7 +70,8 @@ func ParseControl(data []byte) (Control, error) {
 		return Control{}, errors.New("control frame: more than one JSON value")
 	}
 	members := 0
-	for _, set := range []bool{c.Start != nil, c.EOF, c.Resize != nil, c.Exit != nil, c.Error != nil} {
+	for _, set := range []bool{c.Start != nil, c.EOF, c.Resize != nil, c.Exit != nil, c.Error != nil,
+		c.Terminal != nil, c.Position != nil, c.Missed != nil, c.Viewers != nil} {
 		if set {
 			members++
 		}

@@ -14,31 +14,50 @@ import (
 
 const defaultDetachKeys = "ctrl-p,ctrl-q"
 
+// mainTerminal is the terminal that attach opens where no name is given.
+const mainTerminal = "main"
+
 func (a *app) attachCommand() *cobra.Command {
-	var keys string
+	var keys, name string
+	var fresh, readOnly bool
 	cmd := &cobra.Command{
 		Use:   "attach [flags] ID",
 		Short: "Sit at a session's terminal",
-		Long: `Sit at a session's terminal: that of its main process where it was created with -t, else that of a new shell.
+		Long: `Sit at a session's terminal. It is kept by its name, main unless you give another: the first to attach makes it, with a
+shell, and it goes on when you leave or the connection is lost. Whoever comes back sees it as it is; several may sit at it
+at once, and its size is that of who typed last. When the connection is lost, octobot connects again by itself; what is
+typed meanwhile goes nowhere. "octobot ls --terminals" shows the terminals that there are.
 
-Every key goes to the session, Ctrl-C among them. The detach keys, ctrl-p ctrl-q, leave it: a main process runs on, a shell
-that attach has opened is hung up. When the process ends, octobot ends with its exit code; with 125 where Octobot failed.`,
+A session that was created with -t has its main process's terminal instead, unless a name is given. A session without
+Octobot's agent has none that are kept: what attach opens there is hung up when you leave.
+
+Every key goes to the session, Ctrl-C among them. The detach keys, ctrl-p ctrl-q, leave it. When the process ends, octobot
+ends with its exit code; with 125 where Octobot failed.`,
 		Example: `  octobot attach demo
+  octobot attach --terminal build demo
+  octobot attach --read-only demo
   octobot attach --detach-keys ctrl-] demo`,
 		Args:              oneArg("session"),
 		ValidArgsFunction: a.completeSession,
 	}
 	passesExitCodes(cmd)
-	cmd.Flags().StringVar(&keys, "detach-keys", defaultDetachKeys, "`keys` that leave the session")
+	flags := cmd.Flags()
+	flags.StringVar(&keys, "detach-keys", defaultDetachKeys, "`keys` that leave the session")
+	flags.StringVar(&name, "terminal", "", "`name` of the terminal (default main)")
+	flags.BoolVar(&fresh, "new", false, "make a new terminal; without --terminal it gets a name of its own")
+	flags.BoolVar(&readOnly, "read-only", false, "look only: nothing is typed, and the size stays")
+	cmd.MarkFlagsMutuallyExclusive("new", "read-only")
+	_ = cmd.RegisterFlagCompletionFunc("terminal", a.completeTerminal) // the flag is there
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, id := cmd.Context(), args[0]
 		detach, err := parseKeys(keys)
 		if err != nil {
 			return &exitCode{exitOwnError, usageError(cmd, "--detach-keys: %v", err)}
 		}
-		code, err := a.interact(ctx, interaction{id: id, stdin: true, detach: detach})
+		v := view{app: a, id: id, name: name, fresh: fresh, readOnly: readOnly, detach: detach, keys: keys}
+		code, err := v.run(ctx)
 		if errors.Is(err, errDetached) {
-			fmt.Fprintf(a.stderr, "\noctobot: left %s, which goes on; come back with: octobot attach %s\n", id, id)
+			fmt.Fprintf(a.stderr, "\noctobot: left %s, which goes on; come back with: %s\n", id, v.comeBack())
 			return nil
 		}
 		return commandError("attach "+id, code, err)
@@ -82,7 +101,6 @@ func (a *app) interact(ctx context.Context, i interaction) (exitCode int, err er
 		}
 	}
 	defer local.restore()
-
 	// The first to end says why; then everybody ends.
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)

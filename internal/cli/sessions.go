@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) listCommand() *cobra.Command {
-	var all, quiet bool
+	var all, quiet, terminals bool
 	var project string
 	var statuses []string
 	cmd := &cobra.Command{
@@ -26,17 +26,24 @@ func (a *app) listCommand() *cobra.Command {
 		Example: `  octobot ls
   octobot ls --project web --status running,stopped
   octobot rm $(octobot ls -q --status stopped)
+  octobot ls --terminals
   octobot ls -o json | jq -r '.[].address'`,
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&all, "all", "a", false, "show closed sessions as well")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
+	flags.BoolVar(&terminals, "terminals", false, "list the terminals of running sessions instead; see attach")
 	flags.StringVar(&project, "project", "", "only the sessions of a `project`")
 	flags.StringSliceVar(&statuses, "status", nil, "only sessions of these `statuses`")
 	complete(cmd, "status", statusNames()...)
+	cmd.MarkFlagsMutuallyExclusive("terminals", "status")
+	cmd.MarkFlagsMutuallyExclusive("terminals", "all")
 	output := outputFlag(cmd, "json", "wide")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if terminals {
+			return a.listTerminals(cmd.Context(), project, quiet, *output)
+		}
 		opts := client.ListOptions{Project: project, Closed: all}
 		for _, s := range statuses {
 			if !slices.Contains(statusNames(), s) {

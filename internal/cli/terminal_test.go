@@ -221,8 +221,10 @@ func TestAttachDaemonGone(t *testing.T) {
 	s.types("echo beg''un\n")
 	s.sees("begun")
 	stop()
-	s.sees("octobot: attach demo: ")
-	s.leaves(exitOwnError)
+	s.sees("the connection to demo is lost")
+	s.types("\x10\x11")
+	s.sees("come back with: octobot attach demo")
+	s.leaves(0)
 }
 
 func TestExecTerminal(t *testing.T) {

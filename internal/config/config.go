@@ -114,6 +114,8 @@ type Limits struct {
 	MaxBody     int64         // bytes of a request's body
 	MaxExecTime time.Duration // of a command through the API; zero: none
 	Shutdown    time.Duration // for the whole of an orderly shutdown
+	// TerminalLinger is how long terminals live that nobody looks at.
+	TerminalLinger time.Duration
 }
 
 // Default returns the configuration of an installation that was told nothing,
@@ -128,7 +130,8 @@ func Default() Config {
 		LogLevel:  "info",
 		LogFormat: "text",
 		Reconcile: Reconcile{Interval: 30 * time.Second, Grace: 2 * time.Minute, Retention: 7 * 24 * time.Hour},
-		Limits:    Limits{Creates: 16, CallTimeout: 30 * time.Second, MaxBody: 8 << 20, Shutdown: 20 * time.Second},
+		Limits: Limits{Creates: 16, CallTimeout: 30 * time.Second, MaxBody: 8 << 20, Shutdown: 20 * time.Second,
+			TerminalLinger: 24 * time.Hour},
 	}
 }
 

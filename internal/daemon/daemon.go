@@ -187,7 +187,8 @@ func serviceConfig(
 		OnExpire: session.Expiry(cfg.Defaults.OnExpire), BindRoots: cfg.BindRoots,
 		ReconcileInterval: cfg.Reconcile.Interval, Grace: cfg.Reconcile.Grace, Retention: cfg.Reconcile.Retention,
 		Creates: cfg.Limits.Creates, CallTimeout: cfg.Limits.CallTimeout,
-		Logger: log, Observer: observer,
+		TerminalLinger: cfg.Limits.TerminalLinger,
+		Logger:         log, Observer: observer,
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 type Service interface {
 	Sessions
 	Processes
+	Terminals
 	Tokens
 	Projects
 	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
@@ -54,6 +55,14 @@ type Processes interface {
 	Attach(ctx context.Context, who session.Principal, id string, opts container.AttachOptions) (container.PTY, error)
 	Logs(ctx context.Context, who session.Principal, id string, opts container.LogOptions, stdout,
 		stderr io.Writer) error
+}
+
+// Terminals are those of sessions that have names.
+type Terminals interface {
+	OpenTerminal(ctx context.Context, who session.Principal, id string,
+		opts container.TerminalOptions) (container.Terminal, error)
+	ListTerminals(ctx context.Context, who session.Principal, id string) ([]container.TerminalInfo, error)
+	EndTerminal(ctx context.Context, who session.Principal, id, name string) error
 }
 
 // Tokens is who may call.

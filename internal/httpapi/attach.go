@@ -22,6 +22,24 @@ type attachInput struct {
 	User       string   `query:"user" doc:"For a new terminal."`
 	Rows       uint     `query:"rows" maximum:"65535" doc:"Both rows and cols, or neither."`
 	Cols       uint     `query:"cols" maximum:"65535"`
+
+	Terminal   string `query:"terminal" doc:"Name of a terminal that lives on when its viewers leave; made where there is none."`
+	New        bool   `query:"new" doc:"There must be no running terminal of that name."`
+	TerminalID string `query:"terminal_id" doc:"Comes back to this one only, from the position since on."`
+	Since      int64  `query:"since" minimum:"0" doc:"Position of the first byte that is wanted, with terminal_id."`
+	ReadOnly   bool   `query:"read_only" doc:"What is typed is refused, and no terminal is made."`
+}
+
+// named reports whether the terminal is one that has a name.
+func (in *attachInput) named() (bool, error) {
+	if in.Terminal != "" {
+		return true, nil
+	}
+	if in.New || in.TerminalID != "" || in.Since != 0 || in.ReadOnly {
+		return false, problem.New(v1.CodeInvalidArgument,
+			"new, terminal_id, since and read_only are for a terminal that has a name, which is missing")
+	}
+	return false, nil
 }
 
 // terminalChunk is how much is read of a terminal at a time.
@@ -31,9 +49,16 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	terminal, err := a.service.Attach(r.Context(), front.PrincipalOf(r.Context()), in.ID, container.AttachOptions{
+	opts := container.AttachOptions{
 		Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User, Rows: in.Rows, Cols: in.Cols,
-	})
+	}
+	switch named, err := in.named(); {
+	case err != nil:
+		return err
+	case named:
+		return a.view(w, r, in, opts)
+	}
+	terminal, err := a.service.Attach(r.Context(), front.PrincipalOf(r.Context()), in.ID, opts)
 	if err != nil {
 		return err
 	}
@@ -46,22 +71,39 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	release := context.AfterFunc(s.ctx, func() { _ = terminal.Close() })
 	defer release()
 	defer a.limitTerminal(s, terminal)()
-	s.read(func(frame io.Reader) error { return typeInto(terminal, frame) }, func(c v1.Control) error {
-		if c.Resize == nil {
-			return problem.New(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
-		}
-		if err := terminal.Resize(uint(c.Resize.Rows), uint(c.Resize.Cols)); err != nil {
-			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", in.ID),
-				slog.Any("error", err))
-		}
-		return nil
-	})
+	a.typeFrom(s, in.ID, terminal, false)
 	if err := a.sendOutput(s, terminal); err != nil {
 		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, problem.CauseOf(s.ctx, err)).Problem})
 		return nil
 	}
 	s.closeWith(a.lastWords(s, terminal))
 	return nil
+}
+
+// typist is what somebody types at.
+type typist interface {
+	io.Writer
+	Resize(height, width uint) error
+}
+
+// typeFrom passes on what the client types, unless it only reads, and its size.
+func (a *API) typeFrom(s *socket, id string, terminal typist, readOnly bool) {
+	typed := func(frame io.Reader) error {
+		if readOnly {
+			return problem.New(v1.CodeInvalidArgument, "this viewer only reads: it was opened with read_only")
+		}
+		return typeInto(terminal, frame)
+	}
+	s.read(typed, func(c v1.Control) error {
+		if c.Resize == nil {
+			return problem.New(v1.CodeInvalidArgument, "control frame: only resize is for a terminal")
+		}
+		if err := terminal.Resize(uint(c.Resize.Rows), uint(c.Resize.Cols)); err != nil {
+			a.log.LogAttrs(s.ctx, slog.LevelDebug, "resize terminal", slog.String("session", id),
+				slog.Any("error", err))
+		}
+		return nil
+	})
 }
 
 // limitTerminal ends a terminal as a command is ended that runs for too long; the session's main
@@ -115,7 +157,7 @@ func (a *API) sendOutput(s *socket, terminal io.Reader) error {
 }
 
 // lastWords tells how the process ended. A code is never made up.
-func (a *API) lastWords(s *socket, terminal container.PTY) v1.Control {
+func (a *API) lastWords(s *socket, terminal any) v1.Control {
 	ctx, cancel := context.WithTimeout(s.ctx, front.Farewell)
 	defer cancel()
 	coder, ok := terminal.(container.ExitCoder)

@@ -2,6 +2,10 @@ package httpapi
 
 import "time"
 
+// SetPatience shortens how long a viewer may leave output unread. It is called before the API
+// serves.
+func (a *API) SetPatience(d time.Duration) { a.timing.write = d }
+
 // SetTiming shortens what tests would otherwise wait for; 0 leaves as is. It is called before the
 // API serves.
 func (a *API) SetTiming(keepalive, start time.Duration) {

@@ -60,7 +60,8 @@ func (a *API) processRoutes() {
 		Description: "Binary frames are the terminal's bytes. Text frames are control: {\"resize\": {\"rows\": 24, \"cols\": 80}} up, the latest wins; " +
 			"{\"exit\": {\"code\": 0}} or {\"error\": Problem} down, before the close. Without cmd it is the session's main process where that has a terminal, " +
 			"else the user's shell on a new one. A viewer that does not read for 30 seconds is disconnected. What goes wrong before the terminal " +
-			"is connected is answered as a problem.",
+			"is connected is answered as a problem. " +
+			"With terminal it is the terminal of that name, which lives on when its viewers leave: see the schema Control for what is said then.",
 		Responses: map[string]*huma.Response{"101": {Description: "Switching to the WebSocket protocol"},
 			"default": problemBody},
 	}, a.attach)

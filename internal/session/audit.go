@@ -18,7 +18,7 @@ type AuditEntry struct {
 
 // changes are the operations that are always recorded; others are where they were refused.
 var changes = []string{
-	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "reconcile",
+	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "end terminal", "reconcile",
 	"create token", "delete token", "set project", "delete project",
 }
 

@@ -22,6 +22,9 @@ const (
 	CodeExecFailed        Code = "exec_failed"
 	CodePortTaken         Code = "port_taken"
 	CodePathNotFound      Code = "path_not_found"
+	CodeTerminalNotFound  Code = "terminal_not_found"
+	CodeTerminalExists    Code = "terminal_exists"
+	CodeLimitReached      Code = "limit_reached" // the session has as many of them as there may be
 	CodeUnsupported       Code = "unsupported"
 	CodeEngineUnavailable Code = "engine_unavailable"
 	CodeStoreUnavailable  Code = "store_unavailable"
@@ -42,6 +45,7 @@ func Codes() []Code {
 		CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
+		CodeTerminalNotFound, CodeTerminalExists, CodeLimitReached,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal}

@@ -74,6 +74,14 @@ func classify(ctx context.Context, err error) Error {
 			Hint: "check that the program exists in the image and can be executed"}
 	case container.ErrPathNotFound:
 		return Error{Code: CodePathNotFound, Detail: userDetail(err, class)}
+	case container.ErrTerminalNotFound:
+		return Error{Code: CodeTerminalNotFound, Detail: userDetail(err, class),
+			Hint: "octobot ls --terminals shows those that there are"}
+	case container.ErrTerminalExists:
+		return Error{Code: CodeTerminalExists, Detail: userDetail(err, class),
+			Hint: "choose another name, or attach to that one"}
+	case container.ErrLimitReached:
+		return Error{Code: CodeLimitReached, Detail: userDetail(err, class)}
 	case container.ErrUnsupported:
 		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
 	case container.ErrUnavailable, container.ErrClosed:
@@ -107,7 +115,8 @@ func isRefusal(err error) bool {
 	switch container.ClassOf(err) {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
 		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,
-		container.ErrPortTaken, container.ErrPathNotFound, container.ErrUnsupported:
+		container.ErrPortTaken, container.ErrPathNotFound, container.ErrUnsupported,
+		container.ErrTerminalNotFound, container.ErrTerminalExists, container.ErrLimitReached:
 		return true
 	}
 	return false

@@ -40,6 +40,8 @@ type Config struct {
 	Creates      int           // creates and starts at once; 16
 	CallTimeout  time.Duration // of one call to the engine; 30 s
 	StoreTimeout time.Duration // of one call to the store; 900 ms, so that callers hear within a second
+	// TerminalLinger is how long terminals live that nobody looks at; 24 h.
+	TerminalLinger time.Duration
 
 	Logger   *slog.Logger // nil: slog.Default()
 	Observer Observer     // nil: none
@@ -105,6 +107,7 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 	setDefault(&cfg.Grace, 2*time.Minute)
 	setDefault(&cfg.Retention, 7*24*time.Hour)
 	setDefault(&cfg.Creates, 16)
+	setDefault(&cfg.TerminalLinger, container.TerminalLinger)
 	setDefault(&cfg.CallTimeout, 30*time.Second)
 	setDefault(&cfg.StoreTimeout, 900*time.Millisecond)
 	if cfg.Logger == nil {
