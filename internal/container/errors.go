@@ -39,6 +39,8 @@ var (
 	ErrTerminalNotFound = errors.New("terminal not found")
 	// ErrTerminalExists: the container keeps a terminal of that name already.
 	ErrTerminalExists = errors.New("terminal already exists")
+	// ErrProcessNotFound: the container keeps no such process; see [Processes].
+	ErrProcessNotFound = errors.New("process not found")
 	// ErrLimitReached: there are as many of them as there may be.
 	ErrLimitReached = errors.New("limit reached")
 )
@@ -46,7 +48,8 @@ var (
 var classes = []error{
 	ErrContainerNotFound, ErrContainerStopped, ErrExecFailed, ErrContainerExists,
 	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
-	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrTerminalNotFound, ErrTerminalExists, ErrLimitReached,
+	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,
+	ErrLimitReached,
 	context.Canceled, context.DeadlineExceeded,
 }
 

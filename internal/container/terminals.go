@@ -38,8 +38,9 @@ type TerminalOptions struct {
 	Name string // has a session ID's form
 	// New: there must be no terminal of that name, but one that has ended.
 	New bool
-	// ID, where not empty, is that of the terminal that the viewer comes back to, ended or not.
-	// Since is the position of the first byte that it wants then, see [TerminalEvent].
+	// ID, where not empty, is that of the terminal that the viewer comes back to, ended or not: it
+	// gets the bytes as they were written, and nothing is shown once more. Since is the position of
+	// the first byte that it wants then, see [TerminalEvent].
 	ID    string
 	Since int64
 	// ReadOnly: input is refused, the viewer's size means nothing, and no terminal is made.
@@ -63,8 +64,8 @@ func (o TerminalOptions) Validate() error {
 		return invalid("new", "a terminal that has an ID is not new")
 	case o.New && o.ReadOnly:
 		return invalid("new", "a terminal that is new has to be typed at")
-	case o.Linger < 0 || o.Linger > MaxTerminalLinger:
-		return invalid("linger", "must be between 0 and %v, not %v", MaxTerminalLinger, o.Linger)
+	case o.Linger < 0 || o.Linger > MaxTerminalLinger || o.Linger%time.Second != 0:
+		return invalid("linger", "must be whole seconds between 0 and %v, not %v", MaxTerminalLinger, o.Linger)
 	}
 	return o.AttachOptions.Validate()
 }
@@ -79,7 +80,7 @@ type TerminalInfo struct {
 	Cmd        []string // what runs there; cut where it is long
 	PID        int      // of the command, in the container
 	Created    time.Time
-	Rows, Cols uint // the size in force: that of the viewer who was the last to do something
+	Rows, Cols uint // the size in force: that of the viewer who was the last to do something, if it has one
 	Viewers    int
 	Position   int64     // how much it has written so far, in bytes
 	Active     time.Time // when it was last typed at, or wrote something
@@ -94,8 +95,8 @@ type Terminal interface {
 	// Position is that of the first byte which the viewer gets that is not shown once more.
 	Opened() (info TerminalInfo, made bool)
 	// Next waits for what the viewer is to know next. io.EOF: the command has ended, or its
-	// container has. A viewer that takes nothing for long does not hold up the terminal, but loses
-	// what is not kept any more.
+	// container has; io.ErrClosedPipe: Close was called. A viewer that takes nothing for long does
+	// not hold up the terminal, but loses what is not kept any more.
 	Next() (TerminalEvent, error)
 	// Write types. A viewer that only reads: [ErrInvalidArgument].
 	io.Writer
@@ -118,6 +119,9 @@ type TerminalEvent struct {
 	Data     []byte // to be shown, valid until the next call; may be empty
 	Replayed bool   // Data is what is shown once more, or sets modes
 	Position int64  // of the byte after Data
-	Missed   int64  // so many bytes before Data can't be had any more
-	Viewers  int    // how many look now, this one among them; zero: that has not changed
+	Missed   int64  // so many bytes before Data are left out
+	// Viewers is how many look now, this one among them, and Rows and Cols the size in force; all
+	// zero where none of it has changed.
+	Viewers    int
+	Rows, Cols uint
 }

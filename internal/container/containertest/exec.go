@@ -256,6 +256,17 @@ func (f *fixture) cancelled(id string, opts container.ExecOptions, script string
 		_, err := f.rt.Exec(ctx, id, []string{"sh", "-c", script}, opts)
 		failed <- err
 	}()
+	f.awaitSleepers(id, script)
+	f.mustBePrompt("cancel", func() {
+		cancel()
+		f.class(<-failed, context.Canceled)
+	})
+	f.awaitGone(id, "4242")
+}
+
+// awaitSleepers waits until every "sleep 4242" of a script runs.
+func (f *fixture) awaitSleepers(id, script string) {
+	f.Helper()
 	want := strings.Count(script, "sleep 4242")
 	f.poll("all processes", func() bool {
 		n := 0
@@ -267,11 +278,6 @@ func (f *fixture) cancelled(id string, opts container.ExecOptions, script string
 		}
 		return n >= want
 	})
-	f.mustBePrompt("cancel", func() {
-		cancel()
-		f.class(<-failed, context.Canceled)
-	})
-	f.awaitGone(id, "4242")
 }
 
 func testExecDeadline(f *fixture) {

@@ -120,6 +120,7 @@ var topics = []topic{
 	{"stream", streamCases},
 	{"attach", attachCases},
 	{"terminals", terminalCases},
+	{"processes", processCases},
 	{"ports", portCases},
 	{"networks", networkCases},
 	{"logs", logCases},

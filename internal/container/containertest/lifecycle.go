@@ -220,6 +220,19 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 		calls["list terminals"] = func() error { _, err := x.ListTerminals(f.ctx, id); return err }
 		calls["end terminal"] = func() error { return x.EndTerminal(f.ctx, id, "t") }
 	}
+	if x, ok := container.As[container.Processes](rt); ok {
+		calls["start process"] = func() error {
+			_, err := x.StartProcess(f.ctx, id, []string{"true"}, container.ProcessOptions{})
+			return err
+		}
+		calls["list processes"] = func() error { _, err := x.ListProcesses(f.ctx, id); return err }
+		calls["signal process"] = func() error { return x.SignalProcess(f.ctx, id, "p", 15) }
+		calls["wait process"] = func() error { _, err := x.WaitProcess(f.ctx, id, "p"); return err }
+		calls["read process"] = func() error {
+			_, _, err := x.ReadProcess(f.ctx, id, "p", container.OutputOptions{}, nil, nil)
+			return err
+		}
+	}
 	return calls
 }
 

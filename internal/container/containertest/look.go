@@ -3,6 +3,7 @@ package containertest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -24,8 +25,9 @@ type look struct {
 	pieces   []piece // of the output that is numbered; a new one begins where some was missed
 	position int64
 	missed   int64
-	viewers  []int // as it was told, one after the other
-	err      error // why it ended
+	viewers  []int    // as it was told, one after the other
+	sizes    []string // the same
+	err      error    // why it ended
 	closed   chan struct{}
 }
 
@@ -34,6 +36,8 @@ type piece struct {
 	from int64
 	data []byte
 }
+
+func sizeWords(rows, cols uint) string { return fmt.Sprint(rows, " ", cols) }
 
 // terminal are the options for a terminal of 24 rows and 80 columns, with a command.
 func terminal(name string, cmd ...string) container.TerminalOptions {
@@ -54,7 +58,7 @@ func (f *fixture) terminals() container.Terminals {
 	return t
 }
 
-// open opens a terminal that nobody reads.
+// openTerminal opens a terminal that nobody reads.
 func (f *fixture) openTerminal(id string, opts container.TerminalOptions) container.Terminal {
 	f.Helper()
 	t, err := f.terminals().OpenTerminal(f.ctx, id, opts)
@@ -142,6 +146,9 @@ func (l *look) take(e container.TerminalEvent) {
 		l.f.Errorf("after %d missed and %d got, of which are replayed: %t, the position is %d; want %d",
 			e.Missed, len(e.Data), e.Replayed, e.Position, l.position)
 		l.position = e.Position
+	}
+	if e.Rows > 0 {
+		l.sizes = append(l.sizes, sizeWords(e.Rows, e.Cols))
 	}
 	if e.Viewers > 0 {
 		l.viewers = append(l.viewers, e.Viewers)
@@ -274,7 +281,6 @@ func (l *look) end() int {
 	return code
 }
 
-// list gives the terminals by their names, in their order.
 func (f *fixture) listTerminals(id string) []container.TerminalInfo {
 	f.Helper()
 	list, err := f.terminals().ListTerminals(f.ctx, id)
@@ -291,6 +297,16 @@ func (f *fixture) listed(id, name string) *container.TerminalInfo {
 		return nil
 	}
 	return &list[i]
+}
+
+// infoOf gives what is listed of a terminal, which must be there.
+func (f *fixture) infoOf(id, name string) container.TerminalInfo {
+	f.Helper()
+	t := f.listed(id, name)
+	if t == nil {
+		f.Fatalf("there is no terminal %q", name)
+	}
+	return *t
 }
 
 // awaitTerminal waits until a terminal is as ready wants it.

@@ -19,7 +19,7 @@ func testTerminalEnded(f *fixture) {
 		f.Fatalf("after EOF comes %v", err)
 	}
 	f.awaitTerminal(id, "t", "its end", func(t *container.TerminalInfo) bool { return !t.Running })
-	f.equal("exit code in the list", f.listed(id, "t").ExitCode, 7)
+	f.equal("exit code in the list", f.infoOf(id, "t").ExitCode, 7)
 
 	// Who comes back gets the rest, and the end.
 	for since, want := range []string{"bye\r\n", "ye\r\n", "e\r\n", "\r\n", "\n", ""} {
@@ -44,7 +44,7 @@ func testTerminalSignal(f *fixture) {
 	l := f.look(id, terminal("t", "sleep", "4242"))
 	f.sh(id, fmt.Sprintf("kill -9 %d", l.info.PID))
 	f.equal("exit code", l.end(), 137)
-	f.equal("exit code in the list", f.listed(id, "t").ExitCode, 137)
+	f.equal("exit code in the list", f.infoOf(id, "t").ExitCode, 137)
 
 	l = f.look(id, terminal("interrupted", "sleep", "4242"))
 	f.awaitProcess(id, "sleep 4242")
@@ -80,7 +80,7 @@ func testTerminalList(f *fixture) {
 		looks = append(looks, f.look(id, terminal(name, "cat")))
 	}
 	a := looks[1]
-	quiet := *f.listed(id, "a")
+	quiet := f.infoOf(id, "a")
 	a.typeIn("active\n")
 	a.await("active\r\nactive\r\n")
 	looks[0].typeIn("\x04")
@@ -169,7 +169,7 @@ func testTerminalLinger(f *fixture) {
 		return t == nil || !t.Running
 	})
 	f.awaitGone(id, "4243")
-	f.equal("running", f.listed(id, "watched").Running, true)
+	f.equal("running", f.infoOf(id, "watched").Running, true)
 	w.leave()
 	f.awaitGone(id, "4242")
 }

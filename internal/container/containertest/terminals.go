@@ -135,7 +135,7 @@ func testTerminalNew(f *fixture) {
 	f.refused(id, fresh, container.ErrTerminalExists)
 	a.typeIn("untouched\n")
 	a.await("untouched\r\nuntouched\r\n")
-	f.equal("ID", f.listed(id, "t").ID, a.info.ID)
+	f.equal("ID", f.infoOf(id, "t").ID, a.info.ID)
 
 	a.typeIn("\x04")
 	f.equal("exit code", a.end(), 0)
@@ -159,7 +159,7 @@ func testTerminalMissing(f *fixture) {
 	back.ID = other.info.ID
 	f.refused(id, back, container.ErrTerminalNotFound)
 	f.class(f.terminals().EndTerminal(f.ctx, id, "third"), container.ErrTerminalNotFound)
-	f.equal("viewers", f.listed(id, "t").Viewers, 1)
+	f.equal("viewers", f.infoOf(id, "t").Viewers, 1)
 	a.typeIn("untouched\n")
 	a.await("untouched\r\nuntouched\r\n")
 }
@@ -200,7 +200,7 @@ func testTerminalBadOptions(f *fixture) {
 	beyond := a.back()
 	beyond.Since++
 	f.refused(id, beyond, container.ErrInvalidArgument, "position to come")
-	f.equal("viewers", f.listed(id, "t").Viewers, 1)
+	f.equal("viewers", f.infoOf(id, "t").Viewers, 1)
 }
 
 // testTerminalNotExecutable: a command that can't be started leaves neither a terminal nor its name

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -51,7 +52,7 @@ func testTerminalViewers(f *fixture) {
 	f.equal("viewers", c.info.Viewers, 3)
 	told(a, 2, 3)
 	told(b, 3)
-	f.equal("viewers in the list", f.listed(id, "t").Viewers, 3)
+	f.equal("viewers in the list", f.infoOf(id, "t").Viewers, 3)
 	c.leave()
 	told(a, 2, 3, 2)
 	told(b, 3, 2)
@@ -72,16 +73,21 @@ func testTerminalInitialSize(f *fixture) {
 	}
 }
 
-var sizeAnswer = regexp.MustCompile(`(\d+ \d+)\r\nasked\r\n`)
+// sizesAsked makes each answer tell which question it is for: others have asked, too.
+var sizesAsked atomic.Int64
 
 // size asks a terminal's shell for the size.
 func (l *look) size() string {
 	l.f.Helper()
-	answers := func() [][]string { return sizeAnswer.FindAllStringSubmatch(l.text(), -1) }
-	before := len(answers())
-	l.typeIn("stty size; echo 'ask'ed\n")
-	l.until("an answer", func() bool { return len(answers()) > before })
-	return answers()[before][1]
+	n := sizesAsked.Add(1)
+	answer := regexp.MustCompile(fmt.Sprintf(`(\d+ \d+)\r\nasked %d\r\n`, n))
+	l.typeIn(fmt.Sprintf("stty size; echo 'ask'ed %d\n", n))
+	var size []string
+	l.until("an answer", func() bool {
+		size = answer.FindStringSubmatch(l.text())
+		return size != nil
+	})
+	return size[1]
 }
 
 func testTerminalSize(f *fixture) {
@@ -114,6 +120,10 @@ func testTerminalSize(f *fixture) {
 	a.typeIn("exit\n")
 	a.awaitEOF()
 	f.must(a.Resize(50, 130))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f.equal("the size that the other has set was told", slices.Contains(a.sizes, "30 100"), true)
+	f.equal("the last size that was told", a.sizes[len(a.sizes)-1], "40 120")
 }
 
 func testTerminalReadOnly(f *fixture) {
@@ -127,17 +137,21 @@ func testTerminalReadOnly(f *fixture) {
 	r := f.look(id, opts)
 	f.equal("made", r.made, false)
 	r.await("before\r\nbefore\r\n")
-	_, err := r.Write([]byte("refused\n"))
-	f.class(err, container.ErrInvalidArgument)
-	f.must(r.Resize(51, 151))
+	size := func() [2]uint {
+		t := f.infoOf(id, "t")
+		return [2]uint{t.Rows, t.Cols}
+	}
+	f.equal("size", size(), [2]uint{24, 80})
 	a.typeIn("after\n")
 	r.await("after\r\nafter\r\n")
 
-	// Whatever its resize does, it has done when it has left.
+	f.must(r.Resize(51, 151))
+	_, err := r.Write([]byte("refused\n"))
+	f.class(err, container.ErrInvalidArgument)
+	// Whatever these do, they have done when it has left.
 	r.leave()
 	f.awaitTerminal(id, "t", "one viewer", func(t *container.TerminalInfo) bool { return t.Viewers == 1 })
-	t := f.listed(id, "t")
-	f.equal("size", [2]uint{t.Rows, t.Cols}, [2]uint{24, 80})
+	f.equal("size", size(), [2]uint{24, 80})
 	f.equal("output", a.shown(), "before\r\nbefore\r\nafter\r\nafter\r\n")
 }
 
@@ -156,7 +170,7 @@ func testTerminalLeaving(f *fixture) {
 	f.awaitTerminal(id, "t", "all output", func(t *container.TerminalInfo) bool {
 		return t.Position == int64(len(whole))
 	})
-	t := f.listed(id, "t")
+	t := f.infoOf(id, "t")
 	f.equal("running", t.Running, true)
 	f.awaitTerminal(id, "t", "no viewers", func(t *container.TerminalInfo) bool { return t.Viewers == 0 })
 	f.awaitProcess(id, "sleep 4242")
@@ -206,7 +220,7 @@ func testTerminalUnblocks(f *fixture) {
 	if _, err := l.Next(); err == nil {
 		f.Fatal("a viewer that has left is told more")
 	}
-	f.equal("running", f.listed(id, "t").Running, true)
+	f.equal("running", f.infoOf(id, "t").Running, true)
 }
 
 // testTerminalUnblocksWrite: into a terminal that nobody reads, there is more to type than fits.

@@ -13,16 +13,17 @@ import (
 // box is a container on the engine. The engine's mutex guards it, apart from what has a
 // mutex of its own.
 type box struct {
-	engine   *Engine
-	name     string
-	serial   int    // order of creation
-	instance string // that owns it; empty for a foreign one
-	c        container.Container
-	opts     container.Options
-	system   *toybox.System // nil unless the main process runs
-	kept     *terminals     // the same
-	log      log
-	files    toybox.FileSystem
+	engine    *Engine
+	name      string
+	serial    int    // order of creation
+	instance  string // that owns it; empty for a foreign one
+	c         container.Container
+	opts      container.Options
+	system    *toybox.System // nil unless the main process runs
+	kept      *terminals     // the same
+	processes *processes     // the same
+	log       log
+	files     toybox.FileSystem
 }
 
 // add makes a container. The caller holds the engine's mutex and has checked the name.
@@ -98,6 +99,9 @@ func (b *box) start() error {
 		return refuse(container.ErrExecFailed, "%s", err)
 	}
 	b.system, b.kept = system, newTerminals(system)
+	b.processes = &processes{
+		system: system, keep: b.engine.keepTimes, disk: !b.opts.ReadOnly || len(b.opts.Tmpfs) > 0,
+	}
 	b.log.begin()
 	b.c.Status = container.StatusRunning
 	b.c.StartedAt, b.c.FinishedAt = startedAt, time.Time{}
@@ -110,8 +114,8 @@ func (b *box) start() error {
 func (b *box) end(code int) {
 	e := b.engine
 	e.mu.Lock()
-	kept := b.kept
-	b.system, b.kept = nil, nil
+	kept, processes := b.kept, b.processes
+	b.system, b.kept, b.processes = nil, nil, nil
 	b.c.Status = container.StatusStopped
 	b.c.FinishedAt = time.Now()
 	b.c.ExitCode = code
@@ -122,6 +126,7 @@ func (b *box) end(code int) {
 	}
 	e.mu.Unlock()
 	kept.close()
+	processes.close()
 	b.log.end()
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock/toybox"
@@ -22,29 +23,31 @@ type Process = toybox.Process
 //
 // The zero value is not usable; see [NewEngine]. An Engine is safe for concurrent use.
 type Engine struct {
-	mu       sync.Mutex
-	boxes    map[string]*box // by the engine's name of the container
-	serial   int
-	lastPort int               // given out
-	bound    map[hostPort]bool // by running containers
-	images   map[string]bool   // nil: it has every image
-	commands *toybox.Commands
-	down     bool
-	faults   []*Fault
-	calls    map[string]int
-	watchers map[*watcher]bool
+	mu        sync.Mutex
+	boxes     map[string]*box // by the engine's name of the container
+	serial    int
+	lastPort  int               // given out
+	bound     map[hostPort]bool // by running containers
+	images    map[string]bool   // nil: it has every image
+	commands  *toybox.Commands
+	down      bool
+	faults    []*Fault
+	calls     map[string]int
+	watchers  map[*watcher]bool
+	keepTimes keepTimes
 }
 
 // NewEngine makes an engine without containers, which has every image and the built-in
 // commands.
 func NewEngine() *Engine {
 	return &Engine{
-		boxes:    make(map[string]*box),
-		lastPort: minPort,
-		bound:    make(map[hostPort]bool),
-		commands: toybox.NewCommands(),
-		calls:    make(map[string]int),
-		watchers: make(map[*watcher]bool),
+		boxes:     make(map[string]*box),
+		lastPort:  minPort,
+		bound:     make(map[hostPort]bool),
+		commands:  toybox.NewCommands(),
+		calls:     make(map[string]int),
+		watchers:  make(map[*watcher]bool),
+		keepTimes: keepTimes{ended: keepEnded, waited: 10 * time.Second},
 	}
 }
 

@@ -44,6 +44,7 @@ var (
 	_ container.StatsReader  = (*MockProvider)(nil)
 	_ container.Pauser       = (*MockProvider)(nil)
 	_ container.Terminals    = (*MockProvider)(nil)
+	_ container.Processes    = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several

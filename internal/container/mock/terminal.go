@@ -244,7 +244,7 @@ func (t *terminal) join(v *viewer, opts container.TerminalOptions) error {
 func (t *terminal) add(v *viewer) {
 	v.t, v.took = t, time.Now()
 	t.viewers[v] = struct{}{}
-	v.told = len(t.viewers)
+	v.told = t.looks()
 	if !t.free {
 		t.stopTimer()
 	}
@@ -268,6 +268,7 @@ func (t *terminal) remove(v *viewer) {
 func (t *terminal) claim(v *viewer) {
 	if !v.readOnly && !t.ended {
 		t.screen.Resize(v.rows, v.cols)
+		t.changed.Broadcast() // viewers are told
 	}
 }
 

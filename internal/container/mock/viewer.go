@@ -34,7 +34,7 @@ type viewer struct {
 	replayTo   int64     // up to there it is shown what is kept
 	missed     int64     // before the first byte
 	took       time.Time // when it took something, or there was nothing to take
-	told       int       // how many viewers, as far as it knows
+	told       looks     // as far as it knows
 }
 
 var _ container.Terminal = (*viewer)(nil)
@@ -47,7 +47,7 @@ func (v *viewer) Next() (container.TerminalEvent, error) {
 	t := v.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !v.left() && !t.ended && v.missed == 0 && v.pos == t.out.end && v.told == len(t.viewers) {
+	for !v.left() && !t.ended && v.missed == 0 && v.pos == t.out.end && v.told == t.looks() {
 		t.changed.Wait()
 	}
 	var e container.TerminalEvent
@@ -60,8 +60,9 @@ func (v *viewer) Next() (container.TerminalEvent, error) {
 	case t.ended && v.pos == t.out.end:
 		return e, io.EOF
 	}
-	if n := len(t.viewers); n != v.told {
-		e.Viewers, v.told = n, n
+	if now := t.looks(); now != v.told {
+		e.Viewers, e.Rows, e.Cols = now.viewers, now.rows, now.cols
+		v.told = now
 	}
 	if start := t.out.start(); v.pos < start {
 		e.Missed = max(0, start-max(v.pos, v.replayTo))
@@ -80,6 +81,18 @@ func (v *viewer) Next() (container.TerminalEvent, error) {
 	}
 	e.Position = max(v.pos, v.replayTo)
 	return e, nil
+}
+
+// looks is how many look at a terminal, and at which size.
+type looks struct {
+	viewers    int
+	rows, cols uint
+}
+
+// looks is for who holds mu.
+func (t *terminal) looks() looks {
+	rows, cols := t.screen.Size()
+	return looks{len(t.viewers), rows, cols}
 }
 
 func (v *viewer) left() bool { return v.life.Err() != nil }

@@ -33,6 +33,10 @@ func (s Signal) Error() string { return fmt.Sprintf("killed by signal %d", int(s
 
 func (s Signal) exitCode() int { return 128 + int(s) }
 
+// harmless are the signals that end no process: SIGCHLD, those that would let it go on or stop,
+// SIGURG and SIGWINCH.
+var harmless = []Signal{17, 18, 19, 20, 21, 22, 23, 28}
+
 // trap is what a process does about a signal instead of ending.
 type trap int
 
@@ -41,8 +45,8 @@ const (
 	trapDiscard                 // its children do not
 )
 
-// Signal delivers a signal: the process ends, unless it has a trap for it. SIGKILL is never
-// trapped.
+// Signal delivers a signal: the process ends, unless it has a trap for it, which there is none for
+// SIGKILL, or the signal is a harmless one. None stops a process.
 func (p *Process) Signal(s Signal) {
 	p.system.mu.Lock()
 	act := p.receive(s)
@@ -53,7 +57,7 @@ func (p *Process) Signal(s Signal) {
 // receive decides what a signal does to the process, which the caller does when it has let go of
 // mu. From here on a process that it ends starts no other.
 func (p *Process) receive(s Signal) (act func()) {
-	if s != SIGKILL && (p.traps[s] != 0 || s == SIGINT && p.background) {
+	if slices.Contains(harmless, s) || s != SIGKILL && (p.traps[s] != 0 || s == SIGINT && p.background) {
 		return func() {}
 	}
 	p.doomed = true
@@ -109,6 +113,9 @@ func (s *System) signalJob(j *job, sig Signal) []*Process {
 	}
 	return processes
 }
+
+// SignalJob delivers a signal to the process and to all that it has started.
+func (p *Process) SignalJob(s Signal) { p.system.signalJob(p.job, s) }
 
 // KillJob kills the process with all that it has started, and waits until they have ended. The
 // terminal that it leads ends first, so that nobody waits for a viewer.
