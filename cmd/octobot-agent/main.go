@@ -16,6 +16,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/agent"
 	"github.com/octobot-run/octobot/internal/agent/command"
+	"github.com/octobot-run/octobot/internal/agent/detached"
 	"github.com/octobot-run/octobot/internal/agent/keeper"
 	"github.com/octobot-run/octobot/internal/agent/process"
 	"github.com/octobot-run/octobot/internal/agent/terminal"
@@ -79,11 +80,13 @@ func serve(env, home []string) error {
 	server := agent.NewServer(agentproto.Info{Build: build(), PID: os.Getpid()})
 	command.Register(server, processes)
 	start := keeper.Start(processes, self, append([]string{agentproto.Binary, "keep"}, home...), env)
-	keeper.NewDoor(keeper.Dir(), start).Register(server, terminal.Absent())
+	door := keeper.NewDoor(keeper.Dir(), start)
+	door.Register(server, terminal.Absent())
+	door.Register(server, detached.Absent())
 	return server.Serve(context.Background(), conn)
 }
 
-// keep keeps terminals for as long as there are any.
+// keep keeps terminals and processes for as long as there are any.
 func keep(env []string) error {
 	// It was executed by another name; the file can't be written later.
 	_ = os.WriteFile("/proc/self/comm", []byte("octobot-agent"), 0)
@@ -101,10 +104,12 @@ func keep(env []string) error {
 	server := agent.NewServer(agentproto.Info{})
 	terminals := terminal.New(processes)
 	terminals.Register(server)
+	kept := detached.New(processes)
+	kept.Register(server)
 	if err := keeper.Ready(); err != nil {
 		return err
 	}
-	return place.Serve(context.Background(), server, terminals.Kept)
+	return place.Serve(context.Background(), server, func() int { return terminals.Kept() + kept.Kept() })
 }
 
 // hide keeps others in the container from tracing this process, and from opening its descriptors

@@ -91,7 +91,7 @@ func (s *Server) Operate(ctx context.Context, stream *agentproto.Stream) {
 		return
 	}
 	if err := guarded(ctx, h, stream, bytes.Clone(frame.Payload)); err != nil {
-		_ = stream.Send(answer(err))
+		_ = stream.Send(Answer(err))
 	}
 }
 
@@ -105,7 +105,8 @@ func guarded(ctx context.Context, h Handler, stream *agentproto.Stream, request 
 	return h(ctx, stream, request)
 }
 
-func answer(err error) *agentproto.Error {
+// Answer makes the answer to a request of why it failed.
+func Answer(err error) *agentproto.Error {
 	said, ok := errors.AsType[*agentproto.Error](err)
 	if !ok {
 		said = &agentproto.Error{Class: agentproto.Internal, Detail: err.Error()}

@@ -17,6 +17,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // messages are one of each message, with all fields set.
 func messages() []Message {
+	process := ProcessInfo{ID: "a1", Args: []string{"make"}, PID: 7, Started: 1, Ended: 2, Position: 3, Kept: 4,
+		ExitCode: 5}
 	terminal := TerminalInfo{Name: "main", ID: "a1", Args: []string{"sh"}, PID: 7, Created: 1, Rows: 24, Cols: 80,
 		Viewers: 2, Position: 3, Active: 4, Running: true, ExitCode: 1}
 	return []Message{
@@ -32,10 +34,17 @@ func messages() []Message {
 			ReadOnly: true, Linger: 60},
 		&Attached{Terminal: terminal, Made: true, Position: 5, Missed: 6},
 		&Missed{Bytes: 7},
-		&Viewers{Count: 8},
+		&Viewers{Count: 8, Rows: 24, Cols: 80},
 		&ListTerminals{},
 		&Terminals{List: []TerminalInfo{terminal, {Name: "other"}}},
 		&EndTerminal{Name: "main"},
+		&StartProcess{Command: Command{Args: []string{"make"}}, Keep: 1 << 21},
+		&process,
+		&ListProcesses{},
+		&Processes{List: []ProcessInfo{process, {ID: "b2"}}},
+		&SignalProcess{ID: "a1", Signal: 9},
+		&WaitProcess{ID: "a1"},
+		&ReadProcess{ID: "a1", Since: 1 << 40, Follow: true},
 		&hello{Magic: magic, Oldest: 1, Newest: 2},
 		&welcome{Magic: magic, Version: 1, Info: Info{Build: "b", PID: 7}},
 	}

@@ -18,9 +18,9 @@ const (
 // The agent answers [Attached]. Then it sends what is kept as KindReplay, which draws it once more
 // and is not a byte for byte copy; output as KindData; [Missed] where the viewer has fallen behind
 // what is kept, and KindReplay after it, which sets the modes that a screen needs for what follows;
-// [Viewers] whenever their number has changed; and at last, after all output, [Exit]. The viewer
-// sends KindData with input, and [Resize]. A stream that ends detaches the viewer, and the terminal
-// lives on.
+// [Viewers] whenever their number or the size has changed; and at last, after all output, [Exit].
+// The viewer sends KindData with input, and [Resize]. A stream that ends detaches the viewer, and
+// the terminal lives on.
 type OpenTerminal struct {
 	Command // of a terminal that is made; without Args it is the user's shell
 	// Name is the terminal's, in a session ID's form.
@@ -76,15 +76,20 @@ func (*Missed) Kind() Kind { return KindMissed }
 
 func (m *Missed) fields(f *fields) { number(f, &m.Bytes) }
 
-// Viewers says how many look at a terminal, the one who is told among them.
+// Viewers says how many look at a terminal, the one who is told among them, and which size it has.
 type Viewers struct {
-	Count int
+	Count      int
+	Rows, Cols uint16
 }
 
 // Kind implements [Message].
 func (*Viewers) Kind() Kind { return KindViewers }
 
-func (v *Viewers) fields(f *fields) { number(f, &v.Count) }
+func (v *Viewers) fields(f *fields) {
+	number(f, &v.Count)
+	number(f, &v.Rows)
+	number(f, &v.Cols)
+}
 
 // ListTerminals asks for the terminals; the answer is [Terminals].
 type ListTerminals struct{}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/agent"
@@ -103,7 +102,7 @@ func run(ctx context.Context, m *process.Manager, s *agentproto.Stream, e *agent
 	p, err := m.Start(x.cut, spec)
 	closeAll(theirs)
 	if err != nil {
-		_ = s.Send(answer(err))
+		_ = s.Send(agent.Answer(err))
 	} else {
 		if x.attached {
 			_ = s.Send(&agentproto.Started{}) // a stream that takes no more is cut
@@ -121,13 +120,6 @@ func run(ctx context.Context, m *process.Manager, s *agentproto.Stream, e *agent
 	return nil
 }
 
-func answer(err error) *agentproto.Error {
-	if said, ok := errors.AsType[*agentproto.Error](err); ok {
-		return said
-	}
-	return agentproto.Errorf(agentproto.Internal, "%v", err)
-}
-
 // open makes the command's pipes, or its terminal. The files that it gives are the command's ends.
 func (x *execution) open(spec *process.Spec, e *agentproto.Exec) (theirs []*os.File, err error) {
 	if e.Tty {
@@ -138,7 +130,7 @@ func (x *execution) open(spec *process.Spec, e *agentproto.Exec) (theirs []*os.F
 		return theirs, err
 	}
 	if e.Stdin {
-		if spec.Stdin, x.stdin, err = pipe(false); err != nil {
+		if spec.Stdin, x.stdin, err = process.Pipe(false); err != nil {
 			return theirs, err
 		}
 		theirs = append(theirs, spec.Stdin)
@@ -154,29 +146,11 @@ func (x *execution) open(spec *process.Spec, e *agentproto.Exec) (theirs []*os.F
 }
 
 func (x *execution) openOutput(kind agentproto.Kind) (*os.File, error) {
-	r, w, err := pipe(true)
+	r, w, err := process.Pipe(true)
 	if err == nil {
 		x.outputs = append(x.outputs, &output{from: r, kind: kind})
 	}
 	return w, err
-}
-
-// pipe makes a pipe of which our end can be waited for, and theirs is as commands expect it.
-func pipe(read bool) (r, w *os.File, err error) {
-	var p [2]int
-	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
-		return nil, nil, os.NewSyscallError("pipe2", err)
-	}
-	ours := p[1]
-	if read {
-		ours = p[0]
-	}
-	if err := syscall.SetNonblock(ours, true); err != nil {
-		_ = syscall.Close(p[0])
-		_ = syscall.Close(p[1])
-		return nil, nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(p[0]), "|0"), os.NewFile(uintptr(p[1]), "|1"), nil
 }
 
 // attend passes output on until the command has ended, and what it wrote was sent, and then says

@@ -89,7 +89,7 @@ func (d *Door) Register(reg agent.Registry, absent map[agentproto.Kind]agentprot
 		reg.Handle(kind, func(ctx context.Context, s *agentproto.Stream, request []byte) error {
 			conn, err := d.meet(ctx, answer == nil)
 			if err != nil {
-				return agentproto.Errorf(agentproto.Internal, "what keeps terminals can't be reached: %v", err)
+				return agentproto.Errorf(agentproto.Internal, "what outlives the agent can't be reached: %v", err)
 			}
 			if conn == nil {
 				return s.Send(answer)

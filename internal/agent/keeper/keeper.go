@@ -1,5 +1,6 @@
 // Package keeper is what outlives an agent in its container: one process, which owns the terminals
-// that have names and serves whichever agent is there, over a socket of the container's own.
+// that have names and the processes that nobody waits for, and serves whichever agent is there,
+// over a socket of the container's own.
 package keeper
 
 import (

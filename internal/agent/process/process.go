@@ -285,6 +285,28 @@ func (m *Manager) raiseOOM(pid int) {
 	_ = syscall.Close(fd)
 }
 
+// Shorten bounds what a listing shows of a command.
+func Shorten(args []string) []string {
+	const most = 1024
+	left := most
+	var short []string
+	for _, arg := range args {
+		if len(arg) >= left {
+			return append(short, arg[:left])
+		}
+		left -= len(arg) + 1
+		short = append(short, arg)
+	}
+	return short
+}
+
+// NewID makes what tells something kept from all others.
+func NewID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
 func newTag() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails

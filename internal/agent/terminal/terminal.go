@@ -49,7 +49,7 @@ type terminal struct {
 
 	mu         sync.Mutex
 	changed    sync.Cond // of mu: of everything below
-	out        ring
+	out        history
 	viewers    map[*viewer]struct{}
 	rows, cols uint16
 	input      []byte // waits to be written
@@ -64,9 +64,9 @@ type terminal struct {
 
 func newTerminal(o *agentproto.OpenTerminal, timing timing) *terminal {
 	t := &terminal{
-		name: o.Name, id: newID(), timing: timing, created: time.Now(), expiry: time.NewTimer(maxLinger),
+		name: o.Name, id: process.NewID(), timing: timing, created: time.Now(), expiry: time.NewTimer(maxLinger),
 		ready: make(chan struct{}), done: make(chan struct{}), forgotten: make(chan struct{}),
-		viewers: make(map[*viewer]struct{}), out: newRing(ringSize),
+		viewers: make(map[*viewer]struct{}), out: newHistory(),
 		linger: cmp.Or(time.Duration(o.Linger)*time.Second, defaultLinger),
 	}
 	t.expiry.Stop()
@@ -96,27 +96,13 @@ func (t *terminal) start(ctx context.Context, m *process.Manager, c agentproto.C
 		t.closePTY()
 		return err
 	}
-	t.args = shorten(spec.Args)
-	v.t, v.took, v.told = t, time.Now(), 1
+	t.args = process.Shorten(spec.Args)
+	v.t, v.took = t, time.Now()
 	t.viewers[v] = struct{}{}
+	v.told = t.looks()
 	t.work.Go(t.watch)
 	t.work.Go(t.read)
 	return nil
-}
-
-// shorten bounds what a listing shows of a command.
-func shorten(args []string) []string {
-	const most = 1024
-	left := most
-	var short []string
-	for _, arg := range args {
-		if len(arg) >= left {
-			return append(short, arg[:left])
-		}
-		left -= len(arg) + 1
-		short = append(short, arg)
-	}
-	return short
 }
 
 func (t *terminal) closePTY() {
@@ -172,7 +158,7 @@ func (t *terminal) put(b []byte) {
 			continue
 		}
 		for v := range t.viewers {
-			if v.pos == t.out.end {
+			if v.pos == t.out.End() {
 				v.took = now // it had all that there was
 			}
 		}
@@ -198,9 +184,9 @@ func (t *terminal) room(now time.Time) (room int, again time.Duration) {
 		again = max(again, t.timing.patience-idle)
 	}
 	if t.free || !held {
-		return t.out.limit, 0
+		return ringSize, 0
 	}
-	return int(max(0, best+int64(t.out.limit)-t.out.end)), again
+	return int(max(0, best+t.out.Limit()-t.out.End())), again
 }
 
 // wait waits for a change, at most so long. The caller holds mu.
@@ -249,7 +235,13 @@ func (t *terminal) resize(v *viewer) bool {
 		return false
 	}
 	t.rows, t.cols = v.rows, v.cols
+	t.changed.Broadcast() // viewers are told
 	return true
+}
+
+// looks is how many look, and at which size; the caller holds mu.
+func (t *terminal) looks() agentproto.Viewers {
+	return agentproto.Viewers{Count: len(t.viewers), Rows: t.rows, Cols: t.cols}
 }
 
 // redraw makes a program of the whole screen draw it, as a change of the size does.
@@ -293,7 +285,7 @@ func (t *terminal) info() agentproto.TerminalInfo {
 	defer t.mu.Unlock()
 	return agentproto.TerminalInfo{
 		Name: t.name, ID: t.id, Args: t.args, PID: t.process.Pid(), Created: t.created.UnixNano(),
-		Rows: t.rows, Cols: t.cols, Viewers: len(t.viewers), Position: t.out.end, Active: t.active.UnixNano(),
+		Rows: t.rows, Cols: t.cols, Viewers: len(t.viewers), Position: t.out.End(), Active: t.active.UnixNano(),
 		Running: !t.ended, ExitCode: t.code,
 	}
 }

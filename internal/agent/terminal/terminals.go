@@ -5,8 +5,6 @@ package terminal
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"slices"
 	"sync"
 	"time"
@@ -292,12 +290,6 @@ func (r *Terminals) endNamed(ctx context.Context, s *agentproto.Stream, request 
 
 func notFound(name string) error {
 	return agentproto.Errorf(agentproto.NotFound, "there is no terminal %q", name)
-}
-
-func newID() string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }
 
 // validName tells whether a name has a session ID's form.

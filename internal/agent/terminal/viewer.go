@@ -29,9 +29,9 @@ type viewer struct {
 	readOnly bool
 
 	rows, cols uint16
-	pos        int64     // of the next byte that it gets
-	took       time.Time // when it took something, or there was nothing to take
-	told       int       // how many viewers, as far as it knows
+	pos        int64              // of the next byte that it gets
+	took       time.Time          // when it took something, or there was nothing to take
+	told       agentproto.Viewers // as far as it knows
 	gone       bool
 	probe      bool // it has to be sent something, to see whether it is there
 
@@ -49,23 +49,23 @@ func newViewer(o *agentproto.OpenTerminal) *viewer {
 func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Attached, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if o.ID != "" && (o.Since < 0 || o.Since > t.out.end) {
+	if o.ID != "" && (o.Since < 0 || o.Since > t.out.End()) {
 		return nil, agentproto.Errorf(agentproto.InvalidArgument,
 			"terminal %q has written %d bytes so far: there is no position %d",
-			t.name, t.out.end, o.Since)
+			t.name, t.out.End(), o.Since)
 	}
 	v.t, v.took = t, time.Now()
 	t.viewers[v] = struct{}{}
-	v.told = len(t.viewers)
 	t.expiry.Stop()
 	resized := t.resize(v)
+	v.told = t.looks()
 	var missed int64
 	if o.ID != "" {
 		if v.pos = o.Since; v.pos < t.out.oldest.at {
 			missed = v.skip()
 		}
 	} else {
-		v.pos, v.replayTo = t.out.oldest.at, t.out.end
+		v.pos, v.replayTo = t.out.oldest.at, t.out.End()
 		v.show(&t.out.oldest)
 		if t.out.oldest.modes.Alternate() && !resized && !v.readOnly && !t.ended {
 			// What drew the screen is not all kept.
@@ -131,16 +131,16 @@ func (v *viewer) await() bool {
 	t := v.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !v.gone && !v.probe && !t.ended && v.pos == t.out.end && v.told == len(t.viewers) && len(v.modes) == 0 {
+	for !v.gone && !v.probe && !t.ended && v.pos == t.out.End() && v.told == t.looks() && len(v.modes) == 0 {
 		t.changed.Wait()
 	}
-	return !v.gone && (v.probe || v.pos < t.out.end || len(v.modes) > 0 || v.told != len(t.viewers) && !t.ended)
+	return !v.gone && (v.probe || v.pos < t.out.End() || len(v.modes) > 0 || v.told != t.looks() && !t.ended)
 }
 
 // portion is what a viewer is sent next.
 type portion struct {
 	missed   int64
-	viewers  int // 0: it knows
+	viewers  agentproto.Viewers // nobody: it knows
 	modes    []byte
 	data     []byte
 	replayed bool // data is to be shown once more
@@ -156,8 +156,8 @@ func (v *viewer) sendNext(s *agentproto.Stream) error {
 			return err
 		}
 	}
-	if p.viewers > 0 {
-		if err := s.Send(&agentproto.Viewers{Count: p.viewers}); err != nil {
+	if p.viewers.Count > 0 {
+		if err := s.Send(&p.viewers); err != nil {
 			return err
 		}
 	}
@@ -185,18 +185,18 @@ func (v *viewer) take(buf []byte) (p portion) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v.probe = false
-	if n := len(t.viewers); n != v.told {
-		p.viewers, v.told = n, n
+	if now := t.looks(); now != v.told {
+		p.viewers, v.told = now, now
 	}
 	if v.pos < t.out.oldest.at {
 		p.missed = v.skip()
 	}
 	p.modes, v.modes = v.modes, nil
-	to := t.out.end
+	to := t.out.End()
 	if p.replayed = v.pos < v.replayTo; p.replayed {
 		to = v.replayTo
 	}
-	n := t.out.read(buf, v.pos, to)
+	n := t.out.Read(buf, v.pos, to)
 	if p.data = buf[:n]; n > 0 {
 		v.pos, v.took = v.pos+int64(n), time.Now()
 		t.changed.Broadcast() // there is room
