@@ -34,6 +34,7 @@ type operation struct {
 	stop      func() bool
 	silence   *time.Timer // until the agent says something
 	over      bool        // the agent has said how it ended
+	missing   error       // what there is none of, where it says so
 }
 
 // open begins an operation in a running session, connecting to an agent first where need be. When
@@ -165,7 +166,7 @@ func (o *operation) fail(err error) error {
 		return failed(o.op, o.sessionID, ctxErr)
 	}
 	if said, ok := errors.AsType[*agentproto.Error](err); ok {
-		return container.Errorf(o.op, o.sessionID, classOf(said.Class), "%s", printable(said.Detail))
+		return container.Errorf(o.op, o.sessionID, o.classOf(said.Class), "%s", printable(said.Detail))
 	}
 	return o.whyCut(err)
 }
@@ -192,7 +193,7 @@ func (o *operation) whyCut(err error) error {
 }
 
 // classOf is what an agent's class of trouble is to a Runtime's callers.
-func classOf(c agentproto.Class) error {
+func (o *operation) classOf(c agentproto.Class) error {
 	switch c {
 	case agentproto.CommandNotFound:
 		return container.ErrExecFailed
@@ -201,7 +202,7 @@ func classOf(c agentproto.Class) error {
 	case agentproto.Unsupported:
 		return container.ErrUnsupported
 	case agentproto.NotFound:
-		return container.ErrTerminalNotFound
+		return o.missing
 	case agentproto.Exists:
 		return container.ErrTerminalExists
 	case agentproto.LimitReached:

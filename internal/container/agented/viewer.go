@@ -20,14 +20,14 @@ var _ container.Terminals = (*Runtime)(nil)
 func (r *Runtime) OpenTerminal(
 	ctx context.Context, sessionID string, opts container.TerminalOptions,
 ) (container.Terminal, error) {
-	const op = "open terminal"
+	const op = "openterminal"
 	if err := cmp.Or(container.ValidateSessionID(sessionID), opts.Validate()); err != nil {
 		return nil, failed(op, sessionID, err)
 	}
 	o, err := r.askKeeper(ctx, op, sessionID, &agentproto.OpenTerminal{
 		Command: terminalCommand(opts.AttachOptions), Name: opts.Name, New: opts.New, ID: opts.ID, Since: opts.Since,
 		ReadOnly: opts.ReadOnly, Linger: int64(opts.Linger / time.Second),
-	})
+	}, container.ErrTerminalNotFound)
 	if err != nil {
 		return nil, err
 	}
@@ -54,25 +54,29 @@ func (r *Runtime) OpenTerminal(
 	return v, nil
 }
 
-// askKeeper begins an operation of what keeps terminals in a container.
+// askKeeper begins an operation of what keeps terminals and processes in a container; missing is
+// the class of an error about one that it does not keep.
 func (r *Runtime) askKeeper(
-	ctx context.Context, op, sessionID string, request agentproto.Message,
+	ctx context.Context, op, sessionID string, request agentproto.Message, missing error,
 ) (*operation, error) {
 	o, err := r.open(ctx, op, place{sessionID, forTerminals}, request)
 	if plain, ok := errors.AsType[*noAgent](err); ok {
 		return nil, container.Errorf(op, sessionID, container.ErrUnsupported,
-			"terminals are kept by Octobot's agent, which this container can't use: %s", plain.reason)
+			"that takes Octobot's agent, which this container can't use: %s", plain.reason)
+	}
+	if err == nil {
+		o.missing = missing
 	}
 	return o, err
 }
 
 // ListTerminals implements [container.Terminals].
 func (r *Runtime) ListTerminals(ctx context.Context, sessionID string) ([]container.TerminalInfo, error) {
-	const op = "list terminals"
+	const op = "listterminals"
 	if err := container.ValidateSessionID(sessionID); err != nil {
 		return nil, failed(op, sessionID, err)
 	}
-	o, err := r.askKeeper(ctx, op, sessionID, &agentproto.ListTerminals{})
+	o, err := r.askKeeper(ctx, op, sessionID, &agentproto.ListTerminals{}, container.ErrTerminalNotFound)
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +96,11 @@ func (r *Runtime) ListTerminals(ctx context.Context, sessionID string) ([]contai
 
 // EndTerminal implements [container.Terminals].
 func (r *Runtime) EndTerminal(ctx context.Context, sessionID, name string) error {
-	const op = "end terminal"
+	const op = "endterminal"
 	if err := cmp.Or(container.ValidateSessionID(sessionID), container.ValidateTerminalName(name)); err != nil {
 		return failed(op, sessionID, err)
 	}
-	o, err := r.askKeeper(ctx, op, sessionID, &agentproto.EndTerminal{Name: name})
+	o, err := r.askKeeper(ctx, op, sessionID, &agentproto.EndTerminal{Name: name}, container.ErrTerminalNotFound)
 	if err != nil {
 		return err
 	}
@@ -112,13 +116,8 @@ func terminalInfo(t *agentproto.TerminalInfo) (info container.TerminalInfo, vali
 	if container.ValidateTerminalName(t.Name) != nil || container.ValidateTerminalName(t.ID) != nil || t.Position < 0 {
 		return info, false
 	}
-	const most = 64
-	args := make([]string, min(len(t.Args), most))
-	for i := range args {
-		args[i] = printable(t.Args[i])
-	}
 	return container.TerminalInfo{
-		Name: t.Name, ID: t.ID, Cmd: args, PID: t.PID, Created: time.Unix(0, t.Created),
+		Name: t.Name, ID: t.ID, Cmd: printableArgs(t.Args), PID: t.PID, Created: time.Unix(0, t.Created),
 		Rows: uint(t.Rows), Cols: uint(t.Cols), Viewers: max(0, t.Viewers), Position: t.Position,
 		Active: time.Unix(0, t.Active), Running: t.Running, ExitCode: t.ExitCode,
 	}, true
@@ -205,7 +204,7 @@ func (v *viewer) event(frame agentproto.Frame) (*container.TerminalEvent, error)
 		if err := frame.Decode(&viewers); err != nil {
 			return nil, err
 		}
-		e.Viewers = max(1, viewers.Count)
+		e.Viewers, e.Rows, e.Cols = max(1, viewers.Count), uint(viewers.Rows), uint(viewers.Cols)
 	default:
 		code, err := exitCode(frame)
 		if err != nil {

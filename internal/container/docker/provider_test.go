@@ -89,7 +89,7 @@ func agentTopics() []string {
 		return nil
 	}
 	return []string{"lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach",
-		"terminals", "pause",
+		"terminals", "processes", "pause",
 		"faults"}
 }
 
