@@ -98,6 +98,8 @@ type TerminalEvent struct {
 	Position int64  // of the byte after Data: where a viewer goes on that comes back
 	Missed   int64  // so many bytes before can't be had any more
 	Viewers  int    // how many look now; 0: that has not changed
+
+	Rows, Cols uint16 // the size that the terminal has now; 0: that has not changed
 }
 
 // Next waits for what there is to show. io.EOF: the command has ended, and ExitCode gives how. Any
@@ -108,7 +110,7 @@ func (v *Viewer) Next() (TerminalEvent, error) {
 		if err := v.receive(&e); err != nil {
 			return TerminalEvent{Position: v.position}, err
 		}
-		if len(e.Data) > 0 || e.Missed > 0 || e.Viewers > 0 {
+		if len(e.Data) > 0 || e.Missed > 0 || e.Viewers > 0 || e.Rows > 0 {
 			e.Position = v.position
 			return e, nil
 		}
@@ -156,6 +158,8 @@ func (v *Viewer) hear(c v1.Control, e *TerminalEvent) {
 	case c.Missed != nil:
 		e.Missed, v.numbered = *c.Missed, false
 		v.position += e.Missed
+	case c.Resize != nil:
+		e.Rows, e.Cols = c.Resize.Rows, c.Resize.Cols
 	case c.Viewers != nil:
 		e.Viewers = *c.Viewers
 	}

@@ -30,9 +30,9 @@ const MaxFrame = 1 << 20
 // resize, the latest wins. The server sends exit, when the process has ended, or error.
 //
 // With a terminal's name, the server first sends terminal, whose position is that of the first byte
-// that is numbered, and later viewers, when their number has changed. What is numbered are the
-// bytes of all binary frames after a position, which is that of the first of them, until missed:
-// so many bytes can't be had any more. Binary frames before the first position, and those between
+// that is numbered, and later viewers and resize, when one of them has changed. What is numbered
+// are the bytes of all binary frames after a position, which is that of the first of them, until
+// missed: so many bytes are left out. Binary frames before the first position, and those between
 // missed and the next position, are to be shown all the same: they bring the screen into the state
 // that it must have.
 type Control struct {

@@ -10,6 +10,7 @@ const (
 	EventStdout   = "stdout"   // Output
 	EventStderr   = "stderr"   // Output
 	EventExit     = "exit"     // ExitStatus: the command ended; the stream ends
+	EventProcess  = "process"  // ProcessOutput: all was sent; the stream ends
 	EventEnd      = "end"      // End: all was sent; the stream ends
 	EventError    = "error"    // Problem; the stream ends
 	EventOverflow = "overflow" // End: the client was too slow and has missed events; the stream ends

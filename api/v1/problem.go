@@ -20,6 +20,7 @@ const (
 	CodePathNotFound      Code = "path_not_found"
 	CodeTerminalNotFound  Code = "terminal_not_found"
 	CodeTerminalExists    Code = "terminal_exists"
+	CodeProcessNotFound   Code = "process_not_found"
 	CodeLimitReached      Code = "limit_reached" // the session has as many of them as there may be
 	CodeUnsupported       Code = "unsupported"
 	CodeEngineUnavailable Code = "engine_unavailable"
@@ -53,7 +54,7 @@ func Codes() []Code {
 		CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
-		CodeTerminalNotFound, CodeTerminalExists, CodeLimitReached,
+		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeLimitReached,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal,

@@ -46,10 +46,12 @@ ends with its exit code; with 125 where Octobot failed.`,
 	flags.StringVar(&name, "terminal", "", "`name` of the terminal (default main)")
 	flags.BoolVar(&fresh, "new", false, "make a new terminal; without --terminal it gets a name of its own")
 	flags.BoolVar(&readOnly, "read-only", false, "look only: nothing is typed, and the size stays")
-	cmd.MarkFlagsMutuallyExclusive("new", "read-only")
 	_ = cmd.RegisterFlagCompletionFunc("terminal", a.completeTerminal) // the flag is there
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, id := cmd.Context(), args[0]
+		if err := oneOf(cmd, "new", "read-only"); err != nil {
+			return &exitCode{exitOwnError, err}
+		}
 		detach, err := parseKeys(keys)
 		if err != nil {
 			return &exitCode{exitOwnError, usageError(cmd, "--detach-keys: %v", err)}

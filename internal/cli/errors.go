@@ -37,6 +37,16 @@ func usageError(cmd *cobra.Command, format string, args ...any) error {
 		fmt.Sprintf(format, args...), path)
 }
 
+// oneOf refuses flags that can't be together: the first with any of the others.
+func oneOf(cmd *cobra.Command, first string, others ...string) error {
+	for _, other := range others {
+		if cmd.Flags().Changed(first) && cmd.Flags().Changed(other) {
+			return usageError(cmd, "--%s and --%s can't be together", first, other)
+		}
+	}
+	return nil
+}
+
 // passesExitCodes makes a command whose exit code is another's keep its own errors apart from that.
 func passesExitCodes(cmd *cobra.Command) {
 	args := cmd.Args

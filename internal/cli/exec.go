@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
+	"github.com/octobot-run/octobot/internal/config"
 )
 
 func (a *app) execCommand() *cobra.Command {
-	var interactive, tty bool
+	var interactive, tty, detach bool
+	var keep string
 	var env []string
 	var req v1.ExecRequest
 	cmd := &cobra.Command{
@@ -22,12 +25,16 @@ func (a *app) execCommand() *cobra.Command {
 		Long: `Run a command in a running session and pass its output and its exit code on. Flags go before the ID; what follows
 it is the command's. Ctrl-C kills the command and its children in the session.
 
+With -d nobody waits for it: its ID is printed at once, and it goes on without octobot and the daemon, for as long as the
+session runs. "octobot ps" lists such processes, "logs --process" shows their output, "kill" and "wait" do what they say.
+
 Exit codes: the command's own, 128+n if signal n killed it; 125 if Octobot failed, 126 if the command can't be
 executed, 127 if there is no such command.`,
 		Example: `  octobot exec demo uname -a
   octobot exec -e LANG=C -w /tmp demo -- sh -c 'ls | wc -l'
   tar c src | octobot exec -i demo -- tar x -C /work
-  octobot exec -it demo -- bash`,
+  octobot exec -it demo -- bash
+  octobot exec -d demo -- make`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || len(command(args)) == 0 {
 				return usageError(cmd, "name a session and a command")
@@ -40,6 +47,9 @@ executed, 127 if there is no such command.`,
 	flags.SetInterspersed(false)
 	flags.BoolVarP(&interactive, "interactive", "i", false, "give the command octobot's stdin")
 	flags.BoolVarP(&tty, "tty", "t", false, "run the command on a terminal; with -i, yours")
+	flags.BoolVarP(&detach, "detach", "d", false, "do not wait for the command: print an ID for it")
+	flags.StringVar(&keep, "keep", "",
+		"with -d, `size` of the output that is kept (default 1m); more is on the container's disk")
 	flags.StringArrayVarP(&env, "env", "e", nil, "environment variable, `NAME=value`, or NAME for octobot's own value")
 	flags.StringVarP(&req.WorkingDir, "workdir", "w", "", "working `directory` in the container")
 	flags.StringVarP(&req.User, "user", "u", "", "`user`, name or uid, with :group if wanted")
@@ -49,6 +59,21 @@ executed, 127 if there is no such command.`,
 		req.Cmd, req.Env, req.Tty = command(args), withOwnValues(env), tty
 		var code int
 		var err error
+		if err := oneOf(cmd, "detach", "interactive", "tty"); err != nil {
+			return &exitCode{exitOwnError, err}
+		}
+		if keep != "" && !detach {
+			return &exitCode{exitOwnError, usageError(cmd, "--keep is for -d alone")}
+		}
+		if detach {
+			size, err := config.ParseSize(cmp.Or(keep, "0"))
+			if err != nil {
+				return &exitCode{exitOwnError, usageError(cmd, "--keep: %v", err)}
+			}
+			err = a.startDetached(cmd.Context(), id, v1.StartProcessRequest{
+				Cmd: req.Cmd, Env: req.Env, WorkingDir: req.WorkingDir, User: req.User, Keep: size})
+			return commandError("exec "+id, 0, err)
+		}
 		if tty {
 			code, err = a.interact(cmd.Context(), interaction{id: id, stdin: interactive, opts: client.AttachOptions{
 				Cmd: req.Cmd, Env: req.Env, WorkingDir: req.WorkingDir, User: req.User,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,11 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var opts client.LogOptions
-	var tail, since string
+	var tail, since, process string
 	cmd := &cobra.Command{
 		Use:   "logs [flags] ID",
 		Short: "Show what a session's main process has written",
+		Long:  `Show what a session's main process has written; with --process, what a process has that "octobot exec -d" has started.`,
 		Example: `  octobot logs demo
   octobot logs -f --tail 20 demo
   octobot logs --since 10m -t demo`,
@@ -27,12 +29,29 @@ func (a *app) logsCommand() *cobra.Command {
 		ValidArgsFunction: a.completeSession,
 	}
 	flags := cmd.Flags()
-	flags.BoolVarP(&opts.Follow, "follow", "f", false, "go on until the main process ends")
+	flags.BoolVarP(&opts.Timestamps, "timestamps", "t", false, "put the time before every line")
 	flags.StringVar(&tail, "tail", "all", "only the last `n` lines")
+	flags.BoolVarP(&opts.Follow, "follow", "f", false, "go on until the process ends")
+	flags.StringVar(&process, "process", "", "`ID` of a process; --since is a position in its output then, in bytes")
+	_ = cmd.RegisterFlagCompletionFunc("process", a.completeProcess) // the flag is there
 	flags.StringVar(&since, "since", "",
 		"only what was written since a `time`: 10m for ten minutes ago, or 2006-01-02T15:04:05Z")
-	flags.BoolVarP(&opts.Timestamps, "timestamps", "t", false, "put the time before every line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if process != "" {
+			if err := oneOf(cmd, "process", "tail", "timestamps"); err != nil {
+				return err
+			}
+			position, err := strconv.ParseInt(cmp.Or(since, "0"), 10, 64)
+			if err != nil || position < 0 {
+				return usageError(cmd, "--since %q is no position, which is a number of bytes", since)
+			}
+			err = a.processLogs(cmd.Context(), args[0], process,
+				client.OutputOptions{Since: position, Follow: opts.Follow})
+			if err != nil {
+				return fmt.Errorf("logs %s: %w", args[0], err)
+			}
+			return nil
+		}
 		if tail != "all" {
 			n, err := strconv.Atoi(tail)
 			if err != nil || n < 0 {

@@ -20,7 +20,7 @@ func (a *app) listCommand() *cobra.Command {
 	var statuses []string
 	cmd := &cobra.Command{
 		Use:     "ls [flags]",
-		Aliases: []string{"list", "ps"},
+		Aliases: []string{"list"},
 		Short:   "List sessions",
 		Long:    "List sessions, newest first. Closed ones, which are remembered for a while, are shown with -a.",
 		Example: `  octobot ls
@@ -37,10 +37,11 @@ func (a *app) listCommand() *cobra.Command {
 	flags.StringVar(&project, "project", "", "only the sessions of a `project`")
 	flags.StringSliceVar(&statuses, "status", nil, "only sessions of these `statuses`")
 	complete(cmd, "status", statusNames()...)
-	cmd.MarkFlagsMutuallyExclusive("terminals", "status")
-	cmd.MarkFlagsMutuallyExclusive("terminals", "all")
 	output := outputFlag(cmd, "json", "wide")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf(cmd, "terminals", "status", "all"); err != nil {
+			return err
+		}
 		if terminals {
 			return a.listTerminals(cmd.Context(), project, quiet, *output)
 		}

@@ -47,7 +47,7 @@ func TestStatsRows(t *testing.T) {
 	}
 	want := []string{
 		"busy|12.35%|16.0 MiB / 64.0 MiB|25.00%|1.0 KiB / 2.0 KiB|3.0 MiB / 4.0 GiB|3",
-		"no-limit|-|0.0 KiB / -|-|0.0 KiB / 0.0 KiB|0.0 KiB / 0.0 KiB|0",
+		"no-limit|-|0 B / -|-|0 B / 0 B|0 B / 0 B|0",
 		"ended|-|- / -|-|- / -|- / -|-",
 	}
 	for i, row := range statsRows(uses) {

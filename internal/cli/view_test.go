@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // passage is a data directory whose socket leads to another's, until it is cut.
@@ -63,6 +64,21 @@ func (p *passage) mend() {
 			}
 		}
 	})
+}
+
+// awaitConnection waits until somebody is connected.
+func (p *passage) awaitConnection() {
+	p.t.Helper()
+	for range 200 {
+		p.mu.Lock()
+		n := len(p.open)
+		p.mu.Unlock()
+		if n > 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.t.Fatal("nobody is connected")
 }
 
 // cut cuts all connections, and refuses others.

@@ -25,6 +25,7 @@ import (
 // to decide. Its errors are [*session.Error] values.
 type Service interface {
 	Sessions
+	Commands
 	Processes
 	Terminals
 	Tokens
@@ -48,13 +49,24 @@ type Sessions interface {
 	Subscribe(who session.Principal, projectID string) (*session.Subscription, error)
 }
 
-// Processes is what runs in sessions.
-type Processes interface {
+// Commands is what runs in sessions while its caller is there.
+type Commands interface {
 	ExecStream(ctx context.Context, who session.Principal, id string, cmd []string,
 		opts container.ExecOptions, stdout, stderr io.Writer) (int, error)
 	Attach(ctx context.Context, who session.Principal, id string, opts container.AttachOptions) (container.PTY, error)
 	Logs(ctx context.Context, who session.Principal, id string, opts container.LogOptions, stdout,
 		stderr io.Writer) error
+}
+
+// Processes is what runs in sessions and nobody waits for.
+type Processes interface {
+	StartProcess(ctx context.Context, who session.Principal, id string, cmd []string,
+		opts container.ProcessOptions) (container.ProcessInfo, error)
+	ListProcesses(ctx context.Context, who session.Principal, id string) ([]container.ProcessInfo, error)
+	SignalProcess(ctx context.Context, who session.Principal, id, processID string, signal int) error
+	WaitProcess(ctx context.Context, who session.Principal, id, processID string) (container.ProcessInfo, error)
+	ReadProcess(ctx context.Context, who session.Principal, id, processID string, opts container.OutputOptions,
+		stdout, stderr io.Writer) (container.ProcessInfo, int64, error)
 }
 
 // Terminals are those of sessions that have names.

@@ -63,6 +63,7 @@ func (a *API) routes() {
 	a.sessionRoutes()
 	a.processRoutes()
 	a.terminalRoutes()
+	a.detachedRoutes()
 	a.adminRoutes()
 	a.projectRoutes()
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -85,8 +86,9 @@ func (a *API) routes() {
 // not clients to what they ask.
 func (a *API) openSchemas() {
 	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
-		"CreateTerminalRequest": true,
-		"Resources":             true, "Credentials": true, "Quota": true}
+		"CreateTerminalRequest": true, "StartProcessRequest": true,
+		"SignalRequest": true,
+		"Resources":     true, "Credentials": true, "Quota": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {
 			schema.AdditionalProperties = nil

@@ -178,6 +178,11 @@ func (v *view) pass(e container.TerminalEvent) error {
 			return err
 		}
 	}
+	if e.Rows > 0 && e.Cols > 0 {
+		if err := v.control(v1.Control{Resize: &v1.Size{Rows: uint16(e.Rows), Cols: uint16(e.Cols)}}); err != nil {
+			return err
+		}
+	}
 	if len(e.Data) == 0 {
 		return nil
 	}

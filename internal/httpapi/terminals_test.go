@@ -21,6 +21,7 @@ type viewer struct {
 	missed   int64
 	at       int64
 	viewers  int
+	rows     uint16
 }
 
 func (f *fixture) view(t *testing.T, c *client.Client, opts client.TerminalOptions) *viewer {
@@ -46,6 +47,9 @@ func (v *viewer) next() error {
 	v.at, v.missed = e.Position, v.missed+e.Missed
 	if e.Viewers > 0 {
 		v.viewers = e.Viewers
+	}
+	if e.Rows > 0 {
+		v.rows = e.Rows
 	}
 	return err
 }
@@ -85,6 +89,10 @@ func TestTerminal(t *testing.T) {
 	b := f.view(t, f.admin, client.TerminalOptions{ReadOnly: true})
 	b.until("what was shown", func() bool { return strings.Contains(b.replayed.String(), "first\r\n") })
 	a.until("two viewers", func() bool { return a.viewers == 2 })
+	if err := a.Resize(44, 101); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the size", func() bool { return b.rows == 44 })
 	_ = a.Close()
 	b.until("one viewer", func() bool { return b.viewers == 1 })
 	again := f.view(t, f.admin, client.TerminalOptions{ID: a.Opened().ID, Since: a.at})

@@ -37,6 +37,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodePathNotFound:      http.StatusUnprocessableEntity,
 	v1.CodeTerminalNotFound:  http.StatusNotFound,
 	v1.CodeTerminalExists:    http.StatusConflict,
+	v1.CodeProcessNotFound:   http.StatusNotFound,
 	v1.CodeLimitReached:      http.StatusConflict,
 	v1.CodeUnsupported:       http.StatusNotImplemented,
 	v1.CodeEngineUnavailable: http.StatusServiceUnavailable,

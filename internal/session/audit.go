@@ -18,7 +18,9 @@ type AuditEntry struct {
 
 // changes are the operations that are always recorded; others are where they were refused.
 var changes = []string{
-	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "end terminal", "reconcile",
+	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "end terminal", "start process",
+	"signal process",
+	"reconcile",
 	"create token", "delete token", "set project", "delete project",
 }
 

@@ -80,6 +80,9 @@ func classify(ctx context.Context, err error) Error {
 	case container.ErrTerminalExists:
 		return Error{Code: CodeTerminalExists, Detail: userDetail(err, class),
 			Hint: "choose another name, or attach to that one"}
+	case container.ErrProcessNotFound:
+		return Error{Code: CodeProcessNotFound, Detail: userDetail(err, class),
+			Hint: "octobot ps shows those that there are"}
 	case container.ErrLimitReached:
 		return Error{Code: CodeLimitReached, Detail: userDetail(err, class)}
 	case container.ErrUnsupported:
@@ -116,7 +119,8 @@ func isRefusal(err error) bool {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
 		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,
 		container.ErrPortTaken, container.ErrPathNotFound, container.ErrUnsupported,
-		container.ErrTerminalNotFound, container.ErrTerminalExists, container.ErrLimitReached:
+		container.ErrTerminalNotFound, container.ErrTerminalExists, container.ErrProcessNotFound,
+		container.ErrLimitReached:
 		return true
 	}
 	return false

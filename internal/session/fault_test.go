@@ -27,6 +27,7 @@ func TestFaultOfEveryClass(t *testing.T) {
 		container.ErrPathNotFound:      CodePathNotFound,
 		container.ErrTerminalNotFound:  CodeTerminalNotFound,
 		container.ErrTerminalExists:    CodeTerminalExists,
+		container.ErrProcessNotFound:   CodeProcessNotFound,
 		container.ErrLimitReached:      CodeLimitReached,
 		context.Canceled:               CodeCancelled,
 		context.DeadlineExceeded:       CodeTimeout,
