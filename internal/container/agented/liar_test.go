@@ -148,6 +148,9 @@ func TestLiars(t *testing.T) {
 			container.ErrUnavailable},
 		"a strange exit code": {operations(func(s *agentproto.Stream) { _ = s.Send(&agentproto.Exit{Code: -1}) }),
 			container.ErrUnavailable},
+		"what is not asked for": {operations(func(s *agentproto.Stream) {
+			_ = s.Send(agentproto.Errorf(agentproto.NotFound, "what?"))
+		}), container.ErrUnavailable},
 		"half an answer": {operations(func(s *agentproto.Stream) { _ = s.SendData(agentproto.KindExit, []byte{0x80}) }),
 			container.ErrUnavailable},
 		"an escape sequence": {operations(func(s *agentproto.Stream) {

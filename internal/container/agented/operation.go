@@ -1,6 +1,7 @@
 package agented
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -202,7 +203,7 @@ func (o *operation) classOf(c agentproto.Class) error {
 	case agentproto.Unsupported:
 		return container.ErrUnsupported
 	case agentproto.NotFound:
-		return o.missing
+		return cmp.Or(o.missing, container.ErrUnavailable)
 	case agentproto.Exists:
 		return container.ErrTerminalExists
 	case agentproto.LimitReached:
