@@ -32,7 +32,7 @@ A session that was created with -t has its main process's terminal instead, unle
 Octobot's agent has none that are kept: what attach opens there is hung up when you leave.
 
 Every key goes to the session, Ctrl-C among them. The detach keys, ctrl-p ctrl-q, leave it. When the process ends, octobot
-ends with its exit code; with 125 where Octobot failed.`,
+ends with its exit code; with 125 where Octobot failed. Who only looks leaves by Ctrl-C, too.`,
 		Example: `  octobot attach demo
   octobot attach --terminal build demo
   octobot attach --read-only demo

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,18 @@ func (v *view) run(ctx context.Context) (exitCode int, err error) {
 		return v.interact(ctx, interaction{id: v.id, stdin: true, detach: v.detach})
 	}
 	v.remote = remote
+	if n := remote.Opened().Viewers; n > 1 {
+		fmt.Fprintf(v.stderr, "octobot: %s at %s of %s, too\n", others(n), v.name, v.id)
+	}
 	return v.sit(ctx)
+}
+
+// others are who looks beside this viewer, of so many.
+func others(viewers int) string {
+	if viewers == 2 {
+		return "1 other looks"
+	}
+	return fmt.Sprintf("%d others look", viewers-1)
 }
 
 // open opens the terminal; plain says that the session has none that are kept, and no name was
@@ -132,7 +144,7 @@ func (v *view) sit(ctx context.Context) (exitCode int, err error) {
 	})
 	wg.Go(func() {
 		defer v.local.guard()
-		if err := forward(typing{v}, in, v.detach); err != nil {
+		if err := forward(typing{v, func() { end(errDetached) }}, in, v.detach); err != nil {
 			end(err)
 		}
 	})
@@ -164,15 +176,24 @@ func (v *view) setCurrent(ctx context.Context, remote *client.Viewer) error {
 	return nil
 }
 
-// typing is where keys go: nowhere while there is no connection.
-type typing struct{ *view }
+// typing is where keys go: nowhere while there is no connection. Who only looks leaves by Ctrl-C.
+type typing struct {
+	*view
+	leave func()
+}
 
 func (t typing) Write(b []byte) (int, error) {
-	if remote := t.current(); remote != nil && !t.readOnly {
+	switch remote := t.current(); {
+	case t.readOnly && bytes.IndexByte(b, interrupt) >= 0:
+		t.leave()
+	case remote != nil && !t.readOnly:
 		_, _ = remote.Write(b) // what a connection that is lost has swallowed is not typed again
 	}
 	return len(b), nil
 }
+
+// interrupt is what Ctrl-C types.
+const interrupt = 3
 
 // show writes what the terminal shows until its command ends, over as many connections as that
 // takes.
@@ -207,6 +228,9 @@ func (v *view) showFrom(remote *client.Viewer) (at int64, err error) {
 		e, err := remote.Next()
 		if err != nil {
 			return e.Position, err
+		}
+		if e.Viewers > 0 {
+			v.tellViewers(e.Viewers)
 		}
 		if e.Missed > 0 {
 			v.mark("%d bytes of output are not kept any more", e.Missed)
@@ -283,6 +307,15 @@ func (v *view) tellBack() {
 	if !v.screen.Alternate() {
 		v.mark("connected again")
 	}
+}
+
+// tellViewers says who else looks, in the window's title.
+func (v *view) tellViewers(n int) {
+	words := v.screen.Title()
+	if n > 1 {
+		words = strings.TrimSpace(words + " (" + others(n) + ")")
+	}
+	v.title(words)
 }
 
 func (v *view) title(words string) {

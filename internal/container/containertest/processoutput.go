@@ -333,7 +333,11 @@ func testProcessSlowReader(f *fixture) {
 		return len(b), nil
 	}
 	f.followAs(slow, f.ctx, id, p.ID, 0)
-	<-first
+	select {
+	case <-first:
+	case <-slow.done:
+		f.Fatalf("the reading ended (%v) with %s", slow.err, show(slow.stdout()))
+	}
 	f.openGate(id, 4242)
 	f.mustBePrompt("the process", func() { f.awaitEnd(id, p.ID) })
 	close(release)
