@@ -134,7 +134,8 @@ func echo(ctx context.Context, e env) (_ string, err error) {
 	var bytes atomic.Int64
 	begun := time.Now()
 	bulk, err := beside(1, func(ctx context.Context) error {
-		_, err := streams.ExecStream(ctx, id, []string{"cat", "/dev/zero"}, container.ExecOptions{}, counter{&bytes}, nil)
+		_, err := streams.ExecStream(ctx, id, []string{"cat", "/dev/zero"}, container.ExecOptions{}, counter{&bytes},
+			nil)
 		return err
 	})
 	if err != nil {
@@ -144,7 +145,8 @@ func echo(ctx context.Context, e env) (_ string, err error) {
 	words := func(took []time.Duration) string {
 		return fmt.Sprintf("p50 %s, p99 %s", precise(median(took)), precise(percentile(took, 99)))
 	}
-	return fmt.Sprintf("%s; beside 32 loops of exec %s; beside a stream of %.0f MB/s %s", words(alone), words(execs), rate,
+	return fmt.Sprintf("%s; beside 32 loops of exec %s; beside a stream of %.0f MB/s %s", words(alone), words(execs),
+		rate,
 		words(bulk)), nil
 }
 
@@ -163,7 +165,8 @@ func comeBack(ctx context.Context, e env) (_ string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	t, err := openTerminal(ctx, rt, id, "main", "sh", "-c", "yes $(printf '\\033[32m%070d\\033[0m' 0) | head -c 3000000; echo done; exec sleep 3600")
+	t, err := openTerminal(ctx, rt, id, "main", "sh", "-c",
+		"yes $(printf '\\033[32m%070d\\033[0m' 0) | head -c 3000000; echo done; exec sleep 3600")
 	if err != nil {
 		return "", err
 	}
@@ -203,7 +206,8 @@ func manyViewers(ctx context.Context, e env) (string, error) {
 	}
 	defer end()
 	view := func(name string, cmd ...string) (*client.Viewer, error) {
-		return d.api.OpenTerminal(ctx, id, client.TerminalOptions{Name: name, AttachOptions: client.AttachOptions{Cmd: cmd}})
+		return d.api.OpenTerminal(ctx, id,
+			client.TerminalOptions{Name: name, AttachOptions: client.AttachOptions{Cmd: cmd}})
 	}
 	before, err := d.resident()
 	if err != nil {

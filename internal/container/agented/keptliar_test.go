@@ -42,14 +42,21 @@ func TestLiarsAboutTerminals(t *testing.T) {
 		opened bool
 		want   error
 	}{
-		"no ID":             {first(func(a *agentproto.Attached) { a.Terminal.ID = "" }), false, container.ErrUnavailable},
-		"a strange ID":      {first(func(a *agentproto.Attached) { a.Terminal.ID = "../x" }), false, container.ErrUnavailable},
-		"a strange name":    {first(func(a *agentproto.Attached) { a.Terminal.Name = "\x1b" }), false, container.ErrUnavailable},
-		"before the start":  {first(func(a *agentproto.Attached) { a.Position = -1 }), false, container.ErrUnavailable},
-		"less than none":    {first(func(a *agentproto.Attached) { a.Missed = -1 }), false, container.ErrUnavailable},
-		"another answer":    {func(s *agentproto.Stream) { _ = s.Send(&agentproto.Done{}) }, false, container.ErrUnavailable},
-		"an unknown kind":   {func(s *agentproto.Stream) { _ = s.SendData(200, nil) }, false, container.ErrUnavailable},
-		"exists":            {func(s *agentproto.Stream) { _ = s.Send(agentproto.Errorf(agentproto.Exists, "\x1b[2J")) }, false, container.ErrTerminalExists},
+		"no ID": {first(func(a *agentproto.Attached) { a.Terminal.ID = "" }), false,
+			container.ErrUnavailable},
+		"a strange ID": {first(func(a *agentproto.Attached) { a.Terminal.ID = "../x" }), false,
+			container.ErrUnavailable},
+		"a strange name": {first(func(a *agentproto.Attached) { a.Terminal.Name = "\x1b" }), false,
+			container.ErrUnavailable},
+		"before the start": {first(func(a *agentproto.Attached) { a.Position = -1 }), false, container.ErrUnavailable},
+		"less than none":   {first(func(a *agentproto.Attached) { a.Missed = -1 }), false, container.ErrUnavailable},
+		"another answer": {func(s *agentproto.Stream) { _ = s.Send(&agentproto.Done{}) }, false,
+			container.ErrUnavailable},
+		"an unknown kind": {func(s *agentproto.Stream) { _ = s.SendData(200, nil) }, false, container.ErrUnavailable},
+		"exists": {func(s *agentproto.Stream) {
+			_ = s.Send(agentproto.Errorf(agentproto.Exists,
+				"\x1b[2J"))
+		}, false, container.ErrTerminalExists},
 		"never answers":     {func(s *agentproto.Stream) { _, _ = s.Next() }, false, context.DeadlineExceeded},
 		"missed backwards":  {then(&agentproto.Missed{Bytes: -5}), true, container.ErrUnavailable},
 		"a strange code":    {then(&agentproto.Exit{Code: 4096}), true, container.ErrUnavailable},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -22,13 +23,7 @@ import (
 // or are killed for want of memory: then both sides hold what they held before. OCTOBOT_TEST_SOAK
 // says how many; make soak has 100,000.
 func TestAgentSoak(t *testing.T) {
-	count := 600
-	if s := os.Getenv("OCTOBOT_TEST_SOAK"); s != "" {
-		var err error
-		if count, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	count := soak(t, 600)
 	opts := container.Options{Resources: container.Resources{Memory: 128 << 20}}
 	onEngines(t, agented.Config{}, opts, func(t *testing.T, k agentedKit) {
 		k.runMany(t, 200) // so that what is made once is there
@@ -45,6 +40,63 @@ func TestAgentSoak(t *testing.T) {
 		}
 		t.Logf("before %+v, after %+v", before, after)
 	})
+}
+
+// soak is how many of something to do: so many, or what make soak says.
+func soak(t *testing.T, few int) int {
+	t.Helper()
+	s := os.Getenv("OCTOBOT_TEST_SOAK")
+	if s == "" {
+		return few
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestFirstBytes makes many terminals, of each of which all is seen, from the first byte to the exit
+// code. Make soak has 10,000.
+func TestFirstBytes(t *testing.T) {
+	count := soak(t, 2000) / 10
+	onEngines(t, agented.Config{}, container.Options{}, func(t *testing.T, k agentedKit) {
+		var next atomic.Int64
+		var callers sync.WaitGroup
+		for caller := range 8 {
+			callers.Go(func() {
+				for i := next.Add(1); i <= int64(count) && !t.Failed(); i = next.Add(1) {
+					shown, err := k.showAll(t.Context(), fmt.Sprint("t", caller), "echo", fmt.Sprint(i))
+					if err != nil || shown != fmt.Sprintf("%d\r\n", i) {
+						t.Errorf("terminal %d shows %q, %v", i, shown, err)
+					}
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
+
+// showAll makes a terminal and gives all that its command shows.
+func (k agentedKit) showAll(ctx context.Context, name string, cmd ...string) (string, error) {
+	terminal, err := k.rt.(container.Terminals).OpenTerminal(ctx, k.id, container.TerminalOptions{Name: name,
+		AttachOptions: container.AttachOptions{Cmd: cmd}})
+	if err != nil {
+		return "", err
+	}
+	defer terminal.Close()
+	var shown strings.Builder
+	for {
+		e, err := terminal.Next()
+		shown.Write(e.Data)
+		if errors.Is(err, io.EOF) {
+			_, err = terminal.ExitCode(ctx)
+			return shown.String(), err
+		}
+		if err != nil {
+			return shown.String(), err
+		}
+	}
 }
 
 // runMany runs n commands, 16 at a time.
