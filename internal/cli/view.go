@@ -20,6 +20,8 @@ const (
 	firstRetry, lastRetry = 100 * time.Millisecond, 2 * time.Second
 	// attemptTimeout bounds one of them.
 	attemptTimeout = 10 * time.Second
+
+	putTitleAside, takeTitleBack = "\x1b[22;2t", "\x1b[23;2t"
 )
 
 // view is a session's terminal that has a name, brought to the user's.
@@ -33,6 +35,9 @@ type view struct {
 	c      *client.Client
 	local  *terminal
 	screen vtmode.Tracker // what the user's terminal was shown; of the goroutine that shows it
+	aside  bool           // the window's title is put aside for one of ours; likewise
+	// viewers is how many look, this one among them; likewise.
+	viewers int
 
 	mu     sync.Mutex
 	remote *client.Viewer // nil while there is no connection; guarded by mu
@@ -56,18 +61,10 @@ func (v *view) run(ctx context.Context) (exitCode int, err error) {
 		return v.interact(ctx, interaction{id: v.id, stdin: true, detach: v.detach})
 	}
 	v.remote = remote
-	if n := remote.Opened().Viewers; n > 1 {
-		fmt.Fprintf(v.stderr, "octobot: %s at %s of %s, too\n", others(n), v.name, v.id)
+	if v.viewers = remote.Opened().Viewers; v.viewers > 1 {
+		fmt.Fprintf(v.stderr, "octobot: %s at %s of %s, too\n", v.others(), v.name, v.id)
 	}
 	return v.sit(ctx)
-}
-
-// others are who looks beside this viewer, of so many.
-func others(viewers int) string {
-	if viewers == 2 {
-		return "1 other looks"
-	}
-	return fmt.Sprintf("%d others look", viewers-1)
 }
 
 // open opens the terminal; plain says that the session has none that are kept, and no name was
@@ -230,9 +227,10 @@ func (v *view) showFrom(remote *client.Viewer) (at int64, err error) {
 			return e.Position, err
 		}
 		if e.Viewers > 0 {
-			v.tellViewers(e.Viewers)
+			v.viewers = e.Viewers
+			v.say(v.others())
 		}
-		if e.Missed > 0 {
+		if e.Missed > 0 && !v.drawn() {
 			v.mark("%d bytes of output are not kept any more", e.Missed)
 		}
 		if err := v.write(e.Data); err != nil {
@@ -292,38 +290,68 @@ func (v *view) mark(format string, args ...any) {
 	_ = v.write([]byte("\x18\r\n\x1b[7m octobot: " + fmt.Sprintf(format, args...) + " \x1b[27m\r\n"))
 }
 
+// drawn tells whether words of ours would spoil what is shown.
+func (v *view) drawn() bool {
+	rows, _ := v.local.size()
+	return v.screen.Drawn(int(rows))
+}
+
 // tellLost and tellBack say what the matter is in the window's title, which spoils nothing of what
 // is shown; where lines follow each other, there too.
 func (v *view) tellLost() {
 	words := fmt.Sprintf("the connection to %s is lost; trying to connect again (%s leaves)", v.id, v.keys)
-	v.title("octobot: " + words)
-	if !v.screen.Alternate() {
+	v.say(words)
+	if !v.drawn() {
 		v.mark("%s", words)
 	}
 }
 
 func (v *view) tellBack() {
-	v.title(v.screen.Title())
-	if !v.screen.Alternate() {
+	v.say(v.others())
+	if !v.drawn() {
 		v.mark("connected again")
 	}
 }
 
-// tellViewers says who else looks, in the window's title.
-func (v *view) tellViewers(n int) {
-	words := v.screen.Title()
-	if n > 1 {
-		words = strings.TrimSpace(words + " (" + others(n) + ")")
+// others are who looks beside this viewer, in words; empty for nobody.
+func (v *view) others() string {
+	switch v.viewers {
+	case 0, 1:
+		return ""
+	case 2:
+		return "1 other looks"
 	}
-	v.title(words)
+	return fmt.Sprintf("%d others look", v.viewers-1)
 }
 
-func (v *view) title(words string) {
-	_, _ = io.WriteString(v.stdout, "\x18\x1b]2;"+words+"\a")
+// say puts words of ours into the window's title, which is put aside for that; without words it is
+// given back. A terminal that puts none aside gets the session's, or none.
+func (v *view) say(words string) {
+	title := v.screen.Title()
+	switch {
+	case words == "" && !v.aside:
+		return
+	case words == "":
+		words = setTitle(title) + takeTitleBack
+		if title != "" { // since it was put aside
+			words += setTitle(title)
+		}
+		v.aside = false
+	default:
+		words = setTitle(strings.TrimSpace(title + " (octobot: " + words + ")"))
+		if !v.aside {
+			words = putTitleAside + words
+		}
+		v.aside = true
+	}
+	_, _ = io.WriteString(v.stdout, "\x18"+words)
 }
+
+func setTitle(title string) string { return "\x1b]2;" + title + "\a" }
 
 // leaveScreen brings the user's terminal back from what the session's programs have made of it.
 func (v *view) leaveScreen() {
+	v.say("")
 	if reset := v.screen.AppendReset(nil); len(reset) > 0 {
 		_, _ = v.stdout.Write(reset)
 	}

@@ -7,6 +7,8 @@ import "bytes"
 type Tracker struct {
 	parser parser
 	state  state
+	placed bool // the cursor was put in a place of the main screen
+	lines  int  // that have followed since
 }
 
 // Write follows b, which may begin and end anywhere in the output. It never fails.
@@ -17,8 +19,14 @@ func (t *Tracker) Write(b []byte) (int, error) {
 		switch what {
 		case text:
 			t.state.shift(b[:n])
+			if t.placed {
+				t.lines += bytes.Count(b[:n], []byte("\n"))
+			}
 		case complete, ended:
 			t.state.sequence(seq)
+			if t.state.alternate == 0 && placesCursor(seq) {
+				t.placed, t.lines = true, 0
+			}
 		}
 		b = b[n:]
 	}
@@ -27,6 +35,20 @@ func (t *Tracker) Write(b []byte) (int, error) {
 
 // Alternate tells whether the terminal shows its alternate screen.
 func (t *Tracker) Alternate() bool { return t.state.alternate != 0 }
+
+// Drawn tells whether a screen of so many rows may be one that a program has drawn, and would not
+// draw again where something else was written there: the alternate screen, or the main one if that
+// has not scrolled since the cursor was put in a place. Only what Write was given counts.
+func (t *Tracker) Drawn(rows int) bool { return t.Alternate() || t.placed && t.lines < rows }
+
+// placesCursor tells of a sequence that it moves the cursor to a line by its number: CUP, HVP, VPA.
+func placesCursor(seq []byte) bool {
+	switch seq[len(seq)-1] {
+	case 'H', 'f', 'd':
+		return seq[1] == '['
+	}
+	return false
+}
 
 // Title gives the title of the terminal's window: UTF-8 of at most 1 KiB, without control
 // characters. It is empty if none was set.

@@ -196,3 +196,27 @@ func TestTrackerIsBounded(t *testing.T) {
 	}
 	checkRestores(t, *tracked)
 }
+
+// TestDrawn: what is written below each other is no picture, and one that has scrolled away is none.
+func TestDrawn(t *testing.T) {
+	for output, want := range map[string]bool{
+		"":                                    false,
+		"$ ls\r\na\r\nb\r\n$ \r\x1b[K\x1b[3C": false,
+		"\x1b[?1049h":                         true,
+		"\x1b[?1049h\x1b[3;1Hx\x1b[?1049l$ ":  false,
+		"\x1b[H\x1b[Jtop\r\n1\r\n2":           true,
+		"\x1b[4dx":                            true,
+		"\x1b[2;2fx":                          true,
+		"\x1b[H1\n2\n3\n":                     false,
+		"\x1b[H1\n2\x1b[?1;2c\n3":             true,
+		"\x1bH":                               false,
+	} {
+		var tracker Tracker
+		for i := range len(output) { // it may be split anywhere
+			_, _ = tracker.Write([]byte(output[i : i+1]))
+		}
+		if got := tracker.Drawn(3); got != want {
+			t.Errorf("after %q: %t", output, got)
+		}
+	}
+}
