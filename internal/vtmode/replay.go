@@ -15,6 +15,9 @@ import (
 // then, as it is, what programs write from there on. The tracker's Write is not for a replay.
 type Replay struct {
 	Tracker
+	// Rows is the height of the terminal that the output was written to; zero: unknown. Lines that
+	// scroll, and were all there, are all there are in one of another height, too.
+	Rows    int
 	begun   bool
 	passing bool // the string that is not held goes on
 	flushed bool
@@ -22,7 +25,19 @@ type Replay struct {
 
 // AppendSet is the tracker's, but for what a terminal reports on as soon as it is switched on: that
 // comes with Flush, if it still is on then.
-func (r *Replay) AppendSet(b []byte) []byte { return r.state.appendSet(b, reportsAtOnce) }
+func (r *Replay) AppendSet(b []byte) []byte {
+	r.widenRegion()
+	return r.state.appendSet(b, reportsAtOnce)
+}
+
+// widenRegion makes a region of all rows none; true where it was one.
+func (r *Replay) widenRegion() bool {
+	if r.Rows == 0 || r.state.top != 1 || int(r.state.bottom) != r.Rows {
+		return false
+	}
+	r.state.top, r.state.bottom = 0, 0
+	return true
+}
 
 // Append appends to dst what of b is for showing. The output may be split anywhere. A sequence that
 // began before the first call is passed on in whole if the tracker still has its start; otherwise
@@ -145,6 +160,8 @@ func (r *Replay) appendSequence(dst, seq []byte) []byte {
 			return dst
 		case c.final == 'h' && c.private == '?' && c.inter == 0:
 			return appendModes(dst, c.params)
+		case c.final == 'r' && c.private == 0 && c.inter == 0 && r.widenRegion():
+			return append(dst, "\x1b[r"...)
 		}
 	default:
 		return dst

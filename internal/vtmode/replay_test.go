@@ -139,3 +139,28 @@ func TestReplaySetsNothingThatReports(t *testing.T) {
 		t.Errorf("set with %q, want %q", got, want)
 	}
 }
+
+// TestReplayHeight: a program that has all lines of its terminal scroll has all of another one's.
+func TestReplayHeight(t *testing.T) {
+	for output, want := range map[string]string{
+		"a\x1b[1;24rb":          "a\x1b[rb",
+		"a\x1b[1;23rb":          "a\x1b[1;23rb",
+		"a\x1b[;24rb":           "a\x1b[rb",
+		"a\x1b[2;24rb":          "a\x1b[2;24rb",
+		"a\x1b[?1;24rb":         "a\x1b[?1;24rb",
+		"a\x1b[1;9r\x1b[1;24rb": "a\x1b[1;9r\x1b[rb",
+	} {
+		r := Replay{Rows: 24}
+		if got := string(r.Flush(r.Append(nil, []byte(output)))); got != want {
+			t.Errorf("%q becomes %q, want %q", output, got, want)
+		}
+		r = Replay{Rows: 24, Tracker: *track(output)}
+		region := ""
+		if strings.HasSuffix(want, "23rb") || strings.HasSuffix(want, "\x1b[2;24rb") {
+			region = want[1 : len(want)-1]
+		}
+		if got := string(r.AppendSet(nil)); got != region {
+			t.Errorf("after %q, it sets %q, want %q", output, got, region)
+		}
+	}
+}

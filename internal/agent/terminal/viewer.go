@@ -57,16 +57,17 @@ func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Atta
 	v.t, v.took = t, time.Now()
 	t.viewers[v] = struct{}{}
 	t.expiry.Stop()
+	rows := t.rows
 	resized := t.resize(v)
 	v.told = t.looks()
 	var missed int64
 	if o.ID != "" {
 		if v.pos = o.Since; v.pos < t.out.oldest.at {
-			missed = v.skip()
+			missed = v.skip(rows)
 		}
 	} else {
 		v.pos, v.replayTo = t.out.oldest.at, t.out.End()
-		v.show(&t.out.oldest)
+		v.show(&t.out.oldest, rows)
 		if t.out.oldest.modes.Alternate() && !resized && !v.readOnly && !t.ended {
 			// What drew the screen is not all kept.
 			t.work.Go(t.redraw)
@@ -77,18 +78,19 @@ func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Atta
 }
 
 // skip moves a viewer that has fallen behind to what is recent, and gives how much it misses of
-// what is numbered. The terminal's mutex is held.
-func (v *viewer) skip() (missed int64) {
+// what is numbered. Rows are as for show. The terminal's mutex is held.
+func (v *viewer) skip(rows uint16) (missed int64) {
 	recent := &v.t.out.recent
 	missed = max(0, recent.at-max(v.pos, v.replayTo))
 	v.pos = recent.at
-	v.show(recent)
+	v.show(recent, rows)
 	return missed
 }
 
-// show sets the screen's modes to those at a mark, where the viewer goes on.
-func (v *viewer) show(m *mark) {
-	v.replay = &vtmode.Replay{Tracker: m.modes}
+// show sets the screen's modes to those at a mark, where the viewer goes on. What is kept was
+// written to a screen of so many rows.
+func (v *viewer) show(m *mark, rows uint16) {
+	v.replay = &vtmode.Replay{Tracker: m.modes, Rows: int(rows)}
 	if v.modes = v.replay.AppendSet(nil); v.pos >= v.replayTo {
 		v.modes, v.replay = v.replay.Flush(v.modes), nil
 	}
@@ -189,7 +191,7 @@ func (v *viewer) take(buf []byte) (p portion) {
 		p.viewers, v.told = now, now
 	}
 	if v.pos < t.out.oldest.at {
-		p.missed = v.skip()
+		p.missed = v.skip(t.rows)
 	}
 	p.modes, v.modes = v.modes, nil
 	to := t.out.End()
