@@ -198,7 +198,7 @@ func testProcessKept(f *fixture) {
 	f.equal("output", f.read(id, waited.ID, 0).stdout(), "waited\n")
 	f.equal("exit code in the list", f.process(id, waited.ID).ExitCode, 7)
 
-	f.poll("the process to be forgotten", func() bool { return f.process(id, waited.ID) == nil })
+	f.poll("the process to be forgotten", func() bool { return f.findProcess(id, waited.ID) == nil })
 	f.each(f.processCalls(id, waited.ID), container.ErrProcessNotFound)
 	f.equal("output", f.read(id, read.ID, 0).stdout(), "read\n")
 	f.equal("exit code in the list", f.process(id, read.ID).ExitCode, 8)

@@ -93,7 +93,7 @@ func testProcessListed(f *fixture) {
 		}
 		started = append(started, p)
 	}
-	for _, p := range []container.ProcessInfo{started[0], *f.process(id, started[0].ID)} {
+	for _, p := range []container.ProcessInfo{started[0], f.process(id, started[0].ID)} {
 		f.equal("position of what wrote nothing", p.Position, int64(0))
 		f.equal("kept of what wrote nothing", p.Kept, int64(0))
 	}
@@ -283,8 +283,8 @@ func testProcessNotRunning(f *fixture) {
 	f.everyProcessCall(id, "0123456789abcdef", container.ErrContainerStopped)
 }
 
-// testProcessPaused: nobody comes to a process of a container that is paused. Who waits for one
-// goes on to do so.
+// testProcessPaused: nobody comes to a process of a container that is paused. Who follows one goes
+// on to do so.
 func testProcessPaused(f *fixture) {
 	pauser, ok := optional[container.Pauser](f)
 	if !ok {
@@ -292,13 +292,12 @@ func testProcessPaused(f *fixture) {
 	}
 	id := f.running()
 	p := f.startScript(id, "echo before; "+gate(4242)+"; echo after; exit 7")
-	waiting, reader := f.waiting(f.ctx, id, p.ID), f.follow(f.ctx, id, p.ID, 0)
+	reader := f.follow(f.ctx, id, p.ID, 0)
 	reader.await("before\n")
 	f.must(pauser.Pause(f.ctx, id))
 	f.everyProcessCall(id, p.ID, container.ErrContainerStopped)
 	f.must(pauser.Unpause(f.ctx, id))
 	f.openGate(id, 4242)
-	f.must(<-waiting)
 	reader.awaitEnd()
 	f.equal("output", reader.stdout(), "before\nafter\n")
 	f.equal("exit code", f.waitProcess(id, p.ID), 7)
@@ -338,7 +337,7 @@ func testProcessLimit(f *fixture) {
 			continue
 		}
 		f.class(err, container.ErrLimitReached)
-		if i == 0 || f.process(id, ended.ID) != nil {
+		if i == 0 || f.findProcess(id, ended.ID) != nil {
 			f.Fatalf("the limit is reached with %d processes that run, while one that has ended is kept", i)
 		}
 		f.equal("processes", len(f.listProcesses(id)), i)

@@ -332,7 +332,7 @@ func testProcessSlowReader(f *fixture) {
 		}
 		return len(b), nil
 	}
-	f.followAs(slow, f.ctx, id, p.ID, 0)
+	f.followAs(f.ctx, slow, id, p.ID, 0)
 	select {
 	case <-first:
 	case <-slow.done:

@@ -46,8 +46,18 @@ func (f *fixture) listProcesses(id string) []container.ProcessInfo {
 	return list
 }
 
-// process gives what is listed of a process; nil where there is no such one.
-func (f *fixture) process(id, pid string) *container.ProcessInfo {
+// process gives what is listed of a process, which must be there.
+func (f *fixture) process(id, pid string) container.ProcessInfo {
+	f.Helper()
+	p := f.findProcess(id, pid)
+	if p == nil {
+		f.Fatalf("the process %s is not listed", pid)
+	}
+	return *p
+}
+
+// findProcess is process; nil where there is no such one.
+func (f *fixture) findProcess(id, pid string) *container.ProcessInfo {
 	f.Helper()
 	list := f.listProcesses(id)
 	i := slices.IndexFunc(list, func(p container.ProcessInfo) bool { return p.ID == pid })
@@ -68,11 +78,7 @@ func (f *fixture) awaitInfo(
 		}
 	}()
 	f.poll(what, func() bool {
-		p := f.process(id, pid)
-		if p == nil {
-			f.Fatalf("waited for %s; the process %s is not listed", what, pid)
-		}
-		info = *p
+		info = f.process(id, pid)
 		return ready(info)
 	})
 	return info
@@ -232,10 +238,10 @@ func (f *fixture) readWith(id, pid string, opts container.OutputOptions) *readin
 // follow reads in the background.
 func (f *fixture) follow(ctx context.Context, id, pid string, since int64) *reading {
 	f.Helper()
-	return f.followAs(f.newReading(), ctx, id, pid, since)
+	return f.followAs(ctx, f.newReading(), id, pid, since)
 }
 
-func (f *fixture) followAs(r *reading, ctx context.Context, id, pid string, since int64) *reading {
+func (f *fixture) followAs(ctx context.Context, r *reading, id, pid string, since int64) *reading {
 	f.Helper()
 	p := f.detached()
 	go r.run(ctx, p, id, pid, container.OutputOptions{Since: since, Follow: true})

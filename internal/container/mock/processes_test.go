@@ -102,8 +102,10 @@ func TestProcessLimit(t *testing.T) {
 		synctest.Wait()
 		_, err := m.StartProcess(t.Context(), "s", []string{"no-such-program"}, container.ProcessOptions{})
 		wantClass(t, err, container.ErrExecFailed)
-		for _, want := range []string{"sleep_2:false sleep_1:false", "sleep_infinity:true sleep_2:false sleep_infinity:true",
-			"sleep_infinity:true sleep_infinity:true"} {
+		for _, want := range []string{
+			"sleep_2:false sleep_1:false", "sleep_infinity:true sleep_2:false sleep_infinity:true",
+			"sleep_infinity:true sleep_infinity:true",
+		} {
 			if got := commands(t, m); !strings.HasSuffix(got, want) {
 				t.Fatalf("there are %s; want %s at the end", got, want)
 			}
@@ -155,6 +157,28 @@ func TestProcessFaults(t *testing.T) {
 	wantClass(t, err, container.ErrUnavailable)
 	if out.String() != "out\n" || info.Position != 4 {
 		t.Fatalf("%q was read; the process is %+v", out.String(), info)
+	}
+}
+
+// TestProcessDisk: what is not kept in memory needs a disk that can be written.
+func TestProcessDisk(t *testing.T) {
+	tmpfs := map[string]string{"/tmp": ""}
+	for _, c := range []struct {
+		opts container.Options
+		keep int64
+		want error
+	}{
+		{container.Options{}, container.DefaultKeep + 1, nil},
+		{container.Options{ReadOnly: true}, 0, nil},
+		{container.Options{ReadOnly: true}, container.DefaultKeep, nil},
+		{container.Options{ReadOnly: true}, container.DefaultKeep + 1, container.ErrUnsupported},
+		{container.Options{ReadOnly: true, Tmpfs: tmpfs}, container.DefaultKeep + 1, nil},
+	} {
+		m := start(t, c.opts)
+		_, err := m.StartProcess(t.Context(), "s", []string{"true"}, container.ProcessOptions{Keep: c.keep})
+		if container.ClassOf(err) != c.want {
+			t.Errorf("keep %d with %+v: error is %v; want class %v", c.keep, c.opts, err, c.want)
+		}
 	}
 }
 
