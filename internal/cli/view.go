@@ -39,6 +39,8 @@ type view struct {
 	// viewers is how many look, this one among them; likewise.
 	viewers int
 
+	fitting sync.Mutex // held while the size is told
+
 	mu     sync.Mutex
 	remote *client.Viewer // nil while there is no connection; guarded by mu
 }
@@ -132,10 +134,8 @@ func (v *view) sit(ctx context.Context) (exitCode int, err error) {
 	})
 	wg.Go(func() {
 		defer v.local.guard()
-		v.local.follow(ctx, func(rows, cols uint16) error {
-			if remote := v.current(); remote != nil {
-				_ = remote.Resize(rows, cols)
-			}
+		v.local.follow(ctx, func(uint16, uint16) error {
+			v.fit()
 			return nil
 		})
 	})
@@ -153,6 +153,17 @@ func (v *view) sit(ctx context.Context) (exitCode int, err error) {
 		return 0, cause
 	}
 	return code, err
+}
+
+// fit tells the session the size of the user's terminal. What is told last is the last size.
+func (v *view) fit() {
+	v.fitting.Lock()
+	defer v.fitting.Unlock()
+	if remote := v.current(); remote != nil {
+		if rows, cols := v.local.size(); rows > 0 {
+			_ = remote.Resize(rows, cols) // of a connection that is lost: the next one asks for it
+		}
+	}
 }
 
 func (v *view) current() *client.Viewer {
@@ -208,12 +219,15 @@ func (v *view) show(ctx context.Context) (exitCode int, err error) {
 		_ = remote.Close()
 		_ = v.setCurrent(ctx, nil)
 		v.tellLost()
-		again, err := v.reconnect(ctx, opened.ID, at)
+		again, rows, cols, err := v.reconnect(ctx, opened.ID, at)
 		if err != nil {
 			return 0, err
 		}
 		if err := v.setCurrent(ctx, again); err != nil {
 			return 0, err
+		}
+		if r, c := v.local.size(); r != rows || c != cols {
+			v.fit() // it has changed while nobody could be told
 		}
 		v.tellBack()
 	}
@@ -252,28 +266,31 @@ func isLost(err error) bool {
 	return true
 }
 
-// reconnect comes back to the terminal, however long that takes.
-func (v *view) reconnect(ctx context.Context, terminalID string, at int64) (*client.Viewer, error) {
+// reconnect comes back to the terminal, however long that takes, with the size that the user's has
+// then.
+func (v *view) reconnect(
+	ctx context.Context, terminalID string, at int64,
+) (remote *client.Viewer, rows, cols uint16, err error) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		asked := client.TerminalOptions{Name: v.name, ID: terminalID, Since: at, ReadOnly: v.readOnly}
 		asked.Rows, asked.Cols = v.local.size()
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-		remote, err := v.c.OpenTerminal(attempt, v.id, asked)
+		remote, err = v.c.OpenTerminal(attempt, v.id, asked)
 		cancel()
 		switch {
 		case err == nil:
-			return remote, nil
+			return remote, asked.Rows, asked.Cols, nil
 		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, 0, 0, context.Cause(ctx)
 		case client.CodeOf(err) == v1.CodeTerminalNotFound:
-			return nil, fmt.Errorf("the terminal has ended while the connection was lost: %w", err)
+			return nil, 0, 0, fmt.Errorf("the terminal has ended while the connection was lost: %w", err)
 		case !isLost(err):
-			return nil, err
+			return nil, 0, 0, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, 0, 0, context.Cause(ctx)
 		}
 	}
 }
