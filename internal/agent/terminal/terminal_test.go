@@ -174,6 +174,15 @@ func TestRedraw(t *testing.T) {
 	v.Reset()
 	v = k.open(command())
 	v.await("drawn\r\n")
+	time.Sleep(4 * redrawPause) // in which it may draw twice
+	v.Reset()
+	// Also where a viewer comes back that has missed some of it.
+	v = k.open(agentproto.OpenTerminal{Name: "t", ID: v.attached.Terminal.ID, Since: 1})
+	if v.attached.Missed == 0 {
+		t.Error("nothing was missed")
+	}
+	before := v.attached.Terminal.Position
+	v.until("drawing once more", func() bool { return v.pos > before })
 	if i := k.list()[0]; i.Rows != defaultRows {
 		t.Errorf("%d rows", i.Rows)
 	}

@@ -61,17 +61,18 @@ func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Atta
 	resized := t.resize(v)
 	v.told = t.looks()
 	var missed int64
-	if o.ID != "" {
-		if v.pos = o.Since; v.pos < t.out.oldest.at {
-			missed = v.skip(rows)
-		}
-	} else {
+	var from *mark // where it is shown what is kept
+	if o.ID == "" {
 		v.pos, v.replayTo = t.out.oldest.at, t.out.End()
-		v.show(&t.out.oldest, rows)
-		if t.out.oldest.modes.Alternate() && !resized && !v.readOnly && !t.ended {
-			// What drew the screen is not all kept.
-			t.work.Go(t.redraw)
-		}
+		from = &t.out.oldest
+		v.show(from, rows)
+	} else if v.pos = o.Since; v.pos < t.out.oldest.at {
+		from = &t.out.recent
+		missed = v.skip(rows)
+	}
+	if from != nil && from.modes.Alternate() && !resized && !v.readOnly && !t.ended {
+		// What drew the screen is not all kept.
+		t.work.Go(t.redraw)
 	}
 	t.changed.Broadcast() // the others are told
 	return &agentproto.Attached{Position: max(v.pos, v.replayTo), Missed: missed}, nil
