@@ -102,7 +102,8 @@ type program struct {
 }
 
 var programs = []program{
-	{name: "vim", command: "/usr/bin/vim.tiny -N -i NONE --cmd 'set encoding=utf-8' /tmp/text", ready: "line 9 ", press: []string{"G"},
+	{name: "vim", command: "/usr/bin/vim.tiny -N -i NONE --cmd 'set encoding=utf-8' /tmp/text", ready: "line 9 ",
+		press:   []string{"G"},
 		changed: "line 500 ", back: []string{"g", "g"}, quit: []string{":q!", "Enter"}, redraw: "C-l",
 		steady: true},
 	{name: "less", command: "/usr/bin/less -R /tmp/text", ready: "line 9 ", press: []string{"G"}, changed: "line 500 ",
@@ -114,8 +115,8 @@ var programs = []program{
 		steady: true},
 	{name: "busybox-less", command: "busybox less -R /tmp/text", ready: "line 9 ", press: []string{"G"},
 		changed: "line 500 ", back: []string{"g"}, quit: []string{"q"}, redraw: "C-l", steady: true},
-	{name: "busybox-top", command: "busybox top -d 1000", ready: "COMMAND", press: []string{"n", "R"}, changed: "COMMAND\n    1 ",
-		back: []string{"R", "m"}, quit: []string{"q"}, redraw: "Space"},
+	{name: "busybox-top", command: "busybox top -d 1000", ready: "COMMAND", press: []string{"n", "R"},
+		changed: "COMMAND\n    1 ", back: []string{"R", "m"}, quit: []string{"q"}, redraw: "Space"},
 }
 
 // inWindow is a program that runs in a window.
@@ -150,7 +151,9 @@ func TestTerminalPrograms(t *testing.T) {
 		Content: bytes.NewReader(hostPrograms(t, "vim.tiny", "less", "top"))}); err != nil {
 		t.Fatal(err)
 	}
-	b.sh(`for i in $(seq 500); do echo "line $i is written in "$'\033[3'$((i%8))mcolour$'\033[m, naïvely: 漢字'; done >/tmp/text`)
+	b.sh(`for i in $(seq 500); do
+		echo "line $i is written in "$'\033[3'$((i%8))mcolour$'\033[m, naïvely: 漢字'
+	done >/tmp/text`)
 	m := newTmux(t, b.daemon)
 	all := make([]*inWindow, len(programs))
 	for i, p := range programs {
@@ -357,8 +360,8 @@ func TestTerminalOfTwo(t *testing.T) {
 		w.await("30 100\n/ #")
 	}
 	same := func() bool {
-		a, b, c := strings.TrimSpace(small.screen()), strings.TrimSpace(large.screen()), strings.TrimSpace(third.screen())
-		return a == b && b == c
+		want := strings.TrimSpace(large.screen())
+		return strings.TrimSpace(small.screen()) == want && strings.TrimSpace(third.screen()) == want
 	}
 	large.awaitThat("all to see the same", same)
 	third.detach()
@@ -373,8 +376,8 @@ func (b *box) awaitFile(path string) {
 	b.sh("while ! [ -e " + path + " ]; do usleep 10000; done")
 }
 
-// TestTerminalCommands leaves terminals, lists them and comes back, as the CLI's help says, until the
-// session is stopped.
+// TestTerminalCommands leaves terminals, lists them and comes back, as the CLI's help says, until
+// the session is stopped.
 func TestTerminalCommands(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, "commands")
@@ -425,7 +428,6 @@ func TestTerminalCommands(t *testing.T) {
 	}
 	w.await("code 125")
 	w.inOrder()
-	t.Logf("who sits at a terminal when its session is stopped sees\n%s", w.screen())
 	w.line("clear; octobot attach " + b.id + "; echo stopped $?")
 	w.await("stopped 125")
 	if s := w.screen(); !strings.Contains(s, "it does not run; octobot start") {
@@ -446,10 +448,11 @@ func TestTerminalCuts(t *testing.T) {
 	}
 	b := newBox(t, "cuts")
 	// It writes no more than is kept while the daemon is away, which may take long to start.
-	const script = `i=1; while ! [ -e /tmp/enough ]; do seq $i $((i+99)) | sed 's/$/ 漢字 é/'; i=$((i+100)); usleep 20000
+	const script = `i=1; while ! [ -e /tmp/enough ]; do
+		seq $i $((i+99)) | sed 's/$/ 漢字 é/'; i=$((i+100)); usleep 20000
 		if [ -e /tmp/slow ]; then usleep 100000; fi; done; exit 3`
-	opts := client.TerminalOptions{Name: "numbers", AttachOptions: client.AttachOptions{Cmd: []string{"sh", "-c", script},
-		Rows: 24, Cols: 80}}
+	opts := client.TerminalOptions{Name: "numbers", AttachOptions: client.AttachOptions{
+		Cmd: []string{"sh", "-c", script}, Rows: 24, Cols: 80}}
 	v, err := b.api.OpenTerminal(t.Context(), b.id, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -477,7 +480,7 @@ func TestTerminalCuts(t *testing.T) {
 			way = "daemon killed"
 			b.sh("touch /tmp/slow")
 			b.kill()
-		case n < 14:
+		case n < 9:
 			way = "agent killed"
 			b.killAgent()
 		}
