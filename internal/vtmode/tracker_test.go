@@ -197,7 +197,7 @@ func TestTrackerIsBounded(t *testing.T) {
 	checkRestores(t, *tracked)
 }
 
-// TestDrawn: what is written below each other is no picture, and one that has scrolled away is none.
+// TestDrawn: lines below each other are no picture, and one that has scrolled away is none.
 func TestDrawn(t *testing.T) {
 	for output, want := range map[string]bool{
 		"":                                    false,
