@@ -57,6 +57,7 @@ type Spec struct {
 	Tmpfs        map[string]string `json:"tmpfs,omitempty" doc:"Absolute path to mount options, such as size=64m."`
 	Platform     string            `json:"platform,omitempty" doc:"os/arch[/variant]; absent for the engine's own."`
 	Agent        string            `json:"agent,omitempty" enum:"auto,off" doc:"Whether commands may run through Octobot's agent in the container. auto, or absent: where the server uses agents. off: never, and the container has none."`
+	Record       bool              `json:"record,omitempty" doc:"Terminals that have names are recorded, from their first byte on. What they show can be read by everybody who may see the session, for as long as its record is kept."`
 
 	IdleTimeout *Duration `json:"idle_timeout,omitempty" doc:"How long the session may go without a command, terminal input, start or unpause. 30m, 1h30m; 0s for as long as it likes."`
 	MaxAge      *Duration `json:"max_age,omitempty" doc:"How long the session may live since its creation; 0s for ever."`

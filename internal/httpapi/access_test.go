@@ -40,6 +40,8 @@ var everyRoute = []struct {
 	{"GET", "/v1/sessions/%s/exec", "", false, true},
 	{"GET", "/v1/sessions/%s/attach", "", false, true},
 	{"GET", "/v1/sessions/%s/logs", "", false, true},
+	{"GET", "/v1/sessions/%s/recordings", "", false, true},
+	{"GET", "/v1/sessions/%s/recordings/abc", "", false, true},
 	{"DELETE", "/v1/sessions/%s", "", false, true},
 	{"POST", "/v1/reconcile", "", true, false},
 	{"GET", "/v1/tokens", "", true, false},

@@ -28,6 +28,7 @@ type Service interface {
 	Commands
 	Processes
 	Terminals
+	Recordings
 	Tokens
 	Projects
 	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
@@ -75,6 +76,13 @@ type Terminals interface {
 		opts container.TerminalOptions) (container.Terminal, error)
 	ListTerminals(ctx context.Context, who session.Principal, id string) ([]container.TerminalInfo, error)
 	EndTerminal(ctx context.Context, who session.Principal, id, name string) error
+}
+
+// Recordings are what was recorded of terminals.
+type Recordings interface {
+	ListRecordings(ctx context.Context, who session.Principal, id string) ([]session.Recording, error)
+	ReadRecording(ctx context.Context, who session.Principal, id, terminalID string) (io.ReadCloser,
+		session.Recording, error)
 }
 
 // Tokens is who may call.

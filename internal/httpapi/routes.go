@@ -63,6 +63,7 @@ func (a *API) routes() {
 	a.sessionRoutes()
 	a.processRoutes()
 	a.terminalRoutes()
+	a.recordingRoutes()
 	a.detachedRoutes()
 	a.adminRoutes()
 	a.projectRoutes()

@@ -19,7 +19,7 @@ func toSpec(s v1.Spec) session.Spec {
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
 		CPUs: limitOf(s.Resources.CPUs), Memory: limitOf(s.Resources.Memory), PIDs: limitOf(s.Resources.PIDs),
 		Runtime: s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
-		Agent:       session.Agent(s.Agent),
+		Agent: session.Agent(s.Agent), Record: s.Record,
 		IdleTimeout: time.Duration(limitOf(s.IdleTimeout)), MaxAge: time.Duration(limitOf(s.MaxAge)),
 		OnExpire: session.Expiry(s.OnExpire),
 	}
@@ -31,7 +31,7 @@ func fromSpec(s session.Spec) v1.Spec {
 		PortBindings: s.PortBindings, Tty: s.Tty, WorkingDir: s.WorkingDir, User: s.User,
 		Resources: v1.Resources{CPUs: valueOrNil(s.CPUs), Memory: valueOrNil(s.Memory), PIDs: valueOrNil(s.PIDs)},
 		Runtime:   s.Runtime, ReadOnly: s.ReadOnly, Tmpfs: s.Tmpfs, Platform: s.Platform,
-		Agent:       string(s.Agent),
+		Agent: string(s.Agent), Record: s.Record,
 		IdleTimeout: valueOrNil(v1.Duration(s.IdleTimeout)), MaxAge: valueOrNil(v1.Duration(s.MaxAge)),
 		OnExpire: string(s.OnExpire),
 	}

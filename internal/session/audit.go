@@ -16,12 +16,13 @@ type AuditEntry struct {
 	Detail    string // why it did not, in words; holds no secrets
 }
 
-// changes are the operations that are always recorded; others are where they were refused.
+// changes are the operations that are always recorded; others are where they were refused. To read
+// a recording is one of them, as to look at a terminal is.
 var changes = []string{
 	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "end terminal", "start process",
 	"signal process",
 	"reconcile",
-	"create token", "delete token", "set project", "delete project",
+	"create token", "delete token", "set project", "delete project", "read recording",
 }
 
 // refusals are what is recorded of operations that change nothing.

@@ -162,6 +162,9 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 	case spec.Agent != "" && spec.Agent != AgentAuto && spec.Agent != AgentOff:
 		return Spec{}, invalid("agent: %.64q is neither %q nor %q", spec.Agent, AgentAuto, AgentOff)
 	}
+	if err := s.checkRecording(spec); err != nil {
+		return Spec{}, err
+	}
 	opts := Session{ProjectID: req.ProjectID, Spec: spec}.Options()
 	opts.Credentials = req.Credentials
 	if err := opts.Validate(); err != nil {

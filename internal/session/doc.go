@@ -53,4 +53,13 @@
 // the container by then, so one allowed pass is enough.
 //
 // Any error of the store, or of the engine's list, ends the pass.
+//
+// # Recordings
+//
+// Terminals of a session that asks for it are recorded, each by a goroutine of Run's that looks at
+// it as a viewer which only reads, and begins at the position up to which it is recorded: an
+// interruption loses nothing that the terminal still keeps. The goroutine is a guest of the
+// session, as whoever works with it without its lock, but no use of it. A recording belongs to the
+// session's origin. It outlives the container, and goes where the store confirms that it allotted
+// the origin and has forgotten it.
 package session

@@ -25,6 +25,7 @@ const (
 	CodeTerminalNotFound  Code = "terminal_not_found"
 	CodeTerminalExists    Code = "terminal_exists"
 	CodeProcessNotFound   Code = "process_not_found"
+	CodeRecordingNotFound Code = "recording_not_found"
 	CodeLimitReached      Code = "limit_reached" // the session has as many of them as there may be
 	CodeUnsupported       Code = "unsupported"
 	CodeEngineUnavailable Code = "engine_unavailable"
@@ -46,7 +47,7 @@ func Codes() []Code {
 		CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
-		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeLimitReached,
+		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeRecordingNotFound, CodeLimitReached,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal}

@@ -82,6 +82,7 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 		return Report{}, err
 	}
 	s.countStatuses(w)
+	s.noteRecordable(w)
 	l := limits{grace: s.cfg.Grace, allow: opts.AllowRemovals}
 	fates, refused, stray := plan(w, before, l)
 	report := Report{Sessions: len(w.sessions), Containers: len(w.containers), Refused: refused}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,9 +20,9 @@ const (
 )
 
 // Run reconciles: at once, then on a period, and when the engine or a failed operation hints that
-// something changed. It writes down which sessions are in use, and forgets those that were closed
-// long ago. It returns when ctx has ended and all that it began has too; the error is that of the
-// last write of activity.
+// something changed. It writes down which sessions are in use, forgets those that were closed long
+// ago, and has terminals recorded where their sessions ask for that. It returns when ctx has ended
+// and all that it began has too; the error is that of the last write of activity.
 func (s *ContainerService) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if watcher, ok := container.As[container.Watcher](s.rt); ok {
@@ -31,11 +32,14 @@ func (s *ContainerService) Run(ctx context.Context) error {
 	wg.Go(func() {
 		s.runEvery(ctx, flushInterval, "The use of sessions could not be recorded yet", s.flushActivity)
 	})
+	waitRecorders := s.recorders.begin(ctx)
+	wg.Go(func() { s.recordUntil(ctx) })
 	wg.Go(func() {
 		s.runEvery(ctx, pruneInterval, "Sessions closed long ago could not be forgotten yet", s.pruneClosed)
 	})
 	s.reconcileUntil(ctx)
 	wg.Wait()
+	waitRecorders()
 	return s.flushActivity(context.WithoutCancel(ctx))
 }
 
@@ -94,7 +98,7 @@ func (s *ContainerService) flushActivity(ctx context.Context) error {
 
 func (s *ContainerService) pruneClosed(ctx context.Context) error {
 	_, err := s.store.prune(ctx, now().Add(-s.cfg.Retention))
-	return err
+	return errors.Join(err, s.pruneRecordings(ctx))
 }
 
 // trouble logs an error that comes back again and again when it begins, when it becomes another

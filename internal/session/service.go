@@ -42,6 +42,9 @@ type Config struct {
 	StoreTimeout time.Duration // of one call to the store; 900 ms, so that callers hear within a second
 	// TerminalLinger is how long terminals live that nobody looks at; 24 h.
 	TerminalLinger time.Duration
+	// Recorder keeps recordings of terminals; nil: no session can have any. It is to be closed when
+	// Run has returned.
+	Recorder Recorder
 
 	Logger   *slog.Logger // nil: slog.Default()
 	Observer Observer     // nil: none
@@ -74,17 +77,18 @@ type ContainerService struct {
 	cfg   Config
 	log   *slog.Logger
 
-	locks    keylock.Locks
-	creates  chan struct{} // one element for each create or start under way
-	activity activity
-	guests   guests
-	pulls    pulls
-	quotas   quotas
-	projects keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
-	hub      hub
-	tokens   tokenCache
-	holders  holders
-	hints    chan struct{} // wakes Run for a pass; coalesces
+	locks     keylock.Locks
+	creates   chan struct{} // one element for each create or start under way
+	activity  activity
+	guests    guests
+	pulls     pulls
+	quotas    quotas
+	projects  keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
+	hub       hub
+	tokens    tokenCache
+	holders   holders
+	recorders recorders
+	hints     chan struct{} // wakes Run for a pass; coalesces
 
 	examining chan struct{} // holds an element while Health looks
 	health    struct {      // guarded by examining
@@ -123,6 +127,7 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 		passing: make(chan struct{}, 1),
 
 		examining: make(chan struct{}, 1),
+		recorders: recorders{news: make(chan []recordable, 1)},
 	}
 }
 

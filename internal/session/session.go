@@ -60,7 +60,8 @@ type Spec struct {
 	ReadOnly     bool              `json:"read_only,omitempty"`
 	Tmpfs        map[string]string `json:"tmpfs,omitempty"`
 	Platform     string            `json:"platform,omitempty"`
-	Agent        Agent             `json:"agent,omitempty"` // empty: auto
+	Agent        Agent             `json:"agent,omitempty"`  // empty: auto
+	Record       bool              `json:"record,omitempty"` // its terminals that have names are recorded
 
 	IdleTimeout time.Duration `json:"idle_timeout,omitempty"` // zero: none
 	MaxAge      time.Duration `json:"max_age,omitempty"`      // since CreatedAt; zero: none

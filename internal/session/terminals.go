@@ -22,7 +22,7 @@ func (s *ContainerService) OpenTerminal(
 	if err != nil {
 		return nil, err
 	}
-	_, end, err := s.markInUse(ctx, who, id)
+	sess, end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,8 @@ func (s *ContainerService) OpenTerminal(
 		end()
 		return nil, s.explainRefusal(ctx, id, err)
 	}
+	info, _ := t.Opened()
+	s.recordTerminal(sess, info)
 	return &usedTerminal{Terminal: t, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end)}, nil
 }
 
