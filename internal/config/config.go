@@ -116,6 +116,8 @@ type Limits struct {
 	Shutdown    time.Duration // for the whole of an orderly shutdown
 	// TerminalLinger is how long terminals live that nobody looks at.
 	TerminalLinger time.Duration
+	MaxRecording   int64 // bytes of a terminal's recording; zero: 64 MiB
+	MaxRecordings  int64 // bytes of all recordings; zero: 1 GiB
 }
 
 // Default returns the configuration of an installation that was told nothing,
@@ -131,7 +133,7 @@ func Default() Config {
 		LogFormat: "text",
 		Reconcile: Reconcile{Interval: 30 * time.Second, Grace: 2 * time.Minute, Retention: 7 * 24 * time.Hour},
 		Limits: Limits{Creates: 16, CallTimeout: 30 * time.Second, MaxBody: 8 << 20, Shutdown: 20 * time.Second,
-			TerminalLinger: 24 * time.Hour},
+			TerminalLinger: 24 * time.Hour, MaxRecording: 64 << 20, MaxRecordings: 1 << 30},
 	}
 }
 

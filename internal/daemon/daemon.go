@@ -105,6 +105,12 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 		service.Audit = auditLog.Record
 	}
 	d.openMounts(ctx, rt, &service)
+	recorder, err := openRecorder(d.cfg, d.log)
+	if err != nil {
+		return err
+	}
+	d.onClose(recorder.Close)
+	service.Recorder = recorder
 	d.service = session.NewContainerService(rt, store, service)
 	metrics.watch(d.service.StatusCounts)
 	passing := front.Config{MaxBody: d.cfg.Limits.MaxBody, AllowedHosts: d.cfg.AllowedHosts,

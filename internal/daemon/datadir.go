@@ -59,7 +59,7 @@ func closeToOthers(path string, dir fs.FileInfo, log *slog.Logger) error {
 		return err
 	}
 	ours := func(e fs.DirEntry) bool {
-		return e.Name() == "config.yaml" || strings.HasPrefix(e.Name(), "octobot.")
+		return e.Name() == "config.yaml" || e.Name() == recordingsDir || strings.HasPrefix(e.Name(), "octobot.")
 	}
 	if mode := dir.Mode().Perm(); mode&0o077 != 0 {
 		foreign := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return !ours(e) })
