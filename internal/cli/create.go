@@ -61,6 +61,8 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags.StringVar(&req.Platform, "platform", "", "`os/arch` of the image")
 	flags.StringVar(&req.Agent, "agent", "",
 		"run commands through Octobot's agent where the daemon uses it, or never, `auto|off`")
+	flags.BoolVar(&req.Record, "record", false,
+		"record the session's terminals; \"octobot replay\" shows what they have shown")
 	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0,
 		"how long the session may be idle, a `duration` such as 30m; 0: no limit")
 	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h; 0: no limit")
