@@ -56,8 +56,8 @@ func soak(t *testing.T, few int) int {
 	return n
 }
 
-// TestFirstBytes makes many terminals, of each of which all is seen, from the first byte to the exit
-// code. Make soak has 10,000.
+// TestFirstBytes makes many terminals, of each of which all is seen, from the first byte to the
+// exit code. Make soak has 10,000.
 func TestFirstBytes(t *testing.T) {
 	count := soak(t, 2000) / 10
 	onEngines(t, agented.Config{}, container.Options{}, func(t *testing.T, k agentedKit) {

@@ -98,12 +98,7 @@ func (m *MockProvider) WaitProcess(
 func (m *MockProvider) ReadProcess(
 	ctx context.Context, sessionID, processID string, opts container.OutputOptions, stdout, stderr io.Writer,
 ) (info container.ProcessInfo, missed int64, err error) {
-	check := func() error {
-		if opts.Since < 0 {
-			return refuse(container.ErrInvalidArgument, "%d is no position", opts.Since)
-		}
-		return container.ValidateProcessID(processID)
-	}
+	check := func() error { return cmp.Or(container.ValidateProcessID(processID), opts.Validate()) }
 	err = m.processCall(ctx, "readprocess", sessionID, check, func(ctx context.Context, r *processes) error {
 		p, err := r.find(processID)
 		if err != nil {
