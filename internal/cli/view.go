@@ -119,6 +119,7 @@ func (v *view) sit(ctx context.Context) (exitCode int, err error) {
 		return 0, err
 	}
 	defer v.local.restore()
+	_, _ = io.WriteString(v.stdout, putTitleAside)
 	defer v.leaveScreen()
 	// The first to end says why; then everybody ends.
 	ctx, end := context.WithCancelCause(ctx)
@@ -369,7 +370,5 @@ func setTitle(title string) string { return "\x1b]2;" + title + "\a" }
 // leaveScreen brings the user's terminal back from what the session's programs have made of it.
 func (v *view) leaveScreen() {
 	v.say("")
-	if reset := v.screen.AppendReset(nil); len(reset) > 0 {
-		_, _ = v.stdout.Write(reset)
-	}
+	_, _ = v.stdout.Write(append(v.screen.AppendReset(nil), takeTitleBack...))
 }

@@ -205,6 +205,18 @@ func TestAttachByName(t *testing.T) {
 	none.leaves(exitOwnError)
 }
 
+// TestAttachStopped stops the session under a terminal.
+func TestAttachStopped(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	s := sit(t, dir, "attach", "demo")
+	s.types("echo beg''un\n")
+	s.sees("begun")
+	must(t, dir, "stop", "-t", "0", "demo")
+	s.sees("octobot: attach demo: the session has stopped, and its terminals with it; octobot start")
+	s.leaves(exitOwnError)
+}
+
 // TestAttachRestoresScreen: what a program has made of the user's terminal is not left behind.
 func TestAttachRestoresScreen(t *testing.T) {
 	dir := startDaemon(t)

@@ -165,6 +165,10 @@ func (a *API) lastWords(s *socket, terminal any) v1.Control {
 		return v1.Control{Error: &problem.New(v1.CodeUnsupported, "the engine does not tell the exit code").Problem}
 	}
 	code, err := coder.ExitCode(ctx)
+	if errors.Is(err, container.ErrContainerStopped) {
+		return v1.Control{Error: &problem.New(v1.CodeSessionNotRunning,
+			"the session has stopped, and its terminals with it").WithHint("octobot start").Problem}
+	}
 	if err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "exit code of a terminal", slog.Any("error", err))
 		return v1.Control{Error: &problem.New(v1.CodeEngineUnavailable,

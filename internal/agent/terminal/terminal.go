@@ -170,8 +170,9 @@ func (t *terminal) put(b []byte) {
 	}
 }
 
-// room tells how much output may be added to the ring: one ring more than the most advanced viewer
-// has taken, of those that have not stood still for long. Without room, again is when one of them
+// room tells how much output may be added to the ring: half a ring more than the most advanced
+// viewer was sent, of those that have not stood still for long. The other half is for what is on
+// its way to it, and would be gone if it were cut off now and came back. Without room, again is when one of them
 // will have. The caller holds mu.
 func (t *terminal) room(now time.Time) (room int, again time.Duration) {
 	best, held := int64(0), false
@@ -186,7 +187,7 @@ func (t *terminal) room(now time.Time) (room int, again time.Duration) {
 	if t.free || !held {
 		return ringSize, 0
 	}
-	return int(max(0, best+t.out.Limit()-t.out.End())), again
+	return int(max(0, best+t.out.Limit()/2-t.out.End())), again
 }
 
 // wait waits for a change, at most so long. The caller holds mu.

@@ -173,23 +173,31 @@ func (o *operation) fail(err error) error {
 }
 
 // whyCut tells what a stream was cut for: the engine knows where the container has stopped, if not
-// at once.
+// at once. Another agent that answers tells that it has not.
 func (o *operation) whyCut(err error) error {
 	ctx, cancel := context.WithTimeout(o.ctx, stopNotice)
 	defer cancel()
+	runs := make(chan struct{})
+	o.r.startWork(func() {
+		if l, err := o.box.connect(ctx); err == nil && l != o.link {
+			close(runs)
+		}
+	})
 	for wait := 5 * time.Millisecond; ; wait *= 2 {
 		if stopped := o.r.checkRunning(ctx, o.op, o.sessionID); stopped != nil && ctx.Err() == nil {
 			return stopped
 		}
 		select {
 		case <-time.After(wait):
+			continue
+		case <-runs:
 		case <-ctx.Done():
-			if o.ctx.Err() != nil {
-				return failed(o.op, o.sessionID, o.ctx.Err())
-			}
-			return container.Errorf(o.op, o.sessionID, container.ErrUnavailable,
-				"the connection to the agent was cut: %s", printable(err.Error()))
 		}
+		if o.ctx.Err() != nil {
+			return failed(o.op, o.sessionID, o.ctx.Err())
+		}
+		return container.Errorf(o.op, o.sessionID, container.ErrUnavailable,
+			"the connection to the agent was cut: %s", printable(err.Error()))
 	}
 }
 
