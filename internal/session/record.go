@@ -69,6 +69,13 @@ func (r *recorders) start(key RecordingKey, record func(ctx context.Context) err
 	return true
 }
 
+// idle tells whether nothing can be recorded, because Run does not run yet.
+func (r *recorders) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ctx == nil
+}
+
 // count is for who holds mu.
 func (r *recorders) count(sessionID string) (n int) {
 	for key := range r.on {
@@ -244,8 +251,12 @@ func (s *ContainerService) recordTerminal(sess Session, info container.TerminalI
 		}
 		return err
 	})
-	if !started {
-		leave()
+	if started {
+		return
+	}
+	leave()
+	if s.recorders.idle() {
+		s.hintReconcile() // it is found as soon as Run runs
 	}
 }
 

@@ -243,6 +243,45 @@ func TestRecordOverRestart(t *testing.T) {
 	wantCode(t, err, session.CodeSessionNotFound)
 }
 
+// TestRecordMisses has a terminal write more than it keeps while nobody records: the recording says
+// how much it misses.
+func TestRecordMisses(t *testing.T) {
+	recorder := newTapes()
+	k := newKit(t, func(c *session.Config) { c.Recorder = recorder })
+	stop := running(t, k.ContainerService)
+	terminal := k.recorded(t, session.Spec{})
+	go func() { // a viewer that reads
+		for {
+			if _, err := terminal.Next(); err != nil {
+				return
+			}
+		}
+	}()
+	typeIn(t, terminal, "echo on''e\n")
+	wait(t, "something recorded", func() bool { _, data := recorder.why(); return strings.Contains(data, "one\r") })
+	stop()
+	position := func() int64 {
+		list, err := k.rt.ListTerminals(t.Context(), "s")
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		return list[0].Position
+	}
+	typeIn(t, terminal, "seq 1 300000\n")
+	wait(t, "much written", func() bool { return position() > 3*(1<<19) })
+	cfg := configure()
+	cfg.Recorder = recorder
+	running(t, session.NewContainerService(k.rt, k.store, cfg))
+	typeIn(t, terminal, "exit\n")
+	wait(t, "the end", func() bool { return recorder.List("")[0].Ended })
+	_ = terminal.Close()
+	_, data := recorder.why()
+	missed := recorder.List("")[0].Missed
+	if missed == 0 || int64(len(data))+missed != position() || !strings.Contains(data, "\n300000\r") {
+		t.Errorf("%d bytes were recorded and %d missed, of %d", len(data), missed, position())
+	}
+}
+
 // TestRecordFound has a terminal recorded that was made past the service.
 func TestRecordFound(t *testing.T) {
 	bubble(t, "found", func(t *testing.T) {
