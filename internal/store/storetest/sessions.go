@@ -36,6 +36,7 @@ func full() session.Session {
 			Tty: true, WorkingDir: "/w", User: "1000:1000", CPUs: 0.1, Memory: math.MaxInt64, PIDs: 7, Runtime: "runsc",
 			ReadOnly: true, Tmpfs: map[string]string{"/tmp": "size=1m"}, Platform: "linux/arm64",
 			Agent:       session.AgentOff,
+			Record:      true,
 			IdleTimeout: time.Minute + 1, MaxAge: 1000 * time.Hour, OnExpire: session.ExpiryClose,
 		},
 		Desired: session.DesiredRunning, Pending: session.OperationCreate,
