@@ -50,17 +50,20 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	raw := must(t, dir, "replay", "--raw", "demo", list[1].TerminalID)
-	if !strings.HasPrefix(raw, `{"version":2,"width":100,"height":30,`) || !strings.Contains(raw, "exited with code 3") {
+	if !strings.HasPrefix(raw, `{"version":2,"width":100,"height":30,`) ||
+		!strings.Contains(raw, "exited with code 3") {
 		t.Errorf("raw: %s", raw)
 	}
-	if file, err := os.ReadFile(filepath.Join(dir, "recordings/demo/build."+list[1].TerminalID+".cast")); raw != string(file) {
+	if file, err := os.ReadFile(filepath.Join(dir,
+		"recordings/demo/build."+list[1].TerminalID+".cast")); raw != string(file) {
 		t.Errorf("%q in the file, %v", file, err)
 	}
 	for want, args := range map[string][]string{
 		"nothing is recorded": {"plain"}, "no recording of": {"demo", "other"}, "-o is for": {"-o", "json", "demo"},
 		"more than 0": {"--speed", "0", "demo"}, "negative": {"--idle-limit", "-1s", "demo"}, "one session": {},
 	} {
-		if r := octobot(t, dir, append([]string{"replay"}, args...)...); r.code != 1 || !strings.Contains(r.stderr, want) {
+		if r := octobot(t, dir, append([]string{"replay"}, args...)...); r.code != 1 ||
+			!strings.Contains(r.stderr, want) {
 			t.Errorf("replay %q: %+v", args, r)
 		}
 	}
@@ -102,7 +105,8 @@ func TestPlayer(t *testing.T) {
 		}
 	}
 	for _, cast := range []string{"", "{}\n", `{"version":3}` + "\n", head + "x\n", head + "[1,\"o\"]\n",
-		head + "[-1,\"o\",\"\"]\n", head + "[1,2,3]\n", head + "[1,\"o\",\"" + strings.Repeat("x", maxCastLine) + "\"]\n"} {
+		head + "[-1,\"o\",\"\"]\n", head + "[1,2,3]\n", head + "[1,\"o\",\"" + strings.Repeat("x", maxCastLine) +
+			"\"]\n"} {
 		if _, _, err := play(t, cast, player{speed: 1}); err == nil {
 			t.Errorf("%.40q is played", cast)
 		}

@@ -49,7 +49,8 @@ func TestRecordings(t *testing.T) {
 	}}
 	f = newFixture(t, settings{service: session.Config{Recorder: recorder}})
 	ctx := t.Context()
-	s, err := f.admin.CreateSession(ctx, v1.CreateSessionRequest{ID: "s", Project: "p1", Spec: v1.Spec{Record: true}}, nil)
+	s, err := f.admin.CreateSession(ctx, v1.CreateSessionRequest{ID: "s", Project: "p1", Spec: v1.Spec{Record: true}},
+		nil)
 	if err != nil || !s.Record {
 		t.Fatalf("%+v, %v", s, err)
 	}

@@ -207,7 +207,8 @@ func TestRecordOverRestart(t *testing.T) {
 		t.Errorf("it ends with %q", why)
 	}
 	info, _ := terminal.Opened()
-	truth, err := k.rt.OpenTerminal(t.Context(), "s", container.TerminalOptions{Name: "main", ID: info.ID, ReadOnly: true})
+	truth, err := k.rt.OpenTerminal(t.Context(), "s",
+		container.TerminalOptions{Name: "main", ID: info.ID, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

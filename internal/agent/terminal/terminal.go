@@ -172,8 +172,8 @@ func (t *terminal) put(b []byte) {
 
 // room tells how much output may be added to the ring: half a ring more than the most advanced
 // viewer was sent, of those that have not stood still for long. The other half is for what is on
-// its way to it, and would be gone if it were cut off now and came back. Without room, again is when one of them
-// will have. The caller holds mu.
+// its way to it, and would be gone if it were cut off now and came back. Without room, again is
+// when one of them will have. The caller holds mu.
 func (t *terminal) room(now time.Time) (room int, again time.Duration) {
 	best, held := int64(0), false
 	for v := range t.viewers {
