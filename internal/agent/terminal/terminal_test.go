@@ -163,13 +163,6 @@ func TestSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "size", func() bool { i := k.list()[0]; return i.Rows == 11 && i.Cols == 22 })
-	// Who comes back has done nothing, unless nobody else is there.
-	again := one.back()
-	again.Rows, again.Cols = 66, 77
-	one.Reset()
-	if now := k.open(again).attached.Terminal; now.Rows != 11 {
-		t.Errorf("%d rows beside others", now.Rows)
-	}
 }
 
 // TestRedraw: what drew a full screen is not kept any more, and so its program draws it.

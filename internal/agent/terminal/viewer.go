@@ -58,8 +58,7 @@ func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Atta
 	t.viewers[v] = struct{}{}
 	t.expiry.Stop()
 	rows := t.rows
-	// Who comes back by himself has done nothing.
-	resized := (o.ID == "" || len(t.viewers) == 1) && t.resize(v)
+	resized := t.resize(v)
 	v.told = t.looks()
 	var missed int64
 	var from *mark // where it is shown what is kept
