@@ -12,7 +12,7 @@ source scripts/packages.sh
 command -v go >/dev/null || die "Go is missing; see https://go.dev/doc/install (go.mod names the version)"
 command -v gcc >/dev/null || need_packages "the race detector" gcc libc6-dev
 
-need_packages "the tests of terminals" tmux vim-tiny less procps
+need_packages "the tests of terminals" tmux vim-tiny less procps python3
 
 # A server that the distribution's package would start is nobody's wish.
 if ! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then

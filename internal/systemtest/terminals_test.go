@@ -221,6 +221,45 @@ func TestTerminalPrograms(t *testing.T) {
 	})
 }
 
+// TestTerminalPython: an interpreter of lines goes on with what it knows, and with the lines that
+// were typed, while the agent, the daemon and the client are killed.
+func TestTerminalPython(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, "python")
+	if _, err := b.engine.CopyToContainer(t.Context(), b.container, moby.CopyToContainerOptions{DestinationPath: "/",
+		Content: bytes.NewReader(hostPython(t))}); err != nil {
+		t.Fatal(err)
+	}
+	m := newTmux(t, b.daemon)
+	w := b.shell(m, 24, 80, "")
+	w.line("python3 -q")
+	w.await(">>>")
+	w.says("x = 6 * 7; print('first', x)", "first 42")
+
+	lost := w.cuts()
+	b.killAgent()
+	w.isBack(lost)
+	w.says("print('second', x + 1)", "second 43")
+
+	lost = w.cuts()
+	b.kill()
+	w.isLost(lost)
+	b.start()
+	w.isBack(lost)
+	w.keys("Up", "Enter") // the line before
+	w.awaitThat("it to say that again", func() bool { return strings.Count(w.screen(), "\nsecond 43\n") == 2 })
+
+	_ = syscall.Kill(w.clientPID(), syscall.SIGKILL)
+	w = m.window(24, 80)
+	w.attach(b.id)
+	w.await("\nfirst 42\n")
+	w.says("print('third', x + 2)", "third 44")
+	w.line("exit()")
+	w.says("echo af''ter", "after")
+	w.says("exit", "user$")
+	w.inOrder()
+}
+
 // TestTerminalPaste pastes into a terminal, once while its size changes all the time.
 func TestTerminalPaste(t *testing.T) {
 	t.Parallel()

@@ -269,11 +269,32 @@ func (w *window) isLost(cuts int) {
 // that has nothing of that.
 func hostPrograms(t *testing.T, names ...string) []byte {
 	t.Helper()
-	files := []string{"lib/terminfo/x/xterm-256color"}
+	return tarOf(t, append(filesOf(t, names...), "lib/terminfo/x/xterm-256color"))
+}
+
+// hostPython is the same with Python's interpreter, and what it has to itself.
+func hostPython(t *testing.T) []byte {
+	t.Helper()
+	libraries, err := filepath.Glob("/usr/lib/python3.*/lib-dynload/readline.*.so")
+	if err != nil || len(libraries) == 0 {
+		t.Fatalf("no readline of Python's: %v", err)
+	}
+	library := filepath.Dir(filepath.Dir(libraries[0]))
+	files := append(filesOf(t, "/usr/bin/python3", libraries[0]), strings.TrimPrefix(library, "/"),
+		"lib/terminfo/x/xterm-256color")
+	return tarOf(t, files, "--exclude=__pycache__", "--exclude=dist-packages", "--exclude=test", "--exclude=config-*")
+}
+
+// filesOf are programs or libraries, and the libraries that they need.
+func filesOf(t *testing.T, names ...string) (files []string) {
+	t.Helper()
 	for _, name := range names {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
+		path := name
+		if !filepath.IsAbs(name) {
+			var err error
+			if path, err = exec.LookPath(name); err != nil {
+				t.Fatal(err)
+			}
 		}
 		files = append(files, strings.TrimPrefix(path, "/"))
 		out, err := exec.Command("ldd", path).Output()
@@ -286,8 +307,14 @@ func hostPrograms(t *testing.T, names ...string) []byte {
 			}
 		}
 	}
+	return files
+}
+
+func tarOf(t *testing.T, files []string, options ...string) []byte {
+	t.Helper()
 	slices.Sort(files)
-	out, err := exec.Command("tar", append([]string{"-chf", "-", "-C", "/"}, slices.Compact(files)...)...).Output()
+	args := append(options, "--hard-dereference", "-chf", "-", "-C", "/")
+	out, err := exec.Command("tar", append(args, slices.Compact(files)...)...).Output()
 	if err != nil {
 		t.Fatalf("tar: %v", err)
 	}
