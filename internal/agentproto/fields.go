@@ -16,7 +16,8 @@ var (
 )
 
 // fields writes a message's fields to buf or, decoding, reads them from it. So each message
-// names its fields once, for both directions.
+// names its fields once, for both directions. What is written is left as it is: others may be
+// writing it too.
 type fields struct {
 	buf      []byte
 	decoding bool
@@ -58,7 +59,9 @@ func boolean(f *fields, p *bool) {
 		v = 1
 	}
 	number(f, &v)
-	*p = v != 0
+	if f.decoding {
+		*p = v != 0
+	}
 }
 
 func (f *fields) bytes(p *[]byte) {
@@ -93,18 +96,17 @@ func (f *fields) take() []byte {
 }
 
 func (f *fields) texts(p *[]string) {
-	list(f, p, func(f *fields, s *string) { *s = string(f.rest(*s)) })
+	list(f, p, (*fields).rest)
 }
 
 // rest is all of an item that is nothing but text.
-func (f *fields) rest(s string) string {
+func (f *fields) rest(p *string) {
 	if !f.decoding {
-		f.buf = append(f.buf, s...)
-		return s
+		f.buf = append(f.buf, *p...)
+		return
 	}
-	s = string(f.buf)
+	*p = string(f.buf)
 	f.buf = nil
-	return s
 }
 
 // nested is a field that has fields of its own, and may grow more of them.
