@@ -78,7 +78,11 @@ func (v *view) open(ctx context.Context) (remote *client.Viewer, plain bool, err
 		if err != nil {
 			return nil, false, err
 		}
-		if s.Tty {
+		switch {
+		case s.Tty && v.readOnly:
+			return nil, false, errors.New("the terminal of the session's main process can't only be looked at; " +
+				"--terminal names another")
+		case s.Tty:
 			return nil, true, nil
 		}
 	}
@@ -207,9 +211,13 @@ const interrupt = 3
 // show writes what the terminal shows until its command ends, over as many connections as that
 // takes.
 func (v *view) show(ctx context.Context) (exitCode int, err error) {
-	for {
-		remote := v.current()
-		at, err := v.showFrom(remote)
+	wait := firstRetry
+	for at := int64(-1); ; {
+		remote, before := v.current(), at
+		at, err = v.showFrom(remote)
+		if at > before {
+			wait = firstRetry // it is worth something to connect again
+		}
 		if errors.Is(err, io.EOF) {
 			return remote.ExitCode()
 		}
@@ -220,7 +228,8 @@ func (v *view) show(ctx context.Context) (exitCode int, err error) {
 		_ = remote.Close()
 		_ = v.setCurrent(ctx, nil)
 		v.tellLost()
-		again, rows, cols, err := v.reconnect(ctx, opened.ID, at)
+		again, rows, cols, err := v.reconnect(ctx, opened.ID, at, wait)
+		wait = min(2*wait, lastRetry)
 		if err != nil {
 			return 0, err
 		}
@@ -264,15 +273,21 @@ func isLost(err error) bool {
 		}
 		return false
 	}
-	return true
+	_, local := errors.AsType[*localError](err)
+	return !local
 }
 
 // reconnect comes back to the terminal, however long that takes, with the size that the user's has
 // then.
 func (v *view) reconnect(
-	ctx context.Context, terminalID string, at int64,
+	ctx context.Context, terminalID string, at int64, wait time.Duration,
 ) (remote *client.Viewer, rows, cols uint16, err error) {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+	for ; ; wait = min(2*wait, lastRetry) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, 0, 0, context.Cause(ctx)
+		}
 		asked := client.TerminalOptions{Name: v.name, ID: terminalID, Since: at, ReadOnly: v.readOnly}
 		asked.Rows, asked.Cols = v.local.size()
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -288,20 +303,20 @@ func (v *view) reconnect(
 		case !isLost(err):
 			return nil, 0, 0, err
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, 0, 0, context.Cause(ctx)
-		}
 	}
 }
 
 // write shows something, and keeps in mind what state that puts the user's terminal into.
 func (v *view) write(b []byte) error {
 	_, _ = v.screen.Write(b)
-	_, err := v.stdout.Write(b)
-	return err
+	if _, err := v.stdout.Write(b); err != nil {
+		return &localError{err}
+	}
+	return nil
 }
+
+// localError is of the user's own terminal.
+type localError struct{ error }
 
 // mark puts words of ours between what the terminal has shown and what it will.
 func (v *view) mark(format string, args ...any) {

@@ -205,6 +205,15 @@ func TestAttachByName(t *testing.T) {
 	none.leaves(exitOwnError)
 }
 
+// TestAttachMainReadOnly: a main process's terminal would take what is typed.
+func TestAttachMainReadOnly(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "-t", "demo", "--", "sh")
+	s := sit(t, dir, "attach", "--read-only", "demo")
+	s.sees("can't only be looked at; --terminal names another")
+	s.leaves(exitOwnError)
+}
+
 // TestAttachStopped stops the session under a terminal.
 func TestAttachStopped(t *testing.T) {
 	dir := startDaemon(t)

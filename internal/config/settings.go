@@ -138,7 +138,7 @@ func Settings() []Setting {
 			func(c *Config) *time.Duration { return &c.Limits.CallTimeout }),
 		size("limits.max_body", "max-body", "size of a request's body; 0 for 8m", 1<<10,
 			func(c *Config) *int64 { return &c.Limits.MaxBody }),
-		duration("limits.max_exec_time", "max-exec-time", "how long a command through the API may run", allowedLimit, 0,
+		duration("limits.max_exec_time", "max-exec-time", "how long a command through the API may run; not those of terminals that have names, and of exec -d", allowedLimit, 0,
 			maxDuration,
 			func(c *Config) *time.Duration { return &c.Limits.MaxExecTime }),
 		duration("limits.terminal_linger", "terminal-linger", "how long a terminal lives that nobody looks at",

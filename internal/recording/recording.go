@@ -50,6 +50,9 @@ func (r *Recording) Position() int64 {
 func (r *Recording) Output(data []byte, position int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if position-int64(len(data)) == r.state.position {
+		r.held = nil // it comes once more
+	}
 	if len(r.held) > 0 {
 		data = append(r.held, data...)
 	}
@@ -76,7 +79,9 @@ func (r *Recording) Redraw(data []byte) error {
 func (r *Recording) Missed(n, position int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n += int64(len(r.held)) // the rest of the character is gone
+	if position-n != r.state.position { // else they are counted already
+		n += int64(len(r.held)) // the rest of the character is gone
+	}
 	r.held = nil
 	r.state.missed += n
 	return r.add("m", fmt.Appendf(nil, "%d bytes of output were missed", n), position)

@@ -424,3 +424,28 @@ func FuzzOpen(f *testing.F) {
 		closeAll(t, again)
 	})
 }
+
+// TestCutInCharacter: the connection with a terminal is cut amid a character, which comes once
+// more, or is missed.
+func TestCutInCharacter(t *testing.T) {
+	r := open(t, t.TempDir(), Limits{})
+	rec := record(t, r, demo)
+	for _, part := range []struct {
+		data     string
+		position int64
+	}{{"a€ \xe2\x82", 7}, {"€b\xe2", 10}} {
+		if err := rec.Output([]byte(part.data), part.position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := rec.Position()
+	if err := rec.Missed(100, at+100); err != nil {
+		t.Fatal(err)
+	}
+	put(t, rec, new(at+100), "c")
+	closeAll(t, rec)
+	got, list := read(t, r, demo), r.List("")
+	if got.output != "a€ €bc" || list[0].Missed != 100 || at != 9 {
+		t.Errorf("recorded %q, missed %d, at %d", got.output, list[0].Missed, at)
+	}
+}

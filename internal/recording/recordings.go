@@ -382,8 +382,14 @@ type section struct {
 	io.Closer
 }
 
-// Finish ends a recording that nobody writes, with words that say why.
+// Finish ends a recording that nobody writes, with words that say why. None: nil.
 func (r *Recordings) Finish(key Key, why string) error {
+	r.mu.Lock()
+	there := r.all[key.path()] != nil
+	r.mu.Unlock()
+	if !there {
+		return nil
+	}
 	rec, err := r.Record(key, Start{})
 	if errors.Is(err, ErrEnded) {
 		return nil

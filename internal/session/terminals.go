@@ -26,7 +26,7 @@ func (s *ContainerService) OpenTerminal(
 	if err != nil {
 		return nil, err
 	}
-	setDefault(&opts.Linger, s.cfg.TerminalLinger)
+	setDefault(&opts.Linger, max(time.Second, s.cfg.TerminalLinger.Truncate(time.Second)))
 	t, err := terminals.OpenTerminal(ctx, id, opts)
 	if err != nil {
 		end()

@@ -68,7 +68,10 @@ func diskFile() (*os.File, error) {
 		// File systems that know no such files.
 		file, err := os.CreateTemp(dir, ".octobot-output-")
 		if err == nil {
-			return file, os.Remove(file.Name())
+			if err = os.Remove(file.Name()); err == nil {
+				return file, nil
+			}
+			_ = file.Close()
 		}
 		errs = append(errs, err)
 	}
@@ -134,22 +137,27 @@ func (o *output) check(since int64) error {
 func (o *output) next(ctx context.Context, b []byte, pos, to int64) (at int64, kind agentproto.Kind, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for pos == o.ring.End() && pos < to && !o.ended && ctx.Err() == nil {
-		o.changed.Wait()
+	for {
+		for pos == o.ring.End() && pos < to && !o.ended && ctx.Err() == nil {
+			o.changed.Wait()
+		}
+		pos = max(pos, o.start())
+		end := min(to, o.ring.End())
+		if pos >= end || ctx.Err() != nil {
+			return pos, 0, 0
+		}
+		i, exact := slices.BinarySearchFunc(o.runs, pos, func(r run, pos int64) int { return int(r.at - pos) })
+		if !exact {
+			i--
+		}
+		if i+1 < len(o.runs) {
+			end = min(end, o.runs[i+1].at)
+		}
+		if n := o.ring.Read(b, pos, end); n > 0 {
+			return pos, o.runs[i].kind, n
+		}
+		pos = end // a disk that does not give it back has lost it
 	}
-	pos = max(pos, o.start())
-	to = min(to, o.ring.End())
-	if pos >= to || ctx.Err() != nil {
-		return pos, 0, 0
-	}
-	i, exact := slices.BinarySearchFunc(o.runs, pos, func(r run, pos int64) int { return int(r.at - pos) })
-	if !exact {
-		i--
-	}
-	if i+1 < len(o.runs) {
-		to = min(to, o.runs[i+1].at)
-	}
-	return pos, o.runs[i].kind, o.ring.Read(b, pos, to)
 }
 
 // wake has next look at its ctx.

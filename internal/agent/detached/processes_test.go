@@ -377,6 +377,18 @@ func TestDiskFull(t *testing.T) {
 	if err := o.check(12); err != nil {
 		t.Error(err)
 	}
+	// And what it does not give back, with more after it.
+	if o, err = newOutput(2 << 20); err != nil {
+		t.Fatal(err)
+	}
+	o.write(agentproto.KindStdout, []byte("out"))
+	o.write(agentproto.KindStderr, []byte("err"))
+	o.end()
+	_ = o.file.Truncate(0)
+	if at, _, n := o.next(t.Context(), make([]byte, 10), 0, 1<<62); at != 6 || n != 0 {
+		t.Errorf("at %d, %d bytes", at, n)
+	}
+	o.close()
 }
 
 // poll waits for a condition.

@@ -21,6 +21,8 @@ const (
 	// without anything to keep it ends.
 	look      = time.Second
 	idleLooks = 3
+	// acceptPause is after an attempt to accept that failed.
+	acceptPause = 10 * time.Millisecond
 	// maxOperations bounds what is under way at once.
 	maxOperations = 4096
 	// here is what a keeper says first to who connects: from then on it takes a request, and has
@@ -46,8 +48,14 @@ func (p *Place) Serve(ctx context.Context, server *agent.Server, kept func() int
 				idle = 0
 			}
 			continue
-		case err != nil:
+		case errors.Is(err, net.ErrClosed):
 			return err
+		case err != nil: // as with no descriptors left: what is kept does not end with that
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		case !isOurs(conn), underWay.Load() >= maxOperations:
 			_ = conn.Close()
 			continue

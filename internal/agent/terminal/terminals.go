@@ -211,8 +211,7 @@ func (r *Terminals) keep(t *terminal) {
 		case <-t.done:
 			running = false
 		case <-t.expiry.C:
-			if t.abandoned() {
-				r.end(t)
+			if t.abandoned() && r.end(t) {
 				return
 			}
 		case <-r.ctx.Done():
@@ -230,13 +229,16 @@ func (r *Terminals) keep(t *terminal) {
 	t.work.Wait()
 }
 
-// end hangs a terminal up, and waits for all that it has under way.
-func (r *Terminals) end(t *terminal) {
+// end hangs a terminal up, and waits for all that it has under way; false where its command has not
+// ended after some time.
+func (r *Terminals) end(t *terminal) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTime)
 	defer cancel()
-	if t.hangUp(ctx) {
-		t.work.Wait()
+	if !t.hangUp(ctx) {
+		return false
 	}
+	t.work.Wait()
+	return true
 }
 
 func (r *Terminals) list(_ context.Context, s *agentproto.Stream, _ []byte) error {
@@ -281,7 +283,9 @@ func (r *Terminals) endNamed(ctx context.Context, s *agentproto.Stream, request 
 	if t.failed != nil {
 		return notFound(e.Name)
 	}
-	r.end(t)
+	if !r.end(t) {
+		return agentproto.Errorf(agentproto.Internal, "the command of terminal %q does not end", e.Name)
+	}
 	r.mu.Lock()
 	r.forget(t)
 	r.mu.Unlock()

@@ -184,8 +184,13 @@ func (o *operation) whyCut(err error) error {
 		}
 	})
 	for wait := 5 * time.Millisecond; ; wait *= 2 {
-		if stopped := o.r.checkRunning(ctx, o.op, o.sessionID); stopped != nil && ctx.Err() == nil {
-			return stopped
+		c, getErr := o.r.Get(ctx, o.sessionID)
+		switch {
+		case ctx.Err() != nil:
+		case getErr != nil:
+			return failed(o.op, o.sessionID, getErr)
+		case c.Status != container.StatusRunning:
+			return container.Errorf(o.op, o.sessionID, container.ErrContainerStopped, "")
 		}
 		select {
 		case <-time.After(wait):

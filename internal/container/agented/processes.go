@@ -45,7 +45,7 @@ func (r *Runtime) ListProcesses(ctx context.Context, sessionID string) ([]contai
 		return nil, o.fail(err)
 	}
 	list := make([]container.ProcessInfo, 0, len(answer.List))
-	for i := range answer.List {
+	for i := range answer.List[:min(len(answer.List), maxListed)] {
 		if info, valid := processInfo(&answer.List[i]); valid { // else nobody could ask for it
 			list = append(list, info)
 		}

@@ -16,6 +16,10 @@ import (
 
 var _ container.Terminals = (*Runtime)(nil)
 
+// maxListed is how many terminals, or processes, of a container are believed in: more than an
+// honest agent keeps.
+const maxListed = 512
+
 // OpenTerminal implements [container.Terminals].
 func (r *Runtime) OpenTerminal(
 	ctx context.Context, sessionID string, opts container.TerminalOptions,
@@ -86,7 +90,7 @@ func (r *Runtime) ListTerminals(ctx context.Context, sessionID string) ([]contai
 		return nil, o.fail(err)
 	}
 	list := make([]container.TerminalInfo, 0, len(answer.List))
-	for i := range answer.List {
+	for i := range answer.List[:min(len(answer.List), maxListed)] {
 		if info, valid := terminalInfo(&answer.List[i]); valid { // else nobody could ask for it
 			list = append(list, info)
 		}
@@ -113,7 +117,8 @@ func (r *Runtime) EndTerminal(ctx context.Context, sessionID, name string) error
 
 // terminalInfo makes what an agent says of a terminal safe to use; false where it can be of none.
 func terminalInfo(t *agentproto.TerminalInfo) (info container.TerminalInfo, valid bool) {
-	if container.ValidateTerminalName(t.Name) != nil || container.ValidateTerminalName(t.ID) != nil || t.Position < 0 {
+	if container.ValidateTerminalName(t.Name) != nil || container.ValidateTerminalName(t.ID) != nil || t.Position < 0 ||
+		t.ExitCode < 0 || t.ExitCode > 255 {
 		return info, false
 	}
 	return container.TerminalInfo{
