@@ -41,9 +41,13 @@ type TerminalOptions struct {
 	// ID is that of the terminal that the viewer comes back to, and Since the position of the first
 	// byte that it wants then; see [TerminalEvent].
 	ID       string
-	Since    int64
-	ReadOnly bool // nothing is typed, and no terminal is made
+	Since    int64 // or ShowAgain
+	ReadOnly bool  // nothing is typed, and no terminal is made
 }
+
+// ShowAgain, for [TerminalOptions].Since, is for who comes back and wants to be shown what is kept
+// once more.
+const ShowAgain = -1
 
 // OpenTerminal connects a viewer with a terminal that lives on when the viewer leaves; it is made
 // where there is none. ctx bounds the connecting alone: the viewer stays until its Close.
@@ -72,7 +76,7 @@ func (c *Client) OpenTerminal(ctx context.Context, id string, opts TerminalOptio
 			return nil, err
 		}
 	}
-	if opts.ID != "" {
+	if opts.ID != "" && opts.Since >= 0 {
 		v.position = opts.Since
 	}
 	return v, nil
@@ -90,6 +94,10 @@ type Viewer struct {
 
 // Opened gives the terminal as it was when the viewer came.
 func (v *Viewer) Opened() v1.Terminal { return v.opened }
+
+// Whole reports whether all was shown that is before the position: else a viewer that comes back
+// has to be shown it once more. It is for who calls Next.
+func (v *Viewer) Whole() bool { return v.numbered }
 
 // TerminalEvent is something that a viewer is told.
 type TerminalEvent struct {

@@ -34,7 +34,8 @@ const MaxFrame = 1 << 20
 // are the bytes of all binary frames after a position, which is that of the first of them, until
 // missed: so many bytes are left out. Binary frames before the first position, and those between
 // missed and the next position, are to be shown all the same: they bring the screen into the state
-// that it must have.
+// that it must have. A position comes as soon as that is over; who is cut off before has to ask for
+// it once more (since=-1).
 type Control struct {
 	Start  *ExecRequest `json:"start,omitempty"`
 	EOF    bool         `json:"eof,omitempty"`

@@ -16,18 +16,19 @@ const (
 // kept by its name, with the last of its output.
 //
 // The agent answers [Attached]. Then it sends what is kept as KindReplay, which draws it once more
-// and is not a byte for byte copy; output as KindData; [Missed] where the viewer has fallen behind
-// what is kept, and KindReplay after it, which sets the modes that a screen needs for what follows;
-// [Viewers] whenever their number or the size has changed; and at last, after all output, [Exit].
-// The viewer sends KindData with input, and [Resize]. A stream that ends detaches the viewer, and
-// the terminal lives on.
+// and is not a byte for byte copy, and an empty KindData behind it; output as KindData; [Missed]
+// where the viewer has fallen behind what is kept, and KindReplay after it, which sets the modes
+// that a screen needs for what follows; [Viewers] whenever their number or the size has changed;
+// and at last, after all output, [Exit]. The viewer sends KindData with input, and [Resize]. A
+// stream that ends detaches the viewer, and the terminal lives on.
 type OpenTerminal struct {
 	Command // of a terminal that is made; without Args it is the user's shell
 	// Name is the terminal's, in a session ID's form.
 	Name string
 	New  bool // there must be none of the name that has not ended: else [Exists]
 	// ID is that of the terminal that the viewer comes back to: else [NotFound]. Since is the
-	// position of the first byte that it wants then, and nothing is replayed.
+	// position of the first byte that it wants then, and nothing is replayed; negative: what is
+	// kept is, as for who comes without an ID.
 	ID       string
 	Since    int64
 	ReadOnly bool // input is dropped, the size does not count, and no terminal is made

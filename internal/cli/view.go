@@ -224,11 +224,14 @@ func (v *view) show(ctx context.Context) (exitCode int, err error) {
 		if ctx.Err() != nil || !isLost(err) {
 			return 0, err
 		}
-		opened := remote.Opened()
+		opened, from := remote.Opened(), at
+		if !remote.Whole() {
+			from = client.ShowAgain
+		}
 		_ = remote.Close()
 		_ = v.setCurrent(ctx, nil)
 		v.tellLost()
-		again, rows, cols, err := v.reconnect(ctx, opened.ID, at, wait)
+		again, rows, cols, err := v.reconnect(ctx, opened.ID, from, wait)
 		wait = min(2*wait, lastRetry)
 		if err != nil {
 			return 0, err
@@ -240,6 +243,9 @@ func (v *view) show(ctx context.Context) (exitCode int, err error) {
 			v.fit() // it has changed while nobody could be told
 		}
 		v.tellBack()
+		if from == client.ShowAgain {
+			_ = v.write(v.screen.AppendReset(nil)) // of what was shown in part
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type passage struct {
 	open []net.Conn // guarded by mu
 	l    net.Listener
 	work sync.WaitGroup
+	most atomic.Int64 // that the next connections carry downwards; 0: all
 }
 
 func newPassage(t *testing.T, to string) *passage {
@@ -58,7 +60,11 @@ func (p *passage) mend() {
 			p.mu.Unlock()
 			for _, ends := range [][2]net.Conn{{near, far}, {far, near}} {
 				p.work.Go(func() {
-					_, _ = io.Copy(ends[0], ends[1])
+					from := io.Reader(ends[1])
+					if most := p.most.Load(); most > 0 && ends[0] == near {
+						from = io.LimitReader(from, most)
+					}
+					_, _ = io.Copy(ends[0], from)
 					_ = ends[0].Close()
 				})
 			}
@@ -118,6 +124,26 @@ func TestAttachConnectsAgain(t *testing.T) {
 	if s.shows("never") || other.shows("never") {
 		t.Error("what was typed while the connection was lost came through")
 	}
+}
+
+// TestAttachCutAmidReplay: who is cut off while shown what is kept is shown it once more.
+func TestAttachCutAmidReplay(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	first := sit(t, dir, "attach", "demo")
+	first.types("seq 1 60000; echo do''ne\n")
+	first.sees("done")
+	p := newPassage(t, dir)
+	p.most.Store(200_000)
+	s := sit(t, p.dir, "attach", "demo")
+	s.sees("is lost")
+	p.most.Store(0)
+	s.sees("connected again")
+	s.sees("60000\r\ndone\r\n")
+	s.types("echo ag''ain; exit 4\n")
+	s.sees("again")
+	s.leaves(4)
+	first.leaves(4)
 }
 
 // TestAttachEndedMeanwhile: a terminal that has ended while nobody was connected says how.

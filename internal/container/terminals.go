@@ -42,7 +42,7 @@ type TerminalOptions struct {
 	// gets the bytes as they were written, and nothing is shown once more. Since is the position of
 	// the first byte that it wants then, see [TerminalEvent].
 	ID    string
-	Since int64
+	Since int64 // or ShowAgain
 	// ReadOnly: input is refused, the viewer's size means nothing, and no terminal is made.
 	ReadOnly bool
 	// Linger is how long a terminal that is made lives without viewers, in whole seconds; zero:
@@ -50,15 +50,19 @@ type TerminalOptions struct {
 	Linger time.Duration
 }
 
+// ShowAgain, for [TerminalOptions].Since, is for who comes back to a certain terminal and wants to
+// be shown what is kept once more, as who comes without an ID.
+const ShowAgain = -1
+
 // Validate checks the options; an error is an [ErrInvalidArgument].
 func (o TerminalOptions) Validate() error {
 	if err := ValidateTerminalName(o.Name); err != nil {
 		return err
 	}
 	switch {
-	case o.Since < 0:
+	case o.Since < ShowAgain:
 		return invalid("since", "%d is no position", o.Since)
-	case o.Since > 0 && o.ID == "":
+	case o.Since != 0 && o.ID == "":
 		return invalid("since", "a position is one of a certain terminal, whose ID must be given too")
 	case o.New && o.ID != "":
 		return invalid("new", "a terminal that has an ID is not new")
@@ -113,8 +117,9 @@ type Terminal interface {
 // A terminal's output is numbered from its first byte, whose position is 0. A viewer that comes
 // back gets what it has not had, byte for byte, if that is kept still. One that comes without a
 // position is shown what is kept once more, so that its screen becomes what it would be: that is
-// not numbered, for it is not exactly what was written. Before it come the modes that the
-// screen was in, and what would make the screen answer or ring is left out.
+// not numbered, for it is not exactly what was written. Before it come the modes that the screen
+// was in, and what would make the screen answer or ring is left out. An event that says nothing but
+// a position comes when that is over: only then has the viewer seen all that is before it.
 type TerminalEvent struct {
 	Data     []byte // to be shown, valid until the next call; may be empty
 	Replayed bool   // Data is what is shown once more, or sets modes

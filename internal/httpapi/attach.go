@@ -26,7 +26,7 @@ type attachInput struct {
 	Terminal   string `query:"terminal" doc:"Name of a terminal that lives on when its viewers leave; made where there is none."`
 	New        bool   `query:"new" doc:"There must be no running terminal of that name."`
 	TerminalID string `query:"terminal_id" doc:"Comes back to this one only, from the position since on."`
-	Since      int64  `query:"since" minimum:"0" doc:"Position of the first byte that is wanted, with terminal_id."`
+	Since      int64  `query:"since" minimum:"-1" doc:"Position of the first byte that is wanted, with terminal_id; -1 to be shown what is kept once more."`
 	ReadOnly   bool   `query:"read_only" doc:"What is typed is refused, and no terminal is made."`
 }
 

@@ -122,7 +122,8 @@ func (a *API) view(w *front.ResponseWriter, r *http.Request, in *attachInput, op
 	release := context.AfterFunc(s.ctx, func() { _ = terminal.Close() })
 	defer release()
 	a.typeFrom(s, in.ID, terminal, in.ReadOnly)
-	v := &view{s: s, terminal: terminal, patience: a.timing.write}
+	v := &view{s: s, terminal: terminal, patience: a.timing.write, numbered: in.TerminalID != "" && in.Since >= 0,
+		told: in.Since}
 	if err := v.run(); err != nil {
 		s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, problem.CauseOf(s.ctx, err)).Problem})
 		return nil
@@ -149,6 +150,12 @@ func (v *view) run() error {
 	opened := terminalOf(info, made)
 	if err := v.control(v1.Control{Terminal: &opened}); err != nil {
 		return err
+	}
+	if v.numbered { // from what was asked for on; what of that is missed comes next
+		v.toldAt = time.Now()
+		if err := v.control(v1.Control{Position: &v.told}); err != nil {
+			return err
+		}
 	}
 	for {
 		e, err := v.terminal.Next()
@@ -183,7 +190,7 @@ func (v *view) pass(e container.TerminalEvent) error {
 			return err
 		}
 	}
-	if len(e.Data) == 0 {
+	if len(e.Data) == 0 && (v.numbered || e.Missed > 0 || e.Viewers > 0) {
 		return nil
 	}
 	switch at := e.Position - int64(len(e.Data)); {
@@ -194,6 +201,9 @@ func (v *view) pass(e container.TerminalEvent) error {
 			return err
 		}
 		v.numbered, v.told, v.toldAt = true, at, time.Now()
+	}
+	if len(e.Data) == 0 {
+		return nil
 	}
 	return v.send(func(ctx context.Context) error { return v.s.write(ctx, e.Data) })
 }

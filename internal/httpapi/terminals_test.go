@@ -224,3 +224,43 @@ func TestStalledViewer(t *testing.T) {
 		t.Errorf("who was disconnected got %v", err)
 	}
 }
+
+// TestTerminalWhole: a viewer knows when it was shown all that is kept, though nothing new is
+// written, and may ask for it once more.
+func TestTerminalWhole(t *testing.T) {
+	f := newFixture(t, settings{})
+	f.running(t, "s", "")
+	a := f.view(t, f.admin, client.TerminalOptions{})
+	a.types("seq 1 20000; echo do''ne\n")
+	a.sees("done\r\n")
+	if !a.Whole() {
+		t.Error("who has seen it all does not know")
+	}
+	for _, opts := range []client.TerminalOptions{{}, {ID: a.Opened().ID, Since: client.ShowAgain}} {
+		b := f.view(t, f.admin, opts)
+		if b.Whole() {
+			t.Error("all is shown before anything is")
+		}
+		for !strings.Contains(b.replayed.String(), "done\r\n") {
+			if b.Whole() {
+				t.Fatalf("all is shown after %d bytes", b.replayed.Len())
+			}
+			if err := b.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What follows is a position alone, and then that somebody else looks.
+		c := f.view(t, f.admin, client.TerminalOptions{})
+		b.until("another viewer", func() bool { return b.viewers > 1 })
+		if !b.Whole() || b.shown.Len() > 0 || b.at != a.at {
+			t.Errorf("whole: %t, at %d, where the other is at %d; shown %q", b.Whole(), b.at, a.at, b.shown.String())
+		}
+		_, _ = c.Close(), b.Close()
+	}
+	back := f.view(t, f.admin, client.TerminalOptions{ID: a.Opened().ID, Since: a.at})
+	back.types("echo mo''re\n")
+	back.sees("more\r\n")
+	if back.replayed.Len() > 0 || !back.Whole() {
+		t.Errorf("who comes back is shown %q again", back.replayed.String())
+	}
+}

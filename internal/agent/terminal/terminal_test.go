@@ -317,3 +317,32 @@ func TestFirstByte(t *testing.T) {
 		}
 	}
 }
+
+// TestShownAgain: who was cut off amid what is shown once more asks for that, of this terminal.
+func TestShownAgain(t *testing.T) {
+	k := newKit(t)
+	v := k.open(command("sh", "-c", "seq 100000; cat"))
+	v.await("\n100000\r\n")
+	again := agentproto.OpenTerminal{Name: "t", ID: v.attached.Terminal.ID, Since: -1}
+	shown := k.open(again)
+	for whole := false; !whole; {
+		frame, err := shown.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole = frame.Kind == agentproto.KindData; whole && len(frame.Payload) > 0 {
+			t.Errorf("output comes before it is said that all was shown: %.100q", frame.Payload)
+		}
+		if frame.Kind == agentproto.KindReplay {
+			shown.replayed.Write(frame.Payload)
+		}
+	}
+	if shown.replayed.String() != v.shown.String() || shown.attached.Position != v.pos {
+		t.Errorf("%d bytes are shown again of %d, up to %d", shown.replayed.Len(), v.shown.Len(),
+			shown.attached.Position)
+	}
+	again.ID = "another"
+	if class := k.refused(again); class != agentproto.NotFound {
+		t.Errorf("class %d", class)
+	}
+}

@@ -49,7 +49,7 @@ func newViewer(o *agentproto.OpenTerminal) *viewer {
 func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Attached, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if o.ID != "" && (o.Since < 0 || o.Since > t.out.End()) {
+	if o.ID != "" && o.Since > t.out.End() {
 		return nil, agentproto.Errorf(agentproto.InvalidArgument,
 			"terminal %q has written %d bytes so far: there is no position %d",
 			t.name, t.out.End(), o.Since)
@@ -62,7 +62,7 @@ func (t *terminal) join(v *viewer, o *agentproto.OpenTerminal) (*agentproto.Atta
 	v.told = t.looks()
 	var missed int64
 	var from *mark // where it is shown what is kept
-	if o.ID == "" {
+	if o.ID == "" || o.Since < 0 {
 		v.pos, v.replayTo = t.out.oldest.at, t.out.End()
 		from = &t.out.oldest
 		v.show(from, rows)
@@ -176,10 +176,15 @@ func (v *viewer) sendNext(s *agentproto.Stream) error {
 	if p.last {
 		shown, v.replay = v.replay.Flush(shown), nil
 	}
-	if len(shown) == 0 {
-		return nil
+	if len(shown) > 0 {
+		if err := s.SendData(agentproto.KindReplay, shown); err != nil {
+			return err
+		}
 	}
-	return s.SendData(agentproto.KindReplay, shown)
+	if p.last {
+		return s.SendData(agentproto.KindData, nil) // that was it
+	}
+	return nil
 }
 
 // take gives what the viewer gets next; data is in buf.

@@ -171,7 +171,7 @@ func testTerminalBadOptions(f *fixture) {
 		"path for a name":     func(o *container.TerminalOptions) { o.Name = "../t" },
 		"space in the name":   func(o *container.TerminalOptions) { o.Name = "a b" },
 		"long name":           func(o *container.TerminalOptions) { o.Name = strings.Repeat("a", 64) },
-		"negative position":   func(o *container.TerminalOptions) { o.ID, o.Since = "x", -1 },
+		"negative position":   func(o *container.TerminalOptions) { o.ID, o.Since = "x", -2 },
 		"position without ID": func(o *container.TerminalOptions) { o.Since = 1 },
 		"new with an ID":      func(o *container.TerminalOptions) { o.New, o.ID = true, "x" },
 		"new but to read":     func(o *container.TerminalOptions) { o.New, o.ReadOnly = true, true },

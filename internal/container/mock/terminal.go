@@ -226,8 +226,9 @@ func (t *terminal) join(v *viewer, opts container.TerminalOptions) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case opts.ID == "":
+	case opts.ID == "", opts.Since == container.ShowAgain:
 		v.pos, v.replayTo = t.out.start(), t.out.end
+		v.showing = v.replayTo > 0
 	case opts.Since > t.out.end:
 		return refuse(container.ErrInvalidArgument, "the terminal has written %d bytes so far: there is no position %d",
 			t.out.end, opts.Since)

@@ -32,6 +32,7 @@ type viewer struct {
 	rows, cols uint
 	pos        int64     // of the next byte that it gets
 	replayTo   int64     // up to there it is shown what is kept
+	showing    bool      // it is not told yet that this is over
 	missed     int64     // before the first byte
 	took       time.Time // when it took something, or there was nothing to take
 	told       looks     // as far as it knows
@@ -47,7 +48,7 @@ func (v *viewer) Next() (container.TerminalEvent, error) {
 	t := v.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !v.left() && !t.ended && v.missed == 0 && v.pos == t.out.end && v.told == t.looks() {
+	for !v.left() && !t.ended && v.missed == 0 && v.pos == t.out.end && v.told == t.looks() && !v.whole() {
 		t.changed.Wait()
 	}
 	var e container.TerminalEvent
@@ -57,6 +58,9 @@ func (v *viewer) Next() (container.TerminalEvent, error) {
 	case v.missed > 0: // apart from what it may miss by now, for Opened has told where it came
 		e.Missed, e.Position, v.missed = v.missed, v.pos, 0
 		return e, nil
+	case v.whole():
+		v.showing = false
+		return container.TerminalEvent{Position: v.pos}, nil
 	case t.ended && v.pos == t.out.end:
 		return e, io.EOF
 	}
@@ -94,6 +98,9 @@ func (t *terminal) looks() looks {
 	rows, cols := t.screen.Size()
 	return looks{len(t.viewers), rows, cols}
 }
+
+// whole tells whether all was shown that is kept, and the viewer does not know. t.mu is held.
+func (v *viewer) whole() bool { return v.showing && v.pos >= v.replayTo }
 
 func (v *viewer) left() bool { return v.life.Err() != nil }
 
