@@ -64,8 +64,10 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn) error {
 
 // serve serves the operations of one connection until it ends.
 func (s *Server) serve(ctx context.Context, session *agentproto.Session) {
+	ctx, cancel := context.WithCancel(ctx)
 	var operations sync.WaitGroup
 	defer operations.Wait()
+	defer cancel() // what waits for nothing but the agent's end
 	defer session.Close()
 	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
 	defer stop()
