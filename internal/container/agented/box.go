@@ -12,7 +12,8 @@ import (
 )
 
 // place is a session's container, and what is done there. What people type at has a link of its
-// own: on one with commands, whose output may be much, an echo would wait for that.
+// own: on one with commands, whose output may be much, an echo would wait for that. So have files
+// and ports, whose bytes are many more.
 type place struct {
 	sessionID string
 	purpose   purpose
@@ -23,6 +24,9 @@ type purpose int
 const (
 	forCommands purpose = iota
 	forTerminals
+	forFiles
+	forPorts
+	purposes // how many there are
 )
 
 // box is a place, as far as the link to its agent goes.
@@ -76,7 +80,7 @@ func (r *Runtime) box(at place) *box {
 func (r *Runtime) forget(sessionID string) {
 	var ended []*box
 	r.mu.Lock()
-	for _, p := range []purpose{forCommands, forTerminals} {
+	for p := range purposes {
 		at := place{sessionID, p}
 		if b := r.boxes[at]; b != nil {
 			ended = append(ended, b)
