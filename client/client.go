@@ -11,11 +11,13 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -91,6 +93,12 @@ type request struct {
 	query  url.Values
 	body   any    // sent as JSON unless nil
 	accept string // empty: JSON
+	header http.Header
+
+	// What is sent instead of a body.
+	raw     io.Reader
+	rawType string
+	size    int64 // of raw; 0: not known
 }
 
 // call does a request and reads the JSON answer into out, unless that is nil.
@@ -111,7 +119,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 
 // send does a request and returns the answer, which is a success. The caller closes its body.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
-	var body io.Reader
+	body := r.raw
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
 		if err != nil {
@@ -124,8 +132,13 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, c.failed(ctx, r, err)
 	}
 	req.Header = c.header()
+	maps.Copy(req.Header, r.header)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.raw != nil {
+		req.Header.Set("Content-Type", r.rawType)
+		req.ContentLength = cmp.Or(r.size, -1)
 	}
 	if r.accept != "" {
 		req.Header.Set("Accept", r.accept)

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 
@@ -24,23 +23,6 @@ func (c *Client) ListRecordings(ctx context.Context, id string) ([]v1.Recording,
 func (c *Client) ReadRecording(ctx context.Context, id, terminalID string) (io.ReadCloser, error) {
 	r := request{method: http.MethodGet, path: []string{"v1", "sessions", id, "recordings", terminalID},
 		accept: v1.RecordingType}
-	resp, err := c.send(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return &recording{ReadCloser: resp.Body, failed: func(err error) error { return c.failed(ctx, r, err) }}, nil
-}
-
-// recording is an answer's body with errors that say what they are about.
-type recording struct {
-	io.ReadCloser
-	failed func(error) error
-}
-
-func (r *recording) Read(b []byte) (int, error) {
-	n, err := r.ReadCloser.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = r.failed(err)
-	}
-	return n, err
+	body, _, err := c.content(ctx, r)
+	return body, err
 }

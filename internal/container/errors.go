@@ -35,6 +35,15 @@ var (
 	// ErrPathNotFound: a path inside the container does not exist or can't be used
 	// for what was asked; see [Copier].
 	ErrPathNotFound = errors.New("path not found")
+	// ErrPathExists: there is something at a path already.
+	ErrPathExists = errors.New("path already exists")
+	// ErrPathChanged: a file is not the one, or not any more, that it had to be; see
+	// [WriteFileOptions].
+	ErrPathChanged = errors.New("file has changed")
+	// ErrPermission: the container's user may not do that.
+	ErrPermission = errors.New("permission denied")
+	// ErrNoSpace: the container's file system is full.
+	ErrNoSpace = errors.New("no space left")
 	// ErrTerminalNotFound: the container keeps no such terminal; see [Terminals].
 	ErrTerminalNotFound = errors.New("terminal not found")
 	// ErrTerminalExists: the container keeps a terminal of that name already.
@@ -48,7 +57,8 @@ var (
 var classes = []error{
 	ErrContainerNotFound, ErrContainerStopped, ErrExecFailed, ErrContainerExists,
 	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
-	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,
+	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrPathExists, ErrPathChanged, ErrPermission, ErrNoSpace,
+	ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,
 	ErrLimitReached,
 	context.Canceled, context.DeadlineExceeded,
 }

@@ -22,6 +22,10 @@ const (
 	CodeExecFailed        Code = "exec_failed"
 	CodePortTaken         Code = "port_taken"
 	CodePathNotFound      Code = "path_not_found"
+	CodePathExists        Code = "path_exists"
+	CodePathChanged       Code = "path_changed"      // a file is not the one that it had to be
+	CodePermissionDenied  Code = "permission_denied" // the session's user may not
+	CodeNoSpace           Code = "no_space"          // the session's file system is full
 	CodeTerminalNotFound  Code = "terminal_not_found"
 	CodeTerminalExists    Code = "terminal_exists"
 	CodeProcessNotFound   Code = "process_not_found"
@@ -47,6 +51,7 @@ func Codes() []Code {
 		CodeSessionExists,
 		CodeSessionNotRunning,
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
+		CodePathExists, CodePathChanged, CodePermissionDenied, CodeNoSpace,
 		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeRecordingNotFound, CodeLimitReached,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,

@@ -74,6 +74,16 @@ func classify(ctx context.Context, err error) Error {
 			Hint: "check that the program exists in the image and can be executed"}
 	case container.ErrPathNotFound:
 		return Error{Code: CodePathNotFound, Detail: userDetail(err, class)}
+	case container.ErrPathExists:
+		return Error{Code: CodePathExists, Detail: userDetail(err, class)}
+	case container.ErrPathChanged:
+		return Error{Code: CodePathChanged, Detail: userDetail(err, class),
+			Hint: "read it again, and decide what to do about the change"}
+	case container.ErrPermission:
+		return Error{Code: CodePermissionDenied, Detail: userDetail(err, class),
+			Hint: "another user of the session may be allowed to, such as root"}
+	case container.ErrNoSpace:
+		return Error{Code: CodeNoSpace, Detail: userDetail(err, class)}
 	case container.ErrTerminalNotFound:
 		return Error{Code: CodeTerminalNotFound, Detail: userDetail(err, class),
 			Hint: "octobot ls --terminals shows those that there are"}
@@ -118,7 +128,8 @@ func isRefusal(err error) bool {
 	switch container.ClassOf(err) {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
 		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,
-		container.ErrPortTaken, container.ErrPathNotFound, container.ErrUnsupported,
+		container.ErrPortTaken, container.ErrPathNotFound, container.ErrPathExists, container.ErrPathChanged,
+		container.ErrPermission, container.ErrNoSpace, container.ErrUnsupported,
 		container.ErrTerminalNotFound, container.ErrTerminalExists, container.ErrProcessNotFound,
 		container.ErrLimitReached:
 		return true

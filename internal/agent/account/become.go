@@ -23,7 +23,8 @@ func (a Account) Do(do func() error) error {
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			// The first thread can't be thrown away. While it waits here, the next goroutine gets another.
+			// The first thread can't be thrown away. While it waits here, the next goroutine gets
+			// another.
 			defer runtime.UnlockOSThread()
 			done <- a.Do(do)
 			return

@@ -221,7 +221,8 @@ func (o *owner) retake(ctx context.Context) *hold {
 			o.log.InfoContext(ctx, "This daemon owns its database again")
 		case err != nil && said != err.Error() && ctx.Err() == nil:
 			said = err.Error()
-			o.log.ErrorContext(ctx, "This daemon does not own its database any more, and writes nothing to it", "error", err)
+			o.log.ErrorContext(ctx, "This daemon does not own its database any more, and writes nothing to it", "error",
+				err)
 		}
 		if err == nil {
 			return h

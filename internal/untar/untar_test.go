@@ -1,0 +1,290 @@
+package untar
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+type entry struct {
+	tar.Header
+	data string
+}
+
+func pack(t testing.TB, entries ...entry) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		e.Size = int64(len(e.data))
+		if err := w.WriteHeader(&e.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(e.data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func file(name, data string) entry {
+	return entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, data}
+}
+func dir(name string, mode int64) entry {
+	return entry{Header: tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode}}
+}
+func symlink(name, target string) entry {
+	return entry{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}}
+}
+func hardLink(name, target string) entry {
+	return entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o644}}
+}
+
+// field is a directory to unpack into, beside one that must stay as it is.
+type field struct {
+	root            *os.Root
+	inside, outside string
+}
+
+func newField(t testing.TB) *field {
+	t.Helper()
+	dir := t.TempDir()
+	f := &field{inside: filepath.Join(dir, "inside"), outside: filepath.Join(dir, "outside")}
+	for _, d := range []string{f.inside, f.outside} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(f.outside, "kept"), []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(f.inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	f.root = root
+	return f
+}
+
+// untouched fails the test where anything outside has changed.
+func (f *field) untouched(t testing.TB) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(filepath.Dir(f.outside), "*"))
+	if err != nil || len(names) != 2 {
+		t.Errorf("beside the directory there are now %q, %v", names, err)
+	}
+	entries, err := os.ReadDir(f.outside)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("outside there are now %v, %v", entries, err)
+	}
+	b, err := os.ReadFile(filepath.Join(f.outside, "kept"))
+	if err != nil || string(b) != "kept" {
+		t.Errorf("the file outside holds %q, %v", b, err)
+	}
+	info, err := os.Lstat(filepath.Join(f.outside, "kept"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file outside is %v, %v", info.Mode(), err)
+	}
+}
+
+func (f *field) read(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(f.inside, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestUnpack(t *testing.T) {
+	f := newField(t)
+	at := time.Unix(1234567890, 0)
+	long := strings.Repeat("long/", 30) + "name"
+	timed := file("d/timed", "x")
+	timed.ModTime = at
+	closed := dir("closed", 0o500)
+	closed.ModTime = at
+	suid := file("suid", "x")
+	suid.Mode = 0o4755
+	if err := Unpack(f.root, bytes.NewReader(pack(t, dir("d", 0o700), timed, file("deep/er/file", "y"), closed,
+		file("closed/in", "z"),
+		symlink("link", "/etc/passwd"), file("first", "1"), hardLink("second", "first"), file(long, "l"), suid)),
+		Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"d/timed": "x", "deep/er/file": "y", "closed/in": "z", "second": "1",
+		long: "l"} {
+		if got := f.read(t, name); got != want {
+			t.Errorf("%s holds %q, want %q", name, got, want)
+		}
+	}
+	if target, err := os.Readlink(filepath.Join(f.inside, "link")); err != nil || target != "/etc/passwd" {
+		t.Errorf("link to %q, %v", target, err)
+	}
+	for name, mode := range map[string]fs.FileMode{"d": fs.ModeDir | 0o700, "closed": fs.ModeDir | 0o500, "suid": 0o755,
+		"first": 0o644} {
+		info, err := os.Lstat(filepath.Join(f.inside, name))
+		if err != nil || info.Mode() != mode {
+			t.Errorf("%s is %v, %v; want %v", name, info.Mode(), err, mode)
+		}
+	}
+	for _, name := range []string{"d/timed", "closed"} {
+		info, err := os.Lstat(filepath.Join(f.inside, name))
+		if err != nil || !info.ModTime().Equal(at) {
+			t.Errorf("%s is of %v, %v; want %v", name, info.ModTime(), err, at)
+		}
+	}
+	// Again, and with other content.
+	if err := Unpack(f.root, bytes.NewReader(pack(t, dir("d", 0o755), file("link", "file now"), symlink("first", "d"))),
+		Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.read(t, "link"); got != "file now" {
+		t.Errorf("link holds %q", got)
+	}
+	if got := f.read(t, "d/timed"); got != "x" {
+		t.Errorf("a merge changed the directory's file to %q", got)
+	}
+}
+
+// TestHostile: archives whose author wants something outside changed.
+func TestHostile(t *testing.T) {
+	f := newField(t)
+	absolute := filepath.Join(f.outside, "kept")
+	for name, entries := range map[string][]entry{
+		"absolute":              {file(absolute, "owned")},
+		"dots":                  {file("../outside/kept", "owned")},
+		"dots inside":           {file("a/../../outside/kept", "owned")},
+		"dots at the end":       {dir("a/..", 0o777)},
+		"through a link":        {symlink("out", "../outside"), file("out/kept", "owned")},
+		"through absolute":      {symlink("out", f.outside), file("out/kept", "owned")},
+		"through two":           {symlink("a", "."), symlink("a/b", "../outside"), file("b/kept", "owned")},
+		"directory over link":   {symlink("out", f.outside), dir("out", 0o777)},
+		"hard link out":         {hardLink("x", absolute), file("x", "owned")},
+		"hard link by dots":     {hardLink("x", "../outside/kept")},
+		"hard link via link":    {symlink("out", f.outside), hardLink("x", "out/kept")},
+		"new file in link":      {symlink("out", f.outside), file("out/new/file", "owned")},
+		"link in link":          {symlink("out", f.outside), symlink("out/x", "y")},
+		"over a directory":      {dir("d", 0o755), file("d", "x")},
+		"link over a directory": {dir("e", 0o755), symlink("e", "/")},
+		"directory over file":   {file("f", "x"), dir("f", 0o755)},
+		"the root as a file":    {file(".", "x")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newField(t)
+			for i := range entries { // the absolute ones are of another field
+				entries[i].Linkname = strings.Replace(entries[i].Linkname, filepath.Dir(absolute), f.outside, 1)
+				entries[i].Name = strings.Replace(entries[i].Name, filepath.Dir(absolute), f.outside, 1)
+			}
+			if err := Unpack(f.root, bytes.NewReader(pack(t, entries...)), Options{}); err == nil {
+				t.Error("it was unpacked")
+			}
+			f.untouched(t)
+		})
+	}
+	t.Run("links are written over, not through", func(t *testing.T) {
+		f := newField(t)
+		if err := Unpack(f.root, bytes.NewReader(pack(t, symlink("x", absolute), file("x", "mine"))),
+			Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.read(t, "x"); got != "mine" {
+			t.Errorf("x holds %q", got)
+		}
+		f.untouched(t)
+	})
+	t.Run("devices", func(t *testing.T) {
+		f := newField(t)
+		device := entry{Header: tar.Header{Typeflag: tar.TypeBlock, Name: "sda", Devmajor: 8, Mode: 0o666}}
+		fifo := entry{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "fifo", Mode: 0o666}}
+		if err := Unpack(f.root, bytes.NewReader(pack(t, device, fifo, file("x", "1"))), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if names, _ := filepath.Glob(f.inside + "/*"); !slices.Equal(names, []string{f.inside + "/x"}) {
+			t.Errorf("made %q", names)
+		}
+	})
+}
+
+func TestAbsoluteNamesWhereTaken(t *testing.T) {
+	f := newField(t)
+	if err := Unpack(f.root, bytes.NewReader(pack(t, file("/etc/x", "1"))), Options{Absolute: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.read(t, "etc/x"); got != "1" {
+		t.Errorf("holds %q", got)
+	}
+}
+
+func TestCutArchive(t *testing.T) {
+	f := newField(t)
+	b := pack(t, file("x", strings.Repeat("x", 4096)))
+	for _, n := range []int{100, 600, 2000} {
+		if err := Unpack(f.root, bytes.NewReader(b[:n]), Options{}); err == nil {
+			t.Errorf("%d bytes of an archive were taken for all of it", n)
+		}
+	}
+}
+
+// TestSwappedDirectory: while an archive is unpacked, somebody makes directories into links to
+// where nothing may change.
+func TestSwappedDirectory(t *testing.T) {
+	f := newField(t)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		d, aside := filepath.Join(f.inside, "d"), filepath.Join(f.inside, "aside")
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_ = os.Rename(d, aside)
+			_ = os.Symlink(f.outside, d)
+			_ = os.Remove(d)
+			_ = os.Rename(aside, d)
+		}
+	}()
+	b := pack(t, dir("d", 0o777), file("d/kept", "owned"), file("d/sub/kept", "owned"), symlink("d/l", "x"))
+	for range 2000 {
+		err := Unpack(f.root, bytes.NewReader(b), Options{})
+		var pathErr *fs.PathError
+		var linkErr *os.LinkError
+		if err != nil && !errors.As(err, &pathErr) && !errors.As(err, &linkErr) {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-done
+	f.untouched(t)
+}
+
+func FuzzUnpack(f *testing.F) {
+	f.Add(pack(f, dir("d", 0o755), file("d/x", "1"), symlink("l", "../outside"), file("l/kept", "owned"),
+		hardLink("h", "d/x")))
+	f.Add(pack(f, file("/absolute", "1")))
+	f.Add(pack(f, file("../outside/kept", "1")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		field := newField(t)
+		_ = Unpack(field.root, bytes.NewReader(b), Options{Absolute: len(b)%2 == 0})
+		field.untouched(t)
+		_ = filepath.WalkDir(field.inside, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				_ = os.Chmod(p, 0o700) // so that the directory can be removed
+			}
+			return nil
+		})
+	})
+}
