@@ -17,6 +17,7 @@ import (
 	"github.com/octobot-run/octobot/internal/agent"
 	"github.com/octobot-run/octobot/internal/agent/command"
 	"github.com/octobot-run/octobot/internal/agent/detached"
+	"github.com/octobot-run/octobot/internal/agent/files"
 	"github.com/octobot-run/octobot/internal/agent/keeper"
 	"github.com/octobot-run/octobot/internal/agent/process"
 	"github.com/octobot-run/octobot/internal/agent/terminal"
@@ -79,6 +80,7 @@ func serve(env, home []string) error {
 	processes := manager(env)
 	server := agent.NewServer(agentproto.Info{Build: build(), PID: os.Getpid()})
 	command.Register(server, processes)
+	files.Register(server)
 	start := keeper.Start(processes, self, append([]string{agentproto.Binary, "keep"}, home...), env)
 	door := keeper.NewDoor(keeper.Dir(), start)
 	door.Register(server, terminal.Absent())

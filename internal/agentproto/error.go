@@ -7,13 +7,16 @@ type Class uint8
 
 // Classes. Numbers are for ever.
 const (
-	Internal        Class = iota + 1 // the agent's own trouble
-	InvalidArgument                  // the request makes no sense
-	Unsupported                      // an agent of this version, or in this container, can't do that
-	CommandNotFound                  // a command can't be started
-	NotFound                         // there is nothing of that name
-	Exists                           // there is something of that name already
-	LimitReached                     // there is no room for more
+	Internal         Class = iota + 1 // the agent's own trouble
+	InvalidArgument                   // the request makes no sense
+	Unsupported                       // an agent of this version, or in this container, can't do that
+	CommandNotFound                   // a command can't be started
+	NotFound                          // there is nothing of that name
+	Exists                            // there is something of that name already
+	LimitReached                      // there is no room for more
+	PermissionDenied                  // the user may not
+	NoSpace                           // the file system is full
+	Changed                           // a file is not the one that it had to be
 )
 
 // Error is the answer to a request that failed, with words for the user.

@@ -35,7 +35,8 @@ type operation struct {
 	stop      func() bool
 	silence   *time.Timer // until the agent says something
 	over      bool        // the agent has said how it ended
-	missing   error       // what there is none of, where it says so
+	missing   error       // the class of there being no such thing, where it says so
+	taken     error       // the class of there being one already
 }
 
 // open begins an operation in a running session, connecting to an agent first where need be. When
@@ -218,7 +219,13 @@ func (o *operation) classOf(c agentproto.Class) error {
 	case agentproto.NotFound:
 		return cmp.Or(o.missing, container.ErrUnavailable)
 	case agentproto.Exists:
-		return container.ErrTerminalExists
+		return cmp.Or(o.taken, container.ErrUnavailable)
+	case agentproto.PermissionDenied:
+		return container.ErrPermission
+	case agentproto.NoSpace:
+		return container.ErrNoSpace
+	case agentproto.Changed:
+		return container.ErrPathChanged
 	case agentproto.LimitReached:
 		return container.ErrLimitReached
 	}

@@ -65,13 +65,18 @@ func (r *Runtime) askKeeper(
 ) (*operation, error) {
 	o, err := r.open(ctx, op, place{sessionID, forTerminals}, request)
 	if plain, ok := errors.AsType[*noAgent](err); ok {
-		return nil, container.Errorf(op, sessionID, container.ErrUnsupported,
-			"that takes Octobot's agent, which this container can't use: %s", plain.reason)
+		return nil, withoutAgent(op, sessionID, plain)
 	}
 	if err == nil {
-		o.missing = missing
+		o.missing, o.taken = missing, container.ErrTerminalExists
 	}
 	return o, err
+}
+
+// withoutAgent is about what takes an agent.
+func withoutAgent(op, sessionID string, plain *noAgent) error {
+	return container.Errorf(op, sessionID, container.ErrUnsupported,
+		"that takes Octobot's agent, which this container can't use: %s", plain.reason)
 }
 
 // ListTerminals implements [container.Terminals].

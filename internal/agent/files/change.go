@@ -1,0 +1,304 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/octobot-run/octobot/internal/agentproto"
+)
+
+func checkMode(mode uint32) error {
+	if mode > 0o7777 {
+		return agentproto.Errorf(agentproto.InvalidArgument, "%#o is not a mode between 0 and 07777", mode)
+	}
+	return nil
+}
+
+func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
+	if err := checkMode(r.Mode); err != nil {
+		return err
+	}
+	if r.Mode == 0 {
+		r.Mode = 0o755
+	}
+	var info agentproto.FileInfo
+	err := c.as(func() error {
+		made := true
+		if r.Parents {
+			if err := makeParents(r.Path); err != nil {
+				return err
+			}
+		}
+		dir, name, err := parent(r.Path)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		if err := unix.Mkdirat(dir, name, r.Mode&0o777); err != nil {
+			if !r.Parents || !errors.Is(err, unix.EEXIST) {
+				return err
+			}
+			made = false
+		}
+		flags := unix.O_PATH | unix.O_DIRECTORY
+		if made {
+			flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW
+		}
+		fd, err := open(dir, name, flags, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if made { // whatever the agent's umask is
+			if err := unix.Fchmod(fd, r.Mode); err != nil {
+				return err
+			}
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		info = new(names).info(name, &st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_ = c.s.Send(&info)
+	return nil
+}
+
+// makeParents makes the directories above p that are missing, mode 0755.
+func makeParents(p string) error {
+	above := path.Dir(strings.TrimRight(p, "/"))
+	if above == "/" || above == "." {
+		return nil
+	}
+	fd, err := open(unix.AT_FDCWD, above, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err == nil {
+		return unix.Close(fd)
+	}
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err := makeParents(above); err != nil {
+		return err
+	}
+	dir, name, err := parent(above)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	if err := unix.Mkdirat(dir, name, 0o755); err != nil {
+		if errors.Is(err, unix.EEXIST) { // made by somebody else meanwhile
+			return nil
+		}
+		return err
+	}
+	fd, err = open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fchmod(fd, 0o755)
+}
+
+func (v *service) move(c *call, r *agentproto.Move) error {
+	if err := checkPath(r.To); err != nil {
+		return err
+	}
+	err := c.as(func() error {
+		from, name, err := parent(r.Path)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(from)
+		to, newName, err := parent(r.To)
+		if err != nil {
+			return failure(r.To, err)
+		}
+		defer unix.Close(to)
+		if r.Overwrite {
+			err = unix.Renameat(from, name, to, newName)
+		} else {
+			err = renameNew(from, name, to, newName)
+		}
+		switch err {
+		case unix.EXDEV:
+			return agentproto.Errorf(agentproto.InvalidArgument, "%s and %s are on different file systems: copy, then remove", r.Path, r.To)
+		case unix.EEXIST, unix.ENOTEMPTY, unix.EISDIR:
+			return failure(r.To, err)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.done()
+}
+
+// renameNew renames to a name that must be free.
+func renameNew(from int, name string, to int, newName string) error {
+	err := unix.Renameat2(from, name, to, newName, unix.RENAME_NOREPLACE)
+	if err != unix.EINVAL && err != unix.ENOSYS {
+		return err
+	}
+	// A file system that can't: what comes between is lost.
+	var st unix.Stat_t
+	if err := unix.Fstatat(to, newName, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil {
+		return unix.EEXIST
+	}
+	return unix.Renameat(from, name, to, newName)
+}
+
+func (v *service) remove(c *call, r *agentproto.Remove) error {
+	as := c.as
+	if r.Recursive {
+		release, err := take(v.long, longOnes)
+		if err != nil {
+			return err
+		}
+		defer release()
+		as = c.account.Do
+	}
+	err := as(func() error {
+		dir, name, err := parent(r.Path)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		if !r.Recursive {
+			err := unix.Unlinkat(dir, name, 0)
+			if err == unix.EISDIR {
+				err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+			}
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		return root.RemoveAll(name)
+	})
+	if err != nil {
+		return err
+	}
+	return c.done()
+}
+
+func (v *service) change(c *call, r *agentproto.ChangeFile) error {
+	if err := checkMode(r.Mode); err != nil {
+		return err
+	}
+	ch := &changer{request: r, uid: -1, gid: -1}
+	if r.Owner != "" {
+		owner, err := v.account(r.Owner)
+		if err != nil {
+			return err
+		}
+		ch.uid, ch.gid = owner.UID, owner.GID
+	}
+	as := c.as
+	if r.Recursive {
+		release, err := take(v.long, longOnes)
+		if err != nil {
+			return err
+		}
+		defer release()
+		as = c.account.Do
+	}
+	var info agentproto.FileInfo
+	err := as(func() error {
+		fd, st, err := look(unix.AT_FDCWD, r.Path, true)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := ch.change(fd, &st, 0); err != nil {
+			return err
+		}
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		info = new(names).info(base(r.Path), &st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_ = c.s.Send(&info)
+	return nil
+}
+
+type changer struct {
+	request  *agentproto.ChangeFile
+	uid, gid int // -1: as it is
+}
+
+// change changes what fd, which is open for looking alone, leads to. A directory's content comes
+// first: its new mode may close it.
+func (ch *changer) change(fd int, st *unix.Stat_t, depth int) error {
+	if ch.request.Recursive && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if err := ch.below(fd, depth); err != nil {
+			return err
+		}
+	}
+	self := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if ch.uid >= 0 {
+		if err := unix.Chown(self, ch.uid, ch.gid); err != nil {
+			return err
+		}
+	}
+	if ch.request.SetMode {
+		return unix.Chmod(self, ch.request.Mode)
+	}
+	return nil
+}
+
+func (ch *changer) below(fd, depth int) error {
+	if depth >= maxDepth {
+		return agentproto.Errorf(agentproto.InvalidArgument, "more than %d directories deep", maxDepth)
+	}
+	opened, err := openOld(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	dir := os.NewFile(uintptr(opened), ".")
+	defer dir.Close()
+	for {
+		entries, err := dir.Readdirnames(listStep)
+		for _, name := range entries {
+			below, st, err := look(opened, name, false)
+			if err == unix.ENOENT {
+				continue // gone meanwhile
+			}
+			if err != nil {
+				return named(name, err)
+			}
+			if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+				err = ch.change(below, &st, depth+1)
+			}
+			_ = unix.Close(below)
+			if err != nil {
+				return named(name, err)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
