@@ -22,13 +22,15 @@ const (
 	maxDepth = 256
 	// maxHardLinks bounds the memory for files of several names; those beyond it are packed once for each.
 	maxHardLinks = 1 << 14
+
+	mqueueMagic = 0x19800202
 )
 
-// unpackable are file systems whose content is the kernel's word about processes and devices. As a part of something
-// larger they are left out.
+// unpackable are file systems whose content is the kernel's word about processes and devices. As a
+// part of something larger they are left out.
 var unpackable = map[int64]bool{
 	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.CGROUP_SUPER_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true,
-	unix.DEVPTS_SUPER_MAGIC: true, 0x19800202 /* mqueue */ : true,
+	unix.DEVPTS_SUPER_MAGIC: true, mqueueMagic: true,
 }
 
 func (v *service) pack(c *call, r *agentproto.Pack) error {
@@ -46,7 +48,7 @@ func (v *service) pack(c *call, r *agentproto.Pack) error {
 		if name == "/" || strings.HasSuffix(r.Path, "/.") {
 			name = "."
 		}
-		if err := p.add(unix.AT_FDCWD, r.Path, name, 0, 0); err != nil {
+		if err := p.top(r.Path, name); err != nil {
 			return err
 		}
 		return p.w.Close()
@@ -105,41 +107,90 @@ type packer struct {
 	copy  []byte
 }
 
-// add packs what is at p, seen from dir, as name. What vanishes meanwhile, below the top, is left out, as are devices,
-// FIFOs and sockets.
-func (p *packer) add(dir int, at, name string, depth int, dev uint64) error {
-	if depth > maxDepth {
-		return agentproto.Errorf(agentproto.InvalidArgument, "%.200s: more than %d directories deep", name, maxDepth)
-	}
-	fd, st, err := look(dir, at, false)
+// top packs what a path is.
+func (p *packer) top(at, name string) error {
+	fd, st, err := look(unix.AT_FDCWD, at, false)
 	if err != nil {
-		if depth > 0 && err == unix.ENOENT {
-			return nil
-		}
-		return named(name, err)
+		return err
 	}
 	defer unix.Close(fd)
-	h := &tar.Header{
-		Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
-		Uname: p.names.user(st.Uid), Gname: p.names.group(st.Gid),
-		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX,
-	}
+	h := p.header(name, &st)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		return p.directory(fd, h, &st, depth, dev)
-	case unix.S_IFLNK:
-		h.Typeflag = tar.TypeSymlink
-		if h.Linkname, err = readLink(fd, ""); err != nil {
-			return named(name, err)
+		opened, err := openOld(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
 		}
-		return p.w.WriteHeader(h)
+		return p.directory(opened, h, 0)
+	case unix.S_IFLNK:
+		return p.link(fd, "", h)
 	case unix.S_IFREG:
-		return p.file(dir, at, h, &st)
+		opened, st, err := reopen(fd, st, unix.O_RDONLY)
+		if err != nil {
+			return err
+		}
+		return p.file(opened, h, &st)
 	}
-	if depth == 0 {
-		return agentproto.Errorf(agentproto.NotFound, "%s is neither a file nor a directory nor a link", at)
+	return agentproto.Errorf(agentproto.NotFound, "%s is neither a file nor a directory nor a link", at)
+}
+
+// below packs an entry of a directory. What vanishes meanwhile is left out, as are devices, FIFOs
+// and sockets.
+func (p *packer) below(dir int, entry, name string, depth int, dev uint64) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, entry, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return gone(name, err)
+	}
+	h := p.header(name, &st)
+	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		fd, err := openOld(dir, entry, flags|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return gone(name, err)
+		}
+		var system unix.Statfs_t
+		if st.Dev != dev && unix.Fstatfs(fd, &system) == nil && unpackable[int64(system.Type)] {
+			_ = unix.Close(fd)
+			h.Typeflag, h.Name = tar.TypeDir, name+"/"
+			return p.w.WriteHeader(h)
+		}
+		return p.directory(fd, h, depth)
+	case unix.S_IFLNK:
+		return gone(name, p.link(dir, entry, h))
+	case unix.S_IFREG:
+		if done, err := p.again(h, &st); done {
+			return err
+		}
+		fd, err := openOld(dir, entry, flags, 0)
+		if err != nil {
+			return gone(name, err)
+		}
+		// What has taken its place meanwhile is packed where it is a file too.
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			_ = unix.Close(fd)
+			return err
+		}
+		return p.file(fd, h, &st)
 	}
 	return nil
+}
+
+func (p *packer) header(name string, st *unix.Stat_t) *tar.Header {
+	return &tar.Header{
+		Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		Uname: p.names.user(st.Uid), Gname: p.names.group(st.Gid),
+		// As "docker cp" has it: fractions of seconds would triple the header of a small file.
+		ModTime: time.Unix(st.Mtim.Sec, 0),
+	}
+}
+
+// gone makes nothing of the error of what has vanished.
+func gone(name string, err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return named(name, err)
 }
 
 // named says which file of many an error is about.
@@ -150,33 +201,39 @@ func named(name string, err error) error {
 	return err
 }
 
-func (p *packer) directory(fd int, h *tar.Header, st *unix.Stat_t, depth int, dev uint64) error {
-	h.Typeflag = tar.TypeDir
+func (p *packer) link(dir int, entry string, h *tar.Header) error {
+	target, err := readLink(dir, entry)
+	if err != nil {
+		return err
+	}
+	h.Typeflag, h.Linkname = tar.TypeSymlink, target
+	return p.w.WriteHeader(h)
+}
+
+// directory packs the directory fd, which it closes, with what is below.
+func (p *packer) directory(fd int, h *tar.Header, depth int) error {
+	f := os.NewFile(uintptr(fd), h.Name)
+	defer f.Close()
 	name := h.Name
-	h.Name += "/"
+	if depth >= maxDepth {
+		return agentproto.Errorf(agentproto.InvalidArgument, "%.200s: more than %d directories deep", name, maxDepth)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return named(name, err)
+	}
+	h.Typeflag, h.Name = tar.TypeDir, name+"/"
 	if err := p.w.WriteHeader(h); err != nil {
 		return err
 	}
-	if depth > 0 && st.Dev != dev {
-		var system unix.Statfs_t
-		if err := unix.Fstatfs(fd, &system); err == nil && unpackable[int64(system.Type)] {
-			return nil
-		}
-	}
-	opened, err := openOld(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return named(name, err)
-	}
-	f := os.NewFile(uintptr(opened), name)
-	defer f.Close()
 	for {
 		entries, err := f.Readdirnames(listStep)
 		for _, entry := range entries {
-			if err := p.add(opened, entry, name+"/"+entry, depth+1, st.Dev); err != nil {
+			if err := p.below(fd, entry, name+"/"+entry, depth+1, st.Dev); err != nil {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -185,27 +242,31 @@ func (p *packer) directory(fd int, h *tar.Header, st *unix.Stat_t, depth int, de
 	}
 }
 
-func (p *packer) file(dir int, at string, h *tar.Header, st *unix.Stat_t) error {
-	if st.Nlink > 1 {
-		key := inode{st.Dev, st.Ino}
-		if first, ok := p.links[key]; ok {
-			h.Typeflag, h.Linkname = tar.TypeLink, first
-			return p.w.WriteHeader(h)
-		}
-		if len(p.links) < maxHardLinks {
-			p.links[key] = h.Name
-		}
+// again packs a file that was packed by another name already as a link to that.
+func (p *packer) again(h *tar.Header, st *unix.Stat_t) (done bool, err error) {
+	if st.Nlink < 2 {
+		return false, nil
 	}
-	fd, now, err := openRegular(dir, at, unix.O_RDONLY|unix.O_NOFOLLOW)
-	if err != nil {
-		return named(h.Name, err)
+	first, ok := p.links[inode{st.Dev, st.Ino}]
+	if !ok {
+		return false, nil
 	}
+	h.Typeflag, h.Linkname = tar.TypeLink, first
+	return true, p.w.WriteHeader(h)
+}
+
+// file packs the file fd, which it closes.
+func (p *packer) file(fd int, h *tar.Header, st *unix.Stat_t) error {
 	defer unix.Close(fd)
-	h.Typeflag, h.Size = tar.TypeReg, now.Size
+	h.Typeflag, h.Size = tar.TypeReg, st.Size
 	if err := p.w.WriteHeader(h); err != nil {
 		return err
 	}
-	// The header has promised a size: a file that grows is cut there, one that shrinks is filled with zeros.
+	if st.Nlink > 1 && len(p.links) < maxHardLinks {
+		p.links[inode{st.Dev, st.Ino}] = h.Name
+	}
+	// The header has promised a size: a file that grows is cut there, one that shrinks is filled with
+	// zeros.
 	for left := h.Size; left > 0; {
 		b := p.copy[:min(int64(len(p.copy)), left)]
 		n, err := unix.Read(fd, b)

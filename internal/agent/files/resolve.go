@@ -2,8 +2,8 @@ package files
 
 import (
 	"errors"
-	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +65,13 @@ func openRegular(dir int, p string, flags int) (fd int, st unix.Stat_t, err erro
 	if err := checkRegular(p, st); err != nil {
 		return -1, st, err
 	}
-	fd, err = openOld(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", seen), flags&^unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	return reopen(seen, st, flags)
+}
+
+// reopen opens what seen, a regular file, is open for looking at.
+func reopen(seen int, st unix.Stat_t, flags int) (fd int, _ unix.Stat_t, err error) {
+	fd, err = openOld(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(seen),
+		flags&^unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return -1, st, err
 	}

@@ -102,6 +102,9 @@ func (r *Runtime) StatFile(
 		&agentproto.Stat{As: as(opts.User, path), Follow: opts.Follow})
 }
 
+// maxEntries is how many entries of a directory are told.
+const maxEntries = 1 << 18
+
 // ListFiles implements [container.Files].
 func (r *Runtime) ListFiles(
 	ctx context.Context, sessionID, path, user string, each func(container.FileInfo) error,
@@ -112,7 +115,7 @@ func (r *Runtime) ListFiles(
 		return err
 	}
 	defer o.end()
-	for {
+	for told := 0; ; {
 		frame, err := o.Next()
 		if err != nil {
 			return o.fail(cutShort(err))
@@ -123,6 +126,9 @@ func (r *Runtime) ListFiles(
 		var entries agentproto.Entries
 		if err := frame.Decode(&entries); err != nil {
 			return o.fail(err)
+		}
+		if told += len(entries.Files); told > maxEntries {
+			return container.Errorf(o.op, sessionID, container.ErrLimitReached, "more than %d entries", maxEntries)
 		}
 		for i := range entries.Files {
 			if err := each(fileInfo(&entries.Files[i])); err != nil {
