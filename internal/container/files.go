@@ -16,7 +16,9 @@ import (
 // A path that does not exist, or can't be used for what was asked (a file as a directory, a
 // directory as a file, a device as either), gives [ErrPathNotFound]; a container that does not run
 // [ErrContainerStopped]; one whose files can't be reached so, [ErrUnsupported]: [Copier] may reach
-// them then. When ctx ends, so does the operation, and the error is ctx's.
+// them then. What is on a file system that is read-only, nobody may change: [ErrPermission]. A name
+// longer than the file system takes, and a user or group that the container does not know, give
+// [ErrInvalidArgument]. When ctx ends, so does the operation, and the error is ctx's.
 type Files interface {
 	// StatFile tells what a path is.
 	StatFile(ctx context.Context, sessionID, path string, opts StatFileOptions) (*FileInfo, error)
@@ -32,10 +34,11 @@ type Files interface {
 
 	// WriteFile gives a regular file the content that r gives until io.EOF, and returns what the
 	// file is then. Readers see the old content or all of the new: it is written beside the file,
-	// and takes its place at last. Where that fails, or r does, or ctx ends, the old one stays and
-	// nothing is left. The user must be allowed to write the file where there is one, and to make
-	// files in its directory. Without an Owner asked for, the file is the user's; where root
-	// writes, it stays whose it was. No room for it: [ErrNoSpace].
+	// and takes its place at last, or the place of what a link at path leads to. Where that fails,
+	// or r does, whose error comes back, or ctx ends, the old one stays and nothing is left but
+	// directories that Parents made. The user must be allowed to write the file where there is one,
+	// and to make files in its directory. Without an Owner asked for, the file is the user's; where
+	// root writes, it stays whose it was. No room for it: [ErrNoSpace].
 	//
 	// A Read that still blocks when the call ends for another reason is abandoned, as with
 	// [ExecOptions.Stdin].
@@ -46,15 +49,17 @@ type Files interface {
 	MakeDirectory(ctx context.Context, sessionID, path string, opts MakeDirectoryOptions) (*FileInfo, error)
 
 	// MoveFile gives what is at from the path to, on the same file system, else
-	// [ErrInvalidArgument]. Something at to gives [ErrPathExists], unless with Overwrite; a
-	// directory that is not empty always does.
+	// [ErrInvalidArgument], as is the root. Links are not followed. Something at to gives
+	// [ErrPathExists], unless with Overwrite; a directory that is not empty always does, and so
+	// does a directory in a file's way or a file in a directory's.
 	MoveFile(ctx context.Context, sessionID, from, to string, opts MoveFileOptions) error
 
 	// RemoveFile removes a file, a link, or a directory. One that is not empty gives
-	// [ErrPathExists], unless with Recursive. A repeated call gives [ErrPathNotFound].
+	// [ErrPathExists], unless with Recursive. The root: [ErrInvalidArgument]. A repeated call gives
+	// [ErrPathNotFound].
 	RemoveFile(ctx context.Context, sessionID, path string, opts RemoveFileOptions) error
 
-	// ChangeFile changes mode and owner. Links are followed.
+	// ChangeFile changes mode and owner, the mode last. Links are followed.
 	ChangeFile(ctx context.Context, sessionID, path string, opts ChangeFileOptions) (*FileInfo, error)
 }
 
@@ -62,9 +67,10 @@ type Files interface {
 type FileArchiver interface {
 	// PackFiles returns a path, with all below it where it is a directory, as a tar archive whose
 	// names start with the path's last element, or with "." where the path ends in "/." or is the
-	// root. Links are packed as links; devices, FIFOs and sockets below the path are left out, as
-	// is what vanishes meanwhile and what the kernel shows in /proc and /sys. Something the user
-	// may not read: [ErrPermission], from Read. The caller closes it; ctx bounds the reading too.
+	// root. Links are packed as links, hard links to what is in the archive among them; devices,
+	// FIFOs and sockets below the path are left out, as is what vanishes meanwhile and what the
+	// kernel shows in /proc and /sys. Something the user may not read: [ErrPermission], from Read.
+	// The caller closes it; ctx bounds the reading too.
 	PackFiles(ctx context.Context, sessionID, path, user string) (io.ReadCloser, error)
 
 	// UnpackFiles unpacks a tar archive into a directory that exists. Directories are merged with
@@ -72,8 +78,8 @@ type FileArchiver interface {
 	// something else, nor the other way round: [ErrPathExists]. Nothing is made outside the
 	// directory, whatever names and links the archive holds: [ErrInvalidArgument]. Devices, FIFOs
 	// and sockets are left out. All is the user's; with Owners it has the owners and the special
-	// modes of the archive, which takes root. What was unpacked before a failure stays. r is as
-	// with WriteFile.
+	// modes of the archive, which takes root. An archive that is none, or is cut:
+	// [ErrInvalidArgument]. What was unpacked before a failure stays. r is as with WriteFile.
 	UnpackFiles(ctx context.Context, sessionID, dir string, r io.Reader, opts UnpackFilesOptions) error
 }
 
@@ -141,11 +147,11 @@ type ReadFileOptions struct {
 // WriteFileOptions say how to write.
 type WriteFileOptions struct {
 	User    string
-	Mode    uint32 // zero for that of the file that is there, else 0644
+	Mode    uint32 // zero for that of the file that is there, without setuid and setgid, else 0644
 	Owner   string // as [Options.User]; another than User takes root
 	Parents bool   // make missing directories above, mode 0755
 	Sync    bool   // on the disk before it takes its place
-	// New: there must be no file yet, else [ErrPathExists].
+	// New: there must be nothing yet, not even a link, else [ErrPathExists].
 	New bool
 	// Version: the file must be there and have it, else [ErrPathChanged]. Empty for any, "*" for
 	// any that is there.
@@ -252,6 +258,17 @@ func ValidateFile(p, user string, mode uint32) error {
 		return invalid("mode", "%#o is not between 0 and 07777", mode)
 	}
 	return validateUser(user)
+}
+
+// Validate checks the options: [ErrInvalidArgument].
+func (o ReadFileOptions) Validate() error {
+	switch {
+	case o.Offset < 0:
+		return invalid("offset", "%d is negative", o.Offset)
+	case o.Length < 0:
+		return invalid("length", "%d is negative", o.Length)
+	}
+	return nil
 }
 
 // Validate checks the options: [ErrInvalidArgument].

@@ -76,6 +76,7 @@ func Run(t *testing.T, h Harness) {
 			continue
 		}
 		t.Run(topic.name, func(t *testing.T) {
+			runShared(t, h, topic)
 			for _, c := range topic.cases {
 				t.Run(c.name, func(t *testing.T) {
 					if why, ok := h.Excused[topic.name+"/"+c.name]; ok {
@@ -95,13 +96,17 @@ func caseNames() []string {
 		for _, c := range topic.cases {
 			names = append(names, topic.name+"/"+c.name)
 		}
+		for _, c := range topic.shared {
+			names = append(names, topic.name+"/"+c.name)
+		}
 	}
 	return names
 }
 
 type topic struct {
-	name  string
-	cases []testCase
+	name   string
+	cases  []testCase
+	shared []sharedCase
 }
 
 type testCase struct {
@@ -110,26 +115,28 @@ type testCase struct {
 }
 
 var topics = []topic{
-	{"lifecycle", lifecycleCases},
-	{"list", listCases},
-	{"arguments", argumentCases},
-	{"cancel", cancelCases},
-	{"options", optionCases},
-	{"exit", exitCases},
-	{"exec", execCases},
-	{"stream", streamCases},
-	{"attach", attachCases},
-	{"terminals", terminalCases},
-	{"processes", processCases},
-	{"ports", portCases},
-	{"networks", networkCases},
-	{"logs", logCases},
-	{"files", fileCases},
-	{"pause", pauseCases},
-	{"stats", statsCases},
-	{"host processes", hostProcessCases},
-	{"events", eventCases},
-	{"faults", faultCases},
+	{name: "lifecycle", cases: lifecycleCases},
+	{name: "list", cases: listCases},
+	{name: "arguments", cases: argumentCases},
+	{name: "cancel", cases: cancelCases},
+	{name: "options", cases: optionCases},
+	{name: "exit", cases: exitCases},
+	{name: "exec", cases: execCases},
+	{name: "stream", cases: streamCases},
+	{name: "attach", cases: attachCases},
+	{name: "terminals", cases: terminalCases},
+	{name: "processes", cases: processCases},
+	{name: "ports", cases: portCases},
+	{name: "networks", cases: networkCases},
+	{name: "logs", cases: logCases},
+	{name: "files", cases: fileCases},
+	{name: "filesystem", cases: filesCases, shared: filesystemCases},
+	{name: "archives", shared: archiveCases},
+	{name: "pause", cases: pauseCases},
+	{name: "stats", cases: statsCases},
+	{name: "host processes", cases: hostProcessCases},
+	{name: "events", cases: eventCases},
+	{name: "faults", cases: faultCases},
 }
 
 const (

@@ -233,6 +233,13 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 			return err
 		}
 	}
+	if x, ok := container.As[container.Files](rt); ok {
+		g := *f
+		g.rt = rt
+		for name, call := range (&disk{&g, x, id, "", "/tmp"}).calls("/tmp/x") {
+			calls["file: "+name] = call
+		}
+	}
 	return calls
 }
 

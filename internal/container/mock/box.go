@@ -31,8 +31,9 @@ func (e *Engine) add(name string, opts container.Options) *box {
 	e.serial++
 	b := &box{engine: e, name: name, serial: e.serial, opts: opts}
 	b.files.ReadOnly = opts.ReadOnly
-	for dir := range opts.Tmpfs {
-		b.files.Tmpfs = append(b.files.Tmpfs, dir)
+	b.files.Tmpfs = make(map[string]int64, len(opts.Tmpfs))
+	for dir, options := range opts.Tmpfs {
+		b.files.Tmpfs[dir] = tmpfsSize(options)
 	}
 	b.c = container.Container{
 		ID:        fmt.Sprintf("%064x", e.serial),

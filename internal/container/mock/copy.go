@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock/toybox"
@@ -52,7 +51,7 @@ func unpack(ctx context.Context, files *toybox.FileSystem, dir string, r io.Read
 		}
 		// A name cannot lead out of dir: ".." ends at the archive's own root.
 		p := path.Join(dir, path.Join("/", h.Name))
-		f := &toybox.File{Mode: h.FileInfo().Mode().Perm(), UID: h.Uid, GID: h.Gid, Time: h.ModTime}
+		f := toybox.File{Mode: h.FileInfo().Mode().Perm(), UID: h.Uid, GID: h.Gid, Time: h.ModTime}
 		switch h.Typeflag {
 		case tar.TypeDir:
 			f.Mode |= fs.ModeDir
@@ -79,46 +78,16 @@ func (m *MockProvider) CopyFrom(ctx context.Context, sessionID, p string) (io.Re
 			if err != nil {
 				return err
 			}
-			data, err := pack(files, path.Clean(p))
+			q, err := newPacker(files.As(toybox.Identity{}), path.Clean(p))
 			if err != nil {
-				return err
+				return refuse(container.ErrPathNotFound, "%s does not exist", p)
 			}
+			data, err := io.ReadAll(q)
 			archive = io.NopCloser(bytes.NewReader(data))
-			return nil
+			return err
 		})
-	return archive, err
-}
-
-func pack(files *toybox.FileSystem, p string) ([]byte, error) {
-	paths := files.Walk(p)
-	if len(paths) == 0 {
-		return nil, refuse(container.ErrPathNotFound, "%s does not exist", p)
-	}
-	var buf bytes.Buffer
-	archive := tar.NewWriter(&buf)
-	for _, q := range paths {
-		f, err := files.Lookup(q)
-		if err != nil { // removed meanwhile
-			continue
-		}
-		h := &tar.Header{
-			Name: strings.TrimPrefix(q, strings.TrimSuffix(path.Dir(p), "/")+"/"),
-			Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, ModTime: f.Time,
-			Typeflag: tar.TypeReg, Size: int64(len(f.Data)),
-		}
-		if f.Mode.IsDir() {
-			h.Typeflag = tar.TypeDir
-			h.Name += "/"
-		}
-		if err := archive.WriteHeader(h); err != nil {
-			return nil, err
-		}
-		if _, err := archive.Write(f.Data); err != nil {
-			return nil, err
-		}
-	}
-	if err := archive.Close(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return buf.Bytes(), nil
+	return archive, nil
 }

@@ -45,6 +45,8 @@ var (
 	_ container.Pauser       = (*MockProvider)(nil)
 	_ container.Terminals    = (*MockProvider)(nil)
 	_ container.Processes    = (*MockProvider)(nil)
+	_ container.Files        = (*MockProvider)(nil)
+	_ container.FileArchiver = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several

@@ -3,92 +3,267 @@ package toybox
 import (
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// MaxFiles bounds the bytes in the files of one file system.
-const MaxFiles = 1 << 30
+// MaxFiles bounds the bytes in the files of one file system, and maxNodes how many there are.
+const (
+	MaxFiles = 1 << 30
+	maxNodes = 1 << 20
+)
 
-// account is a user of every system.
-type account struct {
-	name, home string
-	uid        int
-}
-
-var accounts = []account{{"root", "/", 0}, {"user", "/home/user", 1000}}
-
-// lookUser finds a user by name or number; empty is root.
-func lookUser(s string) (account, bool) {
-	if s == "" {
-		return accounts[0], true
-	}
-	i := slices.IndexFunc(accounts, func(a account) bool { return s == a.name || s == itoa(a.uid) })
-	if i < 0 {
-		return account{}, false
-	}
-	return accounts[i], true
-}
-
-// File is a file or a directory. What is in a [FileSystem] is never changed in place.
-type File struct {
-	Mode     fs.FileMode // with fs.ModeDir
-	UID, GID int
-	Time     time.Time // of its last change; zero for the time of Put
-	Data     []byte
-}
-
-// image is what every file system starts with.
-var image = map[string]*File{
-	"/": directory, "/bin": directory, "/dev": directory, "/etc": directory, "/home": directory,
-	"/home/user": {Mode: fs.ModeDir | 0o755, UID: 1000, GID: 1000}, "/proc": directory, "/sys": directory,
-	"/tmp":        {Mode: fs.ModeDir | fs.ModeSticky | 0o777},
-	"/etc/passwd": {Mode: 0o644, Data: []byte("root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")},
-}
-
-var directory = &File{Mode: fs.ModeDir | 0o755}
-
-// FileSystem holds files in memory. Paths are absolute and clean, links there are none, and
-// permissions are shown, not enforced. The zero value has what every system starts with. Errors are
-// those of the system calls.
+// FileSystem holds files in memory: with owners, permissions and links, and watches that are told
+// of changes. The zero value has what every system starts with. Errors are those of the system
+// calls.
 //
-// It is safe for concurrent use, apart from its exported fields.
+// It is safe for concurrent use, apart from its exported fields, which are set before anything
+// else.
 type FileSystem struct {
 	ReadOnly bool
-	// Tmpfs are directories that can be written all the same. They are emptied when a system on
-	// the file system ends.
-	Tmpfs []string
+	// Tmpfs are directories that can be written all the same, and how many bytes each holds, 0 for
+	// as many as there is room for. They are emptied when a system on the file system ends.
+	Tmpfs map[string]int64
 
-	mu    sync.Mutex
-	files map[string]*File // over those of the image; nil for one that was removed
-	used  int64
+	mu      sync.Mutex
+	root    *node // nil as long as nothing has changed
+	mounts  []*mount
+	used    int64 // bytes, and files
+	nodes   int
+	serial  uint64 // of the last change
+	watches map[*Watch]struct{}
 }
 
-// Lookup finds a file or a directory.
-func (fsys *FileSystem) Lookup(p string) (*File, error) {
+// mount is a part of the tree with a bound of its own, out of which nothing can be moved.
+type mount struct {
+	root *node
+	most int64 // bytes; 0 for no bound but the file system's
+	used int64
+}
+
+// node is a file of any type.
+type node struct {
+	mode     fs.FileMode
+	uid, gid int
+	modified time.Time
+	data     []byte // what it shows is never changed in place
+	target   string // of a symbolic link; of a device, its name
+	children map[string]*node
+	places   []place // where it is; one of a directory; none of what was removed
+	mount    *mount
+	number   uint64
+	version  uint64
+	draft    bool // it is to be placed
+}
+
+// place is a name in a directory.
+type place struct {
+	dir  *node
+	name string
+}
+
+// File is what there is of a file at one moment.
+type File struct {
+	Name     string
+	Mode     fs.FileMode
+	UID, GID int
+	Time     time.Time
+	Size     int64
+	Target   string // of a symbolic link
+	Number   uint64 // the same for every name of a file
+	Links    int
+	// Version is another one when the content is.
+	Version string
+	Data    []byte // not to be changed
+}
+
+// imageTime is when the image was made.
+var imageTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// image is what every file system starts with, as long as nothing is changed.
+var image = newImage()
+
+const passwd = "root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n"
+
+func newImage() *node {
+	m := new(mount)
+	dir := func() *node {
+		return &node{mode: fs.ModeDir | 0o755, modified: imageTime, children: map[string]*node{}, mount: m}
+	}
+	root := dir()
+	m.root = root
+	root.places = []place{{root, "/"}}
+	add := func(parent *node, name string, n *node) *node {
+		n.modified, n.mount = imageTime, m
+		n.places = []place{{parent, name}}
+		parent.children[name] = n
+		return n
+	}
+	for _, name := range []string{"bin", "dev", "etc", "home", "proc", "sys", "tmp"} {
+		add(root, name, dir())
+	}
+	root.children["tmp"].mode |= fs.ModeSticky | 0o777
+	user := add(root.children["home"], "user", dir())
+	user.uid, user.gid = 1000, 1000
+	add(root.children["etc"], "passwd", &node{mode: 0o644, data: []byte(passwd)})
+	for _, name := range []string{"null", "zero"} {
+		add(root.children["dev"], name, &node{mode: fs.ModeDevice | fs.ModeCharDevice | 0o666, target: name})
+	}
+	return root
+}
+
+// tree is the root directory, of the file system's own tree where something is to be changed or
+// watched. The caller holds mu.
+func (fsys *FileSystem) tree(change bool) *node {
+	if fsys.root != nil {
+		return fsys.root
+	}
+	if !change && len(fsys.Tmpfs) == 0 {
+		return image
+	}
+	disk := new(mount)
+	fsys.root = fsys.adopt(image, nil, "/", disk)
+	disk.root = fsys.root
+	fsys.mounts = []*mount{disk}
+	for _, p := range slices.Sorted(maps.Keys(fsys.Tmpfs)) {
+		fsys.mountTmpfs(p, fsys.Tmpfs[p])
+	}
+	return fsys.root
+}
+
+// adopt copies a part of the image.
+func (fsys *FileSystem) adopt(from, parent *node, name string, m *mount) *node {
+	n := new(*from)
+	fsys.serial++
+	n.mount, n.number, n.version = m, fsys.serial, fsys.serial
+	if parent == nil {
+		parent = n
+	}
+	n.places = []place{{parent, name}}
+	if from.children != nil {
+		n.children = make(map[string]*node, len(from.children))
+		for _, child := range slices.Sorted(maps.Keys(from.children)) {
+			n.children[child] = fsys.adopt(from.children[child], n, child, m)
+		}
+	}
+	return n
+}
+
+func (fsys *FileSystem) mountTmpfs(p string, most int64) {
+	m := &mount{most: most}
+	dir := fsys.root
+	for _, name := range splitPath(p) {
+		next := dir.children[name]
+		if next == nil || !next.mode.IsDir() {
+			next = fsys.newNode(fs.ModeDir|0o755, Identity{}, dir.mount)
+			next.places = []place{{dir, name}}
+			dir.children[name] = next
+		}
+		dir = next
+	}
+	dir.mode, dir.mount, m.root = fs.ModeDir|fs.ModeSticky|0o777, m, dir
+	clear(dir.children)
+	fsys.mounts = append(fsys.mounts, m)
+}
+
+// newNode makes a file that is nowhere yet.
+func (fsys *FileSystem) newNode(mode fs.FileMode, owner Identity, m *mount) *node {
+	fsys.serial++
+	n := &node{mode: mode, uid: owner.UID, gid: owner.GID, modified: time.Now(), mount: m,
+		number: fsys.serial, version: fsys.serial}
+	if mode.IsDir() {
+		n.children = map[string]*node{}
+	}
+	return n
+}
+
+func (fsys *FileSystem) readOnly(m *mount) bool { return fsys.ReadOnly && m == fsys.mounts[0] }
+
+// grow takes room for bytes, or gives it back.
+func (fsys *FileSystem) grow(m *mount, by int64) error {
+	if by > 0 && (fsys.used+by > MaxFiles || m.most > 0 && m.used+by > m.most) {
+		return syscall.ENOSPC
+	}
+	fsys.used += by
+	m.used += by
+	return nil
+}
+
+// setData gives a file other content, and another version.
+func (fsys *FileSystem) setData(n *node, data []byte) error {
+	if len(n.places) == 0 && !n.draft {
+		return nil // it was removed: nobody sees it any more
+	}
+	if err := fsys.grow(n.mount, int64(len(data)-len(n.data))); err != nil {
+		return err
+	}
+	fsys.serial++
+	n.data, n.version, n.modified = data, fsys.serial, time.Now()
+	return nil
+}
+
+// place gives a file a name that is free.
+func (fsys *FileSystem) place(n, dir *node, name string) error {
+	if len(n.places) == 0 {
+		if fsys.nodes >= maxNodes {
+			return syscall.ENOSPC
+		}
+		fsys.nodes++
+	}
+	n.places = append(n.places, place{dir, name})
+	n.draft = false
+	dir.children[name] = n
+	dir.modified = time.Now()
+	return nil
+}
+
+// displace takes a name from what has it, and gives the room back with the last one.
+func (fsys *FileSystem) displace(dir *node, name string) {
+	n := dir.children[name]
+	delete(dir.children, name)
+	dir.modified = time.Now()
+	n.places = slices.DeleteFunc(n.places, func(p place) bool { return p == place{dir, name} })
+	if len(n.places) == 0 {
+		fsys.forget(n)
+		fsys.nodes--
+	}
+}
+
+// forget gives back the room of a file's content.
+func (fsys *FileSystem) forget(n *node) {
+	_ = fsys.grow(n.mount, -int64(len(n.data))) // never fails
+}
+
+// unmount empties the tmpfs.
+func (fsys *FileSystem) unmount() {
 	fsys.mu.Lock()
 	defer fsys.mu.Unlock()
-	return fsys.lookupLocked(p)
+	if fsys.root == nil {
+		return
+	}
+	for _, m := range fsys.mounts[1:] {
+		fsys.empty(m.root)
+	}
 }
 
-func (fsys *FileSystem) lookupLocked(p string) (*File, error) {
-	f, ok := fsys.files[p]
-	if !ok {
-		f = image[p]
+func (fsys *FileSystem) empty(dir *node) {
+	for name, n := range dir.children {
+		fsys.empty(n)
+		fsys.displace(dir, name)
 	}
-	if f == nil && slices.Contains(fsys.Tmpfs, p) {
-		f = directory
-	}
-	if f == nil {
-		return nil, syscall.ENOENT
-	}
-	return f, nil
 }
 
+// Size is how many bytes the files have that were written.
+func (fsys *FileSystem) Size() int64 {
+	fsys.mu.Lock()
+	defer fsys.mu.Unlock()
+	return fsys.used
+}
+
+// exists, IsDir and Lookup are of paths that anybody may look at, links followed.
 func (fsys *FileSystem) exists(p string) bool {
 	_, err := fsys.Lookup(p)
 	return err == nil
@@ -100,130 +275,28 @@ func (fsys *FileSystem) IsDir(p string) bool {
 	return err == nil && f.Mode.IsDir()
 }
 
-// Put writes a file or makes a directory, in place of a file that is there, and makes the
-// directories above that are missing.
-func (fsys *FileSystem) Put(p string, f *File) error {
-	if parent := path.Dir(p); !fsys.exists(parent) {
-		if err := fsys.Put(parent, &File{Mode: fs.ModeDir | 0o755}); err != nil {
-			return err
-		}
-	}
-	return fsys.put(p, f)
-}
-
-// put is Put into a directory that is there.
-func (fsys *FileSystem) put(p string, f *File) error {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	return fsys.putLocked(p, f)
-}
-
-func (fsys *FileSystem) putLocked(p string, f *File) error {
-	parent, err := fsys.lookupLocked(path.Dir(p))
+// Lookup finds a file as root does, links followed.
+func (fsys *FileSystem) Lookup(p string) (*File, error) {
+	f, err := fsys.As(Identity{}).Stat(p, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !parent.Mode.IsDir() {
-		return syscall.ENOTDIR
-	}
-	if fsys.ReadOnly && !slices.ContainsFunc(fsys.Tmpfs, func(dir string) bool { return below(p, dir) }) {
-		return syscall.EROFS
-	}
-	if old, err := fsys.lookupLocked(p); err == nil && old.Mode.IsDir() != f.Mode.IsDir() {
-		if old.Mode.IsDir() {
-			return syscall.EISDIR
-		}
-		return syscall.ENOTDIR
-	}
-	grown := int64(len(f.Data))
-	if old := fsys.files[p]; old != nil {
-		grown -= int64(len(old.Data))
-	}
-	if fsys.used+grown > MaxFiles {
-		return syscall.ENOSPC
-	}
-	if fsys.files == nil {
-		fsys.files = make(map[string]*File)
-	}
-	if f.Time.IsZero() {
-		f.Time = time.Now()
-	}
-	fsys.used += grown
-	fsys.files[p] = f
-	return nil
+	return &f, nil
 }
 
-// appendTo adds to a file, and makes it where it is missing.
-func (fsys *FileSystem) appendTo(p string, data []byte, owner account) error {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	f := &File{Mode: 0o644, UID: owner.uid, GID: owner.uid}
-	if old, err := fsys.lookupLocked(p); err == nil {
-		f.Mode, f.UID, f.GID, f.Data = old.Mode, old.UID, old.GID, old.Data
+// file is what there is of n. The caller holds mu.
+func (n *node) file(name string) File {
+	return File{
+		Name: name, Mode: n.mode, UID: n.uid, GID: n.gid, Time: n.modified,
+		Size: int64(len(n.data) + len(n.linkTarget())), Target: n.linkTarget(),
+		Number: n.number, Links: len(n.places), Data: n.data,
+		Version: strconv.FormatUint(n.number, 36) + "v" + strconv.FormatUint(n.version, 36),
 	}
-	f.Data = append(f.Data, data...) // beyond what the old one shows of the same array
-	return fsys.putLocked(p, f)
 }
 
-// remove removes a file, or a directory with all below it.
-func (fsys *FileSystem) remove(p string) error {
-	if fsys.ReadOnly {
-		return syscall.EROFS
+func (n *node) linkTarget() string {
+	if n.mode&fs.ModeSymlink == 0 {
+		return ""
 	}
-	paths := fsys.Walk(p)
-	if len(paths) == 0 {
-		return syscall.ENOENT
-	}
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	if fsys.files == nil {
-		fsys.files = make(map[string]*File)
-	}
-	for _, q := range paths {
-		if f := fsys.files[q]; f != nil {
-			fsys.used -= int64(len(f.Data))
-		}
-		fsys.files[q] = nil
-	}
-	return nil
-}
-
-// Walk returns p and all below it, in order; nothing where p does not exist.
-func (fsys *FileSystem) Walk(p string) []string {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	all := maps.Clone(image)
-	maps.Copy(all, fsys.files)
-	for _, dir := range fsys.Tmpfs {
-		if all[dir] == nil {
-			all[dir] = directory
-		}
-	}
-	maps.DeleteFunc(all, func(q string, f *File) bool { return f == nil || !below(q, p) })
-	return slices.Sorted(maps.Keys(all))
-}
-
-// unmount empties the tmpfs.
-func (fsys *FileSystem) unmount() {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	maps.DeleteFunc(fsys.files, func(p string, f *File) bool {
-		gone := f != nil && slices.ContainsFunc(fsys.Tmpfs, func(dir string) bool { return below(p, dir) })
-		if gone {
-			fsys.used -= int64(len(f.Data))
-		}
-		return gone
-	})
-}
-
-// Size is how many bytes the files have that were written.
-func (fsys *FileSystem) Size() int64 {
-	fsys.mu.Lock()
-	defer fsys.mu.Unlock()
-	return fsys.used
-}
-
-// below reports whether p is dir or in it.
-func below(p, dir string) bool {
-	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+	return n.target
 }

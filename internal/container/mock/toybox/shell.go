@@ -192,7 +192,10 @@ func (in *interpreter) command(c simple, s streams, apart, background bool) (wai
 		p := *in.p
 		in.p.system.mu.Unlock()
 		p.Args, p.Env, p.Stdin, p.Stdout, p.Stderr = words, env, s.stdin, s.stdout, s.stderr
-		return func() int { return command(in.ctx, &p) }
+		return func() int {
+			defer closeAll(s.closes)
+			return command(in.ctx, &p)
+		}
 	}
 	child, err := in.p.system.launch(launch{
 		Spec: Spec{
@@ -243,10 +246,11 @@ func (in *interpreter) special(words []string) (code int, ok bool) {
 		if len(words) > 1 {
 			dir = words[1]
 		}
-		if dir = in.p.path(dir); !in.p.files().IsDir(dir) {
+		dir = in.p.path(dir)
+		if f, err := in.p.view().Stat(dir, true); err != nil || !f.Mode.IsDir() {
 			return in.p.fail(2, "cd: can't cd to %s", dir), true
 		}
-		in.p.Dir = dir
+		in.p.Dir = path.Clean(dir)
 	case "export":
 		for _, w := range words[1:] {
 			if name, value, ok := strings.Cut(w, "="); ok {
@@ -288,6 +292,7 @@ func (in *interpreter) redirect(redirects []redirect, s *streams) error {
 			if err != nil {
 				return fmt.Errorf("can't create %s: %w", target, err)
 			}
+			s.closes = append(s.closes, w)
 			if strings.HasPrefix(r.op, "2") {
 				s.stderr = w
 			} else {
