@@ -193,8 +193,8 @@ func serviceConfig(
 		OnExpire: session.Expiry(cfg.Defaults.OnExpire), BindRoots: cfg.BindRoots,
 		ReconcileInterval: cfg.Reconcile.Interval, Grace: cfg.Reconcile.Grace, Retention: cfg.Reconcile.Retention,
 		Creates: cfg.Limits.Creates, CallTimeout: cfg.Limits.CallTimeout,
-		TerminalLinger: cfg.Limits.TerminalLinger,
-		Logger:         log, Observer: observer,
+		TerminalLinger: cfg.Limits.TerminalLinger, SpoolDir: cfg.DataDir,
+		Logger: log, Observer: observer,
 	}
 }
 

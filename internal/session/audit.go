@@ -17,12 +17,14 @@ type AuditEntry struct {
 }
 
 // changes are the operations that are always recorded; others are where they were refused. To read
-// a recording is one of them, as to look at a terminal is.
+// a recording is one of them, as to look at a terminal is, and so is what reads files.
 var changes = []string{
 	"create", "start", "stop", "pause", "unpause", "delete", "exec", "attach", "end terminal", "start process",
 	"signal process",
 	"reconcile",
 	"create token", "delete token", "set project", "delete project", "read recording",
+	"read file", "write file", "make directory", "move file", "remove file", "change file", "search files",
+	"pack files", "unpack files",
 }
 
 // refusals are what is recorded of operations that change nothing.

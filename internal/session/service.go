@@ -45,6 +45,9 @@ type Config struct {
 	// Recorder keeps recordings of terminals; nil: no session can have any. It is to be closed when
 	// Run has returned.
 	Recorder Recorder
+	// SpoolDir is where files are kept on their way into sessions that do not run; empty: the
+	// system's directory for temporary files, which may be in memory.
+	SpoolDir string
 
 	Logger   *slog.Logger // nil: slog.Default()
 	Observer Observer     // nil: none
@@ -88,6 +91,7 @@ type ContainerService struct {
 	tokens    tokenCache
 	holders   holders
 	recorders recorders
+	spools    spools
 	hints     chan struct{} // wakes Run for a pass; coalesces
 
 	examining chan struct{} // holds an element while Health looks
@@ -128,6 +132,7 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 
 		examining: make(chan struct{}, 1),
 		recorders: recorders{news: make(chan []recordable, 1)},
+		spools:    spools{dir: cfg.SpoolDir},
 	}
 }
 
