@@ -48,7 +48,8 @@ const (
 	CodeBodyTooLarge         Code = "body_too_large"
 	CodeHeadersTooLarge      Code = "headers_too_large"
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
-	CodeRequestTimeout       Code = "request_timeout"  // the body took too long to arrive
+	CodeRequestTimeout       Code = "request_timeout" // the body took too long to arrive
+	CodeRangeNotSatisfiable  Code = "range_not_satisfiable"
 	CodeUpgradeRequired      Code = "upgrade_required" // the path is a WebSocket's
 	CodeHostNotAllowed       Code = "host_not_allowed" // Host or Origin: see the server's allowed hosts
 )
@@ -65,7 +66,7 @@ func Codes() []Code {
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal,
 		CodeNotFound, CodeMethodNotAllowed, CodeBodyTooLarge, CodeHeadersTooLarge, CodeUnsupportedMediaType,
-		CodeRequestTimeout, CodeUpgradeRequired, CodeHostNotAllowed}
+		CodeRequestTimeout, CodeRangeNotSatisfiable, CodeUpgradeRequired, CodeHostNotAllowed}
 }
 
 // Problem is every error's body (RFC 9457, application/problem+json).

@@ -34,6 +34,13 @@ type Site interface {
 	Refuse(w http.ResponseWriter, r *http.Request, err error)
 }
 
+// Uploader is a site that takes bodies which are not held, and so may be of any size and take any
+// time: their handlers read them as they come.
+type Uploader interface {
+	// Uploads reports whether a request's body is such a one.
+	Uploads(r *http.Request) bool
+}
+
 // Authenticator knows the tokens.
 type Authenticator interface {
 	// Authenticate returns the token whose secret that is. Its errors are [*session.Error] values.

@@ -51,7 +51,12 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 	if who.token != nil {
 		vouch(r.Context())
 	}
-	if r.Body != nil && r.Body != http.NoBody {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+	case uploads(site, r):
+		r.Body = w.receive(r.Body)
+		defer w.giveUp()
+	default:
 		free, err := f.acquireBody(r, who)
 		if err != nil {
 			w.Header().Set("Connection", "close")
@@ -73,6 +78,11 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		span.SetName(route)
 	}
 	handler.ServeHTTP(w, r)
+}
+
+func uploads(site Site, r *http.Request) bool {
+	u, ok := site.(Uploader)
+	return ok && u.Uploads(r)
 }
 
 // acquireBody waits for room for a request's body.
@@ -103,7 +113,7 @@ func (f *Front) checkRequest(r *http.Request, site Site, trusted bool) (caller, 
 	if !canonical(r.URL.Path) {
 		return nobody, problem.New(v1.CodeInvalidArgument, "the path holds an empty element, \".\" or \"..\"")
 	}
-	if r.ContentLength > f.cfg.MaxBody {
+	if r.ContentLength > f.cfg.MaxBody && !uploads(site, r) {
 		return nobody, problem.BodyTooLarge(f.cfg.MaxBody)
 	}
 	switch {

@@ -2,8 +2,10 @@ package front
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +20,7 @@ type ResponseWriter struct {
 	timeout time.Duration // zero: none
 	status  int
 	stream  bool
+	upload  *uploadBody // of the request; nil: it has none
 }
 
 // Unwrap is for http.ResponseController.
@@ -49,6 +52,7 @@ func (w *ResponseWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	w.giveUp()
 	w.extend()
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -56,7 +60,7 @@ func (w *ResponseWriter) WriteHeader(status int) {
 // Write writes a part of the answer.
 func (w *ResponseWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	w.extend()
 	return w.ResponseWriter.Write(b)
@@ -66,6 +70,37 @@ func (w *ResponseWriter) Write(b []byte) (int, error) {
 func (w *ResponseWriter) FlushError() error {
 	w.extend()
 	return w.control.Flush()
+}
+
+// receive has the request's body read as it comes.
+func (w *ResponseWriter) receive(body io.ReadCloser) io.ReadCloser {
+	w.upload = &uploadBody{ReadCloser: body}
+	return w.upload
+}
+
+// giveUp lets what is left of an upload be: an answer does not wait for it, nor for somebody who
+// still reads it. The client hears of it, and the connection ends then.
+func (w *ResponseWriter) giveUp() {
+	if w.upload == nil || w.upload.ended.Load() {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	_ = w.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// uploadBody is a body that is read as it comes. Who sends nothing is waited for, as with the input
+// of a command; its stream is counted.
+type uploadBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *uploadBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.ended.Store(true)
+	}
+	return n, err
 }
 
 // timedBody bounds how long a body may take to arrive. The server takes the deadline back when

@@ -29,6 +29,7 @@ type Service interface {
 	Processes
 	Terminals
 	Recordings
+	Files
 	Tokens
 	Projects
 	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
@@ -85,6 +86,31 @@ type Recordings interface {
 		session.Recording, error)
 }
 
+// Files are those in sessions.
+type Files interface {
+	StatFile(ctx context.Context, who session.Principal, id, path string,
+		opts container.StatFileOptions) (*container.FileInfo, error)
+	ListFiles(ctx context.Context, who session.Principal, id, path, user string,
+		each func(container.FileInfo) error) error
+	ReadFile(ctx context.Context, who session.Principal, id, path string,
+		opts container.ReadFileOptions) (*container.FileInfo, io.ReadCloser, error)
+	WriteFile(ctx context.Context, who session.Principal, id, path string, r io.Reader,
+		opts container.WriteFileOptions) (*container.FileInfo, error)
+	MakeDirectory(ctx context.Context, who session.Principal, id, path string,
+		opts container.MakeDirectoryOptions) (*container.FileInfo, error)
+	MoveFile(ctx context.Context, who session.Principal, id, from, to string, opts container.MoveFileOptions) error
+	RemoveFile(ctx context.Context, who session.Principal, id, path string, opts container.RemoveFileOptions) error
+	ChangeFile(ctx context.Context, who session.Principal, id, path string,
+		opts container.ChangeFileOptions) (*container.FileInfo, error)
+	WatchFiles(ctx context.Context, who session.Principal, id, path string, opts container.WatchFilesOptions,
+		each func(container.FileEvent) error) error
+	SearchFiles(ctx context.Context, who session.Principal, id, dir string, opts container.SearchFilesOptions,
+		each func(container.FileMatch) error) (incomplete string, err error)
+	PackFiles(ctx context.Context, who session.Principal, id, path, user string) (io.ReadCloser, error)
+	UnpackFiles(ctx context.Context, who session.Principal, id, dir string, r io.Reader,
+		opts container.UnpackFilesOptions) error
+}
+
 // Tokens is who may call.
 type Tokens interface {
 	CreateToken(ctx context.Context, who session.Principal, name, projectID string,
@@ -125,6 +151,7 @@ type API struct {
 	streams *front.Streams
 	maxBody int64
 	spools  spools
+	uploads map[string]bool // routes whose bodies are read as they come; complete when New returns
 	timing  timing
 }
 
@@ -142,7 +169,8 @@ func New(service Service, f *front.Front, cfg Config) *API {
 		service: service, cfg: cfg, log: cfg.Logger,
 		mux:     http.NewServeMux(),
 		streams: f.Streams(), maxBody: f.MaxBody(), spools: spools{dir: cfg.SpoolDir},
-		timing: timing{keepalive: 15 * time.Second, write: f.WriteTimeout(), start: 10 * time.Second},
+		uploads: map[string]bool{},
+		timing:  timing{keepalive: 15 * time.Second, write: f.WriteTimeout(), start: 10 * time.Second},
 	}
 	a.huma = humago.New(a.mux, a.description())
 	a.huma.UseMiddleware(shapeRefusals)

@@ -64,6 +64,7 @@ func (a *API) routes() {
 	a.processRoutes()
 	a.terminalRoutes()
 	a.recordingRoutes()
+	a.fileRoutes()
 	a.detachedRoutes()
 	a.adminRoutes()
 	a.projectRoutes()
@@ -88,8 +89,8 @@ func (a *API) routes() {
 func (a *API) openSchemas() {
 	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
 		"CreateTerminalRequest": true, "StartProcessRequest": true,
-		"SignalRequest": true,
-		"Resources":     true, "Credentials": true, "Quota": true}
+		"SignalRequest": true, "ChangeFileRequest": true,
+		"Resources": true, "Credentials": true, "Quota": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {
 			schema.AdditionalProperties = nil

@@ -63,6 +63,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodeHeadersTooLarge:      http.StatusRequestHeaderFieldsTooLarge,
 	v1.CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
 	v1.CodeRequestTimeout:       http.StatusRequestTimeout,
+	v1.CodeRangeNotSatisfiable:  http.StatusRequestedRangeNotSatisfiable,
 	v1.CodeUpgradeRequired:      http.StatusUpgradeRequired,
 	v1.CodeHostNotAllowed:       http.StatusForbidden,
 }
