@@ -23,7 +23,9 @@ type filesOf struct {
 	container.StreamExecer
 }
 
-func filesSession(ctx context.Context, e env, id string) (rt container.Runtime, fs filesOf, end func() error, err error) {
+func filesSession(
+	ctx context.Context, e env, id string,
+) (rt container.Runtime, fs filesOf, end func() error, err error) {
 	rt, _, _, end, err = agentSessions(ctx, e, id)
 	if err != nil {
 		return nil, fs, nil, err
@@ -84,7 +86,8 @@ func oneFile(ctx context.Context, e env) (_ string, err error) {
 			},
 			func(ctx context.Context) (time.Duration, error) {
 				return timed(func() error {
-					_, err := below.ExecStream(ctx, id, []string{"cat", "/tmp/f"}, container.ExecOptions{}, io.Discard, nil)
+					_, err := below.ExecStream(ctx, id, []string{"cat", "/tmp/f"}, container.ExecOptions{}, io.Discard,
+						nil)
 					return err
 				})
 			})
@@ -92,7 +95,8 @@ func oneFile(ctx context.Context, e env) (_ string, err error) {
 			return "", err
 		}
 		words += fmt.Sprintf("%d MiB: written %s, read %s (the engine's archive call writes it in %s, its exec of cat gives it in %s); ",
-			size>>20, precise(median(took[0])), precise(median(took[1])), precise(median(took[2])), precise(median(took[3])))
+			size>>20, precise(median(took[0])), precise(median(took[1])), precise(median(took[2])),
+			precise(median(took[3])))
 	}
 	return words, nil
 }
@@ -118,9 +122,11 @@ func manyFiles(ctx context.Context, e env) (_ string, err error) {
 	w := tar.NewWriter(&archive)
 	for i := range n {
 		if i%100 == 0 {
-			_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprintf("d/%d/", i/100), Mode: 0o755, ModTime: time.Now()})
+			_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprintf("d/%d/", i/100), Mode: 0o755,
+				ModTime: time.Now()})
 		}
-		_ = w.WriteHeader(&tar.Header{Name: fmt.Sprintf("d/%d/%d", i/100, i), Mode: 0o644, Size: 100, ModTime: time.Now()})
+		_ = w.WriteHeader(&tar.Header{Name: fmt.Sprintf("d/%d/%d", i/100, i), Mode: 0o644, Size: 100,
+			ModTime: time.Now()})
 		_, _ = w.Write(bytes.Repeat([]byte{'x'}, 100))
 	}
 	_ = w.Close()
@@ -143,7 +149,8 @@ func manyFiles(ctx context.Context, e env) (_ string, err error) {
 		},
 		func(ctx context.Context) (time.Duration, error) {
 			return timed(func() error {
-				return fs.UnpackFiles(ctx, id, "/tmp/agent", bytes.NewReader(archive.Bytes()), container.UnpackFilesOptions{Owners: true})
+				return fs.UnpackFiles(ctx, id, "/tmp/agent", bytes.NewReader(archive.Bytes()),
+					container.UnpackFilesOptions{Owners: true})
 			})
 		},
 		func(ctx context.Context) (time.Duration, error) {

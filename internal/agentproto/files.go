@@ -182,10 +182,10 @@ func (r *ReadFile) fields(f *fields) {
 	number(f, &r.Length)
 }
 
-// WriteFile writes a regular file: after KindEnd the path has the new content, until then, and where
-// the stream ends before that, the old one. The daemon sends KindData and KindEnd; the answer is the
-// file's [FileInfo]. After an [Error] the agent drops what still comes, until the daemon ends the
-// stream.
+// WriteFile writes a regular file: after KindEnd the path has the new content, until then, and
+// where the stream ends before that, the old one. The daemon sends KindData and KindEnd; the answer
+// is the file's [FileInfo]. After an [Error] the agent drops what still comes, until the daemon
+// ends the stream.
 type WriteFile struct {
 	As
 	Mode    uint32 // 0 for that of the file that is there, or 0644
@@ -229,8 +229,8 @@ func (c *ChangeFile) fields(f *fields) {
 	boolean(f, &c.Recursive)
 }
 
-// Watch tells what happens to a file, or in a directory. The answer is [Watching], from when on no change
-// is missed, then [FileEvent] until the daemon ends the stream.
+// Watch tells what happens to a file, or in a directory. The answer is [Watching], from when on no
+// change is missed, then [FileEvent] until the daemon ends the stream.
 type Watch struct {
 	As
 	Recursive bool // directories below too, those that are made later among them
@@ -286,9 +286,9 @@ func (e *FileEvent) fields(f *fields) {
 	boolean(f, &e.Directory)
 }
 
-// Pack packs a path, with all below it where it is a directory, into a tar archive whose names start
-// with the path's last element. A path that ends in "/." gives names that start with ".". The answer
-// is KindData, then KindDone.
+// Pack packs a path, with all below it where it is a directory, into a tar archive whose names
+// start with the path's last element. A path that ends in "/." gives names that start with ".". The
+// answer is KindData, then KindDone.
 type Pack struct {
 	As
 }

@@ -15,10 +15,11 @@ import (
 // Paths are absolute and any bytes but NUL, not necessarily UTF-8; so are the names that come back.
 // A path that does not exist, or can't be used for what was asked (a file as a directory, a
 // directory as a file, a device as either), gives [ErrPathNotFound]; a container that does not run
-// [ErrContainerStopped]; one whose files can't be reached so, [ErrUnsupported]: [Copier] may reach
-// them then. What is on a file system that is read-only, nobody may change: [ErrPermission]. A name
-// longer than the file system takes, and a user or group that the container does not know, give
-// [ErrInvalidArgument]. When ctx ends, so does the operation, and the error is ctx's.
+// [ErrContainerStopped]; one whose files can't be reached so, or not as another user than its own,
+// [ErrUnsupported]: [Copier] may reach them then. What is on a file system that is read-only,
+// nobody may change: [ErrPermission]. A name longer than the file system takes, and a user or group
+// that the container does not know, give [ErrInvalidArgument]. When ctx ends, so does the
+// operation, and the error is ctx's.
 type Files interface {
 	// StatFile tells what a path is.
 	StatFile(ctx context.Context, sessionID, path string, opts StatFileOptions) (*FileInfo, error)

@@ -30,7 +30,8 @@ func (a *API) archiveRoutes(tags []string) {
 		OperationID: "unpack-files", Method: http.MethodPut, Path: path, Tags: tags,
 		Summary: "Copy files in, as a tar archive",
 		Description: "Unpacks the body, of any size, into the directory path, which exists. Directories are merged, files and links replaced. Nothing is " +
-			"made outside it; devices, FIFOs and sockets are left out. What was unpacked before a failure stays." + asRoot,
+			"made outside it; devices, FIFOs and sockets are left out. What was unpacked before a failure stays." +
+			asRoot,
 		RequestBody:   &huma.RequestBody{Required: true, Content: binary(tarType)},
 		DefaultStatus: http.StatusNoContent,
 		Responses:     map[string]*huma.Response{"204": {Description: "Unpacked"}, "default": problems},

@@ -50,7 +50,8 @@ func TestStillFiles(t *testing.T) {
 		t.Fatalf("wrote %+v, %v", info, err)
 	}
 	for want, opts := range map[string]container.ReadFileOptions{
-		"0123456789": {}, "345": {Offset: 3, Length: 3}, "9": {Offset: 9, Length: 5}, "": {Offset: 20}, "89": {Offset: 8},
+		"0123456789": {}, "345": {Offset: 3, Length: 3}, "9": {Offset: 9, Length: 5}, "": {Offset: 20},
+		"89": {Offset: 8},
 	} {
 		if got := k.readFile(t, "/tmp/a", opts); got != want {
 			t.Errorf("%+v: read %q, want %q", opts, got, want)
@@ -97,7 +98,8 @@ func TestStillFiles(t *testing.T) {
 	if err != nil || made.Mode != 0o700 {
 		t.Errorf("took %+v, %v", made, err)
 	}
-	if _, err := k.MakeDirectory(ctx, admin, "x", "/tmp/p/q/r", container.MakeDirectoryOptions{Parents: true}); err != nil {
+	if _, err := k.MakeDirectory(ctx, admin, "x", "/tmp/p/q/r",
+		container.MakeDirectoryOptions{Parents: true}); err != nil {
 		t.Error(err)
 	}
 	_, err = k.MakeDirectory(ctx, admin, "x", "/tmp/a", container.MakeDirectoryOptions{Parents: true})

@@ -84,7 +84,8 @@ func (c *spool) Write(b []byte) (int, error) {
 	}
 	if c.of.held.Add(int64(len(b))) > allSpooled {
 		c.of.held.Add(-int64(len(b)))
-		return 0, refuse(CodeBusy, "try again in a moment", "other files that are being written take all the room for them")
+		return 0, refuse(CodeBusy, "try again in a moment",
+			"other files that are being written take all the room for them")
 	}
 	if c.file == nil {
 		var err error

@@ -20,7 +20,8 @@ import (
 const (
 	// maxDepth bounds the directories that are open at once.
 	maxDepth = 256
-	// maxHardLinks bounds the memory for files of several names; those beyond it are packed once for each.
+	// maxHardLinks bounds the memory for files of several names; those beyond it are packed once
+	// for each.
 	maxHardLinks = 1 << 14
 
 	mqueueMagic = 0x19800202
@@ -265,8 +266,8 @@ func (p *packer) file(fd int, h *tar.Header, st *unix.Stat_t) error {
 	if st.Nlink > 1 && len(p.links) < maxHardLinks {
 		p.links[inode{st.Dev, st.Ino}] = h.Name
 	}
-	// The header has promised a size: a file that grows is cut there, one that shrinks is filled with
-	// zeros.
+	// The header has promised a size: a file that grows is cut there, one that shrinks is filled
+	// with zeros.
 	for left := h.Size; left > 0; {
 		b := p.copy[:min(int64(len(p.copy)), left)]
 		n, err := unix.Read(fd, b)
@@ -305,7 +306,8 @@ func (v *service) unpack(c *call, r *agentproto.Unpack) error {
 			return err
 		}
 		defer root.Close()
-		return unpackError(untar.Unpack(root, in, untar.Options{Owners: r.Owners, Special: r.Owners, Before: c.ctx.Err}))
+		return unpackError(untar.Unpack(root, in,
+			untar.Options{Owners: r.Owners, Special: r.Owners, Before: c.ctx.Err}))
 	})
 	if err == nil {
 		_, err = io.Copy(io.Discard, in) // what follows an archive's end

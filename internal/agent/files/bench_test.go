@@ -15,7 +15,8 @@ func BenchmarkPack10000(b *testing.B) {
 		if i%100 == 0 {
 			mkdir(b, fmt.Sprintf("%s/%d", dir, i/100), 0o755, 0)
 		}
-		if err := os.WriteFile(fmt.Sprintf("%s/%d/%d", dir, i/100, i), bytes.Repeat([]byte{'x'}, 100), 0o644); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s/%d/%d", dir, i/100, i), bytes.Repeat([]byte{'x'}, 100),
+			0o644); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -33,7 +34,8 @@ func BenchmarkUnpack10000(b *testing.B) {
 		if i%100 == 0 {
 			mkdir(b, fmt.Sprintf("%s/%d", src, i/100), 0o755, 0)
 		}
-		if err := os.WriteFile(fmt.Sprintf("%s/%d/%d", src, i/100, i), bytes.Repeat([]byte{'x'}, 100), 0o644); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s/%d/%d", src, i/100, i), bytes.Repeat([]byte{'x'}, 100),
+			0o644); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -36,6 +36,10 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 			}
 		}
 		dir, name, err := parent(r.Path)
+		if strings.Trim(r.Path, "/") == "" {
+			name = "."
+			dir, err = open(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
+		}
 		if err != nil {
 			return err
 		}
@@ -51,6 +55,9 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 			flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW
 		}
 		fd, err := open(dir, name, flags, 0)
+		if err == unix.ENOTDIR {
+			return unix.EEXIST
+		}
 		if err != nil {
 			return err
 		}
@@ -131,9 +138,10 @@ func (v *service) move(c *call, r *agentproto.Move) error {
 		}
 		switch err {
 		case unix.EXDEV:
-			return agentproto.Errorf(agentproto.InvalidArgument, "%s and %s are on different file systems: copy, then remove", r.Path, r.To)
-		case unix.EEXIST, unix.ENOTEMPTY, unix.EISDIR:
-			return failure(r.To, err)
+			return agentproto.Errorf(agentproto.InvalidArgument,
+				"%s and %s are on different file systems: copy, then remove", r.Path, r.To)
+		case unix.EEXIST, unix.ENOTEMPTY, unix.EISDIR, unix.ENOTDIR: // both directories are open
+			return agentproto.Errorf(agentproto.Exists, "%s: %v", r.To, err)
 		}
 		return err
 	})

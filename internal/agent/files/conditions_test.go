@@ -199,11 +199,13 @@ func TestSearch(t *testing.T) {
 		return all
 	}
 	found, incomplete, err := search(t, session, &agentproto.Search{As: at(user, dir), Name: "*.GO", IgnoreCase: true})
-	want := []string{"/fifo.go", "/link.go", "/one.go", "/sub/binary.go", "/sub/closed.go", "/sub/huge.go", "/sub/two.go"}
+	want := []string{"/fifo.go", "/link.go", "/one.go", "/sub/binary.go", "/sub/closed.go", "/sub/huge.go",
+		"/sub/two.go"}
 	if err != nil || incomplete != "" || !slices.Equal(paths(found), want) {
 		t.Errorf("%q, %q, %v", paths(found), incomplete, err)
 	}
-	found, incomplete, err = search(t, session, &agentproto.Search{As: at(user, dir+"/"), Name: "*.go", Content: "needle"})
+	found, incomplete, err = search(t, session,
+		&agentproto.Search{As: at(user, dir+"/"), Name: "*.go", Content: "needle"})
 	if err != nil || incomplete != "" || !slices.Equal(paths(found), []string{"/one.go", "/one.go", "/sub/two.go"}) {
 		t.Fatalf("%q, %q, %v", paths(found), incomplete, err)
 	}
@@ -211,11 +213,13 @@ func TestSearch(t *testing.T) {
 		switch {
 		case m.Type != agentproto.TypeFile || !strings.Contains(m.Text, "needle") || len(m.Text) > maxText:
 			t.Errorf("%+v", m)
-		case strings.HasSuffix(m.Path, "one.go") && m.Line != 3 && m.Line != 5, strings.HasSuffix(m.Path, "two.go") && m.Line != 1:
+		case strings.HasSuffix(m.Path, "one.go") && m.Line != 3 && m.Line != 5, strings.HasSuffix(m.Path, "two.go") &&
+			m.Line != 1:
 			t.Errorf("line %d of %s", m.Line, m.Path)
 		}
 	}
-	found, _, err = search(t, session, &agentproto.Search{As: at(user, dir), Content: "needle", IgnoreCase: true, Name: "one*"})
+	found, _, err = search(t, session,
+		&agentproto.Search{As: at(user, dir), Content: "needle", IgnoreCase: true, Name: "one*"})
 	if err != nil || len(found) != 3 {
 		t.Errorf("%+v, %v", found, err)
 	}

@@ -151,7 +151,11 @@ func (d *draft) begin() (err error) {
 			return err
 		}
 	}
-	d.dir, d.target, d.old, err = place(d.request.Path)
+	if d.request.New {
+		d.dir, d.target, err = free(d.request.Path)
+	} else {
+		d.dir, d.target, d.old, err = place(d.request.Path)
+	}
 	if err != nil {
 		return err
 	}
@@ -164,8 +168,8 @@ func (d *draft) begin() (err error) {
 		return err
 	}
 	if d.old != nil {
-		// To replace a file takes less than to write it: the user must be able to do both. A program
-		// that runs is busy to its writers only.
+		// To replace a file takes less than to write it: the user must be able to do both. A
+		// program that runs is busy to its writers only.
 		fd, _, err := openRegular(d.dir, d.target, unix.O_WRONLY|unix.O_NOFOLLOW)
 		if err == nil {
 			_ = unix.Close(fd)

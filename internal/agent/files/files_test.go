@@ -110,7 +110,9 @@ func wantClass(t *testing.T, err error, class agentproto.Class) {
 	}
 }
 
-func write(t testing.TB, session *agentproto.Session, m *agentproto.WriteFile, data string) (info agentproto.FileInfo, err error) {
+func write(
+	t testing.TB, session *agentproto.Session, m *agentproto.WriteFile, data string,
+) (info agentproto.FileInfo, err error) {
 	t.Helper()
 	s := begin(t, session, m)
 	if len(data) > 0 {
@@ -163,7 +165,8 @@ func tree(t testing.TB) string {
 
 func put(t testing.TB, path, data string, mode uint32, uid int) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, []byte(data), 0o600), os.Chown(path, uid, uid), syscall.Chmod(path, mode)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(data), 0o600), os.Chown(path, uid, uid),
+		syscall.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -194,7 +197,8 @@ func TestWriteAndRead(t *testing.T) {
 	home := mkdir(t, dir+"/home", 0o755, 61000)
 	big := strings.Repeat("0123456789abcdef", 20000)
 	info, err := write(t, session, &agentproto.WriteFile{As: at(user, home+"/new")}, big)
-	if err != nil || info.Name != "new" || info.Mode != 0o644 || info.UID != 61000 || info.GID != 61000 || info.Size != int64(len(big)) || info.Type != agentproto.TypeFile {
+	if err != nil || info.Name != "new" || info.Mode != 0o644 || info.UID != 61000 || info.GID != 61000 ||
+		info.Size != int64(len(big)) || info.Type != agentproto.TypeFile {
 		t.Errorf("%+v, %v", info, err)
 	}
 	info, got, err := read(t, session, &agentproto.ReadFile{As: at(user, home+"/new")})
@@ -207,10 +211,12 @@ func TestWriteAndRead(t *testing.T) {
 	}
 	// Mode and owner of what is there are kept where root writes; asked for, the mode changes.
 	put(t, home+"/kept", "old", 0o640, 61001)
-	if info, err = write(t, session, &agentproto.WriteFile{As: at(root, home+"/kept")}, "new"); err != nil || info.Mode != 0o640 || info.UID != 61001 {
+	if info, err = write(t, session, &agentproto.WriteFile{As: at(root, home+"/kept")}, "new"); err != nil ||
+		info.Mode != 0o640 || info.UID != 61001 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if info, err = write(t, session, &agentproto.WriteFile{As: at(root, home+"/kept"), Mode: 0o751}, ""); err != nil || info.Mode != 0o751 || info.Size != 0 {
+	if info, err = write(t, session, &agentproto.WriteFile{As: at(root, home+"/kept"), Mode: 0o751}, ""); err != nil ||
+		info.Mode != 0o751 || info.Size != 0 {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if _, err = write(t, session, &agentproto.WriteFile{As: at(user, home+"/a/b/c"), Parents: true}, "x"); err != nil {
@@ -239,7 +245,8 @@ func TestPermissions(t *testing.T) {
 	}
 	home := mkdir(t, dir+"/home", 0o755, 61000)
 	put(t, home+"/roots", "s", 0o644, 0)
-	for name, target := range map[string]string{"link": dir + "/secret", "deep": closed + "/open", "to-readonly": dir + "/readonly"} {
+	for name, target := range map[string]string{"link": dir + "/secret", "deep": closed + "/open", "to-readonly": dir +
+		"/readonly"} {
 		if err := os.Symlink(target, home+"/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +254,8 @@ func TestPermissions(t *testing.T) {
 	if _, got, err := read(t, session, &agentproto.ReadFile{As: at(user, dir+"/shared")}); err != nil || got != "s" {
 		t.Errorf("a file of a supplementary group: %q, %v", got, err)
 	}
-	for _, p := range []string{dir + "/secret", closed + "/open", home + "/link", home + "/deep", home + "/../closed/open"} {
+	for _, p := range []string{dir + "/secret", closed + "/open", home + "/link", home + "/deep", home +
+		"/../closed/open"} {
 		_, _, err := read(t, session, &agentproto.ReadFile{As: at(user, p)})
 		wantClass(t, err, agentproto.PermissionDenied)
 		_, err = write(t, session, &agentproto.WriteFile{As: at(user, p)}, "owned")
@@ -256,18 +264,26 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("%s as root: %q, %v", p, got, err)
 		}
 	}
-	for _, p := range []string{dir + "/new", dir + "/readonly", home + "/to-readonly", home + "/roots", "/etc/octobot-test"} {
+	for _, p := range []string{dir + "/new", dir + "/readonly", home + "/to-readonly", home + "/roots",
+		"/etc/octobot-test"} {
 		_, err := write(t, session, &agentproto.WriteFile{As: at(user, p)}, "owned")
 		wantClass(t, err, agentproto.PermissionDenied)
 	}
-	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(user, dir+"/secret"), Recursive: true})), agentproto.PermissionDenied)
-	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(user, closed), Recursive: true})), agentproto.PermissionDenied)
-	wantClass(t, done(begin(t, session, &agentproto.Move{As: at(user, dir+"/secret"), To: home + "/x"})), agentproto.PermissionDenied)
+	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(user, dir+"/secret"), Recursive: true})),
+		agentproto.PermissionDenied)
+	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(user, closed), Recursive: true})),
+		agentproto.PermissionDenied)
+	wantClass(t, done(begin(t, session, &agentproto.Move{As: at(user, dir+"/secret"), To: home + "/x"})),
+		agentproto.PermissionDenied)
 	var info agentproto.FileInfo
-	wantClass(t, begin(t, session, &agentproto.MakeDirectory{As: at(user, dir+"/made")}).Receive(&info), agentproto.PermissionDenied)
-	wantClass(t, begin(t, session, &agentproto.Stat{As: at(user, closed+"/open")}).Receive(&info), agentproto.PermissionDenied)
-	wantClass(t, begin(t, session, &agentproto.Watch{As: at(user, closed)}).Receive(&agentproto.Watching{}), agentproto.PermissionDenied)
-	wantClass(t, begin(t, session, &agentproto.List{As: at(user, closed)}).Receive(&agentproto.Entries{}), agentproto.PermissionDenied)
+	wantClass(t, begin(t, session, &agentproto.MakeDirectory{As: at(user, dir+"/made")}).Receive(&info),
+		agentproto.PermissionDenied)
+	wantClass(t, begin(t, session, &agentproto.Stat{As: at(user, closed+"/open")}).Receive(&info),
+		agentproto.PermissionDenied)
+	wantClass(t, begin(t, session, &agentproto.Watch{As: at(user, closed)}).Receive(&agentproto.Watching{}),
+		agentproto.PermissionDenied)
+	wantClass(t, begin(t, session, &agentproto.List{As: at(user, closed)}).Receive(&agentproto.Entries{}),
+		agentproto.PermissionDenied)
 	if _, err := receive(begin(t, session, &agentproto.Pack{As: at(user, dir)})); err == nil {
 		t.Error("a tree with another's secrets was packed")
 	}
@@ -362,7 +378,8 @@ func TestReadersSeeOldOrNew(t *testing.T) {
 		}
 	}()
 	for i := range 50 {
-		if _, err := write(t, session, &agentproto.WriteFile{As: at(root, dir+"/file")}, strings.Repeat(string(rune('b'+i%20)), 200000)); err != nil {
+		if _, err := write(t, session, &agentproto.WriteFile{As: at(root, dir+"/file")},
+			strings.Repeat(string(rune('b'+i%20)), 200000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -375,7 +392,8 @@ func TestReadersSeeOldOrNew(t *testing.T) {
 func TestWriteFollowsLinks(t *testing.T) {
 	session, dir := connect(t), tree(t)
 	mkdir(t, dir+"/d", 0o755, 0)
-	for name, target := range map[string]string{"relative": "d/one", "absolute": dir + "/d/two", "twice": "absolute", "up": "d/../d/three", "loop": "loop"} {
+	for name, target := range map[string]string{"relative": "d/one", "absolute": dir + "/d/two", "twice": "absolute",
+		"up": "d/../d/three", "loop": "loop"} {
 		if err := os.Symlink(target, dir+"/"+name); err != nil {
 			t.Fatal(err)
 		}
@@ -412,15 +430,19 @@ func TestStatAndList(t *testing.T) {
 		put(t, many+"/"+name, "", 0o600, 0)
 	}
 	var info agentproto.FileInfo
-	if err := begin(t, session, &agentproto.Stat{As: at(user, dir+"/"+strange)}).Receive(&info); err != nil || info.Name != strange || info.Size != 5 ||
-		info.Mode != 0o4711 || info.UID != 61000 || info.Owner != "" || time.Since(time.Unix(0, info.Modified)) > time.Minute {
+	if err := begin(t, session, &agentproto.Stat{As: at(user, dir+"/"+strange)}).Receive(&info); err != nil ||
+		info.Name != strange || info.Size != 5 ||
+		info.Mode != 0o4711 || info.UID != 61000 || info.Owner != "" ||
+		time.Since(time.Unix(0, info.Modified)) > time.Minute {
 		t.Errorf("%+v, %v", info, err)
 	}
 	info = agentproto.FileInfo{}
-	if err := begin(t, session, &agentproto.Stat{As: at(root, dir+"/link")}).Receive(&info); err != nil || info.Type != agentproto.TypeSymlink || info.Target != "../else" || info.Owner != "root" {
+	if err := begin(t, session, &agentproto.Stat{As: at(root, dir+"/link")}).Receive(&info); err != nil ||
+		info.Type != agentproto.TypeSymlink || info.Target != "../else" || info.Owner != "root" {
 		t.Errorf("%+v, %v", info, err)
 	}
-	wantClass(t, begin(t, session, &agentproto.Stat{As: at(root, dir+"/link"), Follow: true}).Receive(&info), agentproto.NotFound)
+	wantClass(t, begin(t, session, &agentproto.Stat{As: at(root, dir+"/link"), Follow: true}).Receive(&info),
+		agentproto.NotFound)
 	s := begin(t, session, &agentproto.List{As: at(user, many)})
 	for {
 		frame, err := s.Next()
@@ -447,7 +469,8 @@ func TestStatAndList(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("%d entries are missing", len(want))
 	}
-	wantClass(t, begin(t, session, &agentproto.List{As: at(root, dir+"/"+strange)}).Receive(&agentproto.Entries{}), agentproto.NotFound)
+	wantClass(t, begin(t, session, &agentproto.List{As: at(root, dir+"/"+strange)}).Receive(&agentproto.Entries{}),
+		agentproto.NotFound)
 }
 
 func TestMakeMoveRemove(t *testing.T) {
@@ -456,9 +479,11 @@ func TestMakeMoveRemove(t *testing.T) {
 	var info agentproto.FileInfo
 	make := func(p string, parents bool) error {
 		info = agentproto.FileInfo{}
-		return begin(t, session, &agentproto.MakeDirectory{As: at(user, p), Mode: 0o2775, Parents: parents}).Receive(&info)
+		return begin(t, session, &agentproto.MakeDirectory{As: at(user, p), Mode: 0o2775,
+			Parents: parents}).Receive(&info)
 	}
-	if err := make(home+"/a", false); err != nil || info.Mode != 0o2775 || info.UID != 61000 || info.Type != agentproto.TypeDirectory {
+	if err := make(home+"/a", false); err != nil || info.Mode != 0o2775 || info.UID != 61000 ||
+		info.Type != agentproto.TypeDirectory {
 		t.Errorf("%+v, %v", info, err)
 	}
 	wantClass(t, make(home+"/a", false), agentproto.Exists)
@@ -468,7 +493,7 @@ func TestMakeMoveRemove(t *testing.T) {
 	}
 	put(t, home+"/f", "f", 0o644, 61000)
 	put(t, home+"/g", "g", 0o644, 61000)
-	wantClass(t, make(home+"/f", true), agentproto.NotFound)
+	wantClass(t, make(home+"/f", true), agentproto.Exists)
 	move := func(from, to string, overwrite bool) error {
 		return done(begin(t, session, &agentproto.Move{As: at(user, home+from), To: home + to, Overwrite: overwrite}))
 	}
@@ -487,7 +512,8 @@ func TestMakeMoveRemove(t *testing.T) {
 	wantClass(t, remove("/moved", false), agentproto.Exists)
 	wantClass(t, remove("/none", true), agentproto.NotFound)
 	wantClass(t, remove("/moved/..", true), agentproto.InvalidArgument)
-	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(root, "/"), Recursive: true})), agentproto.InvalidArgument)
+	wantClass(t, done(begin(t, session, &agentproto.Remove{As: at(root, "/"), Recursive: true})),
+		agentproto.InvalidArgument)
 	outside := mkdir(t, dir+"/outside", 0o777, 0)
 	put(t, outside+"/kept", "x", 0o666, 0)
 	if err := os.Symlink(outside, home+"/b/c/link"); err != nil {
@@ -517,7 +543,8 @@ func TestArchives(t *testing.T) {
 	put(t, src+"/file", "content", 0o4640, 61000)
 	mkdir(t, src+"/closed", 0o500, 61001)
 	put(t, src+"/"+strings.Repeat("long", 40), strings.Repeat("z", 200000), 0o644, 0)
-	if err := errors.Join(os.Link(src+"/file", src+"/second"), os.Symlink("/etc/passwd", src+"/link"), unix.Mkfifo(src+"/fifo", 0o666),
+	if err := errors.Join(os.Link(src+"/file", src+"/second"), os.Symlink("/etc/passwd", src+"/link"),
+		unix.Mkfifo(src+"/fifo", 0o666),
 		os.Chtimes(src+"/file", time.Unix(1e9, 0), time.Unix(1e9, 0))); err != nil {
 		t.Fatal(err)
 	}
@@ -536,7 +563,8 @@ func TestArchives(t *testing.T) {
 		}
 		found[h.Name] = h
 	}
-	if len(found) != 6 || found["src/"] == nil || found["src/link"].Linkname != "/etc/passwd" || found["src/fifo"] != nil {
+	if len(found) != 6 || found["src/"] == nil || found["src/link"].Linkname != "/etc/passwd" ||
+		found["src/fifo"] != nil {
 		t.Errorf("packed %v", found)
 	}
 	wantClass(t, unpack(t, session, at(root, dir+"/none"), b), agentproto.NotFound)
@@ -547,7 +575,8 @@ func TestArchives(t *testing.T) {
 		t.Fatal(err)
 	}
 	var st, st2 syscall.Stat_t
-	if err := errors.Join(syscall.Lstat(to+"/src/file", &st), syscall.Lstat(to+"/src/second", &st2)); err != nil || st.Ino != st2.Ino ||
+	if err := errors.Join(syscall.Lstat(to+"/src/file", &st), syscall.Lstat(to+"/src/second", &st2)); err != nil ||
+		st.Ino != st2.Ino ||
 		st.Uid != 61000 || st.Mode&0o7777 != 0o4640 || st.Mtim.Sec != 1e9 {
 		t.Errorf("%+v, %v", st, err)
 	}
@@ -559,10 +588,12 @@ func TestArchives(t *testing.T) {
 	if err := syscall.Lstat(home+"/src/closed", &st); err != nil || st.Uid != 61000 || st.Mode&0o777 != 0o500 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	if b, err := receive(begin(t, session, &agentproto.Pack{As: at(root, src+"/.")})); err != nil || !strings.HasPrefix(string(b), "./") && !bytes.Contains(b[:2048], []byte("./")) {
+	if b, err := receive(begin(t, session, &agentproto.Pack{As: at(root, src+"/.")})); err != nil ||
+		!strings.HasPrefix(string(b), "./") && !bytes.Contains(b[:2048], []byte("./")) {
 		t.Errorf("with a dot: %q, %v", b[:min(len(b), 100)], err)
 	}
-	wantClass(t, unpack(t, session, at(root, to), []byte(strings.Repeat("no archive", 100))), agentproto.InvalidArgument)
+	wantClass(t, unpack(t, session, at(root, to), []byte(strings.Repeat("no archive", 100))),
+		agentproto.InvalidArgument)
 	_, err = receive(begin(t, session, &agentproto.Pack{As: at(root, dir+"/none")}))
 	wantClass(t, err, agentproto.NotFound)
 	_, err = receive(begin(t, session, &agentproto.Pack{As: at(root, src+"/fifo")}))
@@ -633,7 +664,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchOverflow: a daemon that does not read costs nothing, and is told that it has missed some.
+// TestWatchOverflow: a daemon that does not read costs nothing, and is told that it has missed
+// some.
 func TestWatchOverflow(t *testing.T) {
 	session, dir := connect(t), tree(t)
 	s := begin(t, session, &agentproto.Watch{As: at(root, dir)})
@@ -674,7 +706,8 @@ func TestSingleFileWatch(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	f.Add(uint8(agentproto.KindStat), []byte{6, 1, '0', 4, '/', 't', 'm', 'p'})
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
-		for _, m := range []agentproto.Message{&agentproto.Stat{}, &agentproto.FileInfo{}, &agentproto.Entries{}, &agentproto.Move{},
+		for _, m := range []agentproto.Message{&agentproto.Stat{}, &agentproto.FileInfo{}, &agentproto.Entries{},
+			&agentproto.Move{},
 			&agentproto.WriteFile{}, &agentproto.FileEvent{}, &agentproto.MakeDirectory{}, &agentproto.ReadFile{}} {
 			if uint8(m.Kind()) == kind {
 				_ = agentproto.Decode(payload, m)
@@ -695,7 +728,8 @@ func benchWrite(b *testing.B, size int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := errors.Join(s.SendData(agentproto.KindData, data), s.SendData(agentproto.KindEnd, nil), s.Receive(&agentproto.FileInfo{}), s.Close()); err != nil {
+		if err := errors.Join(s.SendData(agentproto.KindData, data), s.SendData(agentproto.KindEnd, nil),
+			s.Receive(&agentproto.FileInfo{}), s.Close()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 // maxLinks is how many symbolic links are followed, as the kernel's bound is.
 const maxLinks = 40
 
-// open opens a path as the thread's user. Links of /proc that lead to what some process has open are not followed: those of the
-// agent itself would lead past every directory's permissions.
+// open opens a path as the thread's user. Links of /proc that lead to what some process has open
+// are not followed: those of the agent itself would lead past every directory's permissions.
 func open(dir int, p string, flags int, mode uint32) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	for {
@@ -55,7 +55,8 @@ func look(dir int, p string, follow bool) (fd int, st unix.Stat_t, err error) {
 	return fd, st, nil
 }
 
-// openRegular opens a regular file, and touches nothing else: to open a FIFO or a device is to do something to it.
+// openRegular opens a regular file, and touches nothing else: to open a FIFO or a device is to do
+// something to it.
 func openRegular(dir int, p string, flags int) (fd int, st unix.Stat_t, err error) {
 	seen, st, err := look(dir, p, flags&unix.O_NOFOLLOW == 0)
 	if err != nil {
@@ -96,12 +97,14 @@ func checkRegular(p string, st unix.Stat_t) error {
 	return agentproto.Errorf(agentproto.NotFound, "%s is not a regular file", p)
 }
 
-// split gives the directory of a path and the last element. There is none in "/", and in what ends in "." or "..".
+// split gives the directory of a path and the last element. There is none in "/", and in what ends
+// in "." or "..".
 func split(p string) (dir, name string, err error) {
 	p = strings.TrimRight(p, "/")
 	dir, name = path.Split(p)
 	if name == "" || name == "." || name == ".." {
-		return "", "", agentproto.Errorf(agentproto.InvalidArgument, "%.200q has no last element that could be changed", p)
+		return "", "", agentproto.Errorf(agentproto.InvalidArgument, "%.200q has no last element that could be changed",
+			p)
 	}
 	return dir, name, nil
 }
@@ -116,8 +119,8 @@ func parent(p string) (dir int, name string, err error) {
 	return dir, name, err
 }
 
-// place finds where a file is to be written that the user would open as p: the directory, and the name in it, which is
-// no symbolic link. st is of what is there; nil where nothing is.
+// place finds where a file is to be written that the user would open as p: the directory, and the
+// name in it, which is no symbolic link. st is of what is there; nil where nothing is.
 func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	if strings.HasSuffix(p, "/") {
 		return -1, "", nil, unix.EISDIR
@@ -165,7 +168,24 @@ func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	return -1, "", nil, unix.ELOOP
 }
 
-// unchanged checks that a name is still what the kernel found for the user. It closes dir where not.
+// free finds where a file is to be written that is not there yet, not even as a link.
+func free(p string) (dir int, name string, err error) {
+	if dir, name, err = parent(p); err != nil {
+		return -1, "", err
+	}
+	var st unix.Stat_t
+	switch err = unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); {
+	case err == nil:
+		err = unix.EEXIST
+	case err == unix.ENOENT && !strings.HasSuffix(p, "/"):
+		return dir, name, nil
+	}
+	_ = unix.Close(dir)
+	return -1, "", err
+}
+
+// unchanged checks that a name is still what the kernel found for the user. It closes dir where
+// not.
 func unchanged(dir int, name string, st *unix.Stat_t) error {
 	var now unix.Stat_t
 	err := unix.Fstatat(dir, name, &now, unix.AT_SYMLINK_NOFOLLOW)

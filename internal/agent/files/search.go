@@ -146,7 +146,8 @@ func (s *searcher) entry(dir int, p string, e os.DirEntry, depth int, dev uint64
 	}
 	var st unix.Stat_t
 	var system unix.Statfs_t
-	if unix.Fstat(fd, &st) != nil || st.Dev != dev && unix.Fstatfs(fd, &system) == nil && unpackable[int64(system.Type)] {
+	if unix.Fstat(fd, &st) != nil ||
+		st.Dev != dev && unix.Fstatfs(fd, &system) == nil && unpackable[int64(system.Type)] {
 		_ = unix.Close(fd)
 		return nil
 	}
@@ -223,7 +224,8 @@ func (s *searcher) content(r io.Reader, p string) error {
 			if from, to, ok := s.match(bytes.TrimSuffix(line, []byte("\n"))); ok {
 				told = true
 				text := around(bytes.TrimRight(line, "\r\n"), from, to)
-				if err := s.tell(&agentproto.Match{Path: p, Type: agentproto.TypeFile, Line: number, Text: text}); err != nil {
+				if err := s.tell(&agentproto.Match{Path: p, Type: agentproto.TypeFile, Line: number,
+					Text: text}); err != nil {
 					return err
 				}
 			}

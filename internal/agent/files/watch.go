@@ -18,11 +18,11 @@ import (
 // maxDirectories bounds what one recursive watch may watch.
 const maxDirectories = 8192
 
-const watched = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO |
-	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_EXCL_UNLINK
+const watched = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE |
+	unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_EXCL_UNLINK
 
-// watch has no queue of its own: where the daemon does not read, events wait in the kernel, which tells
-// when it had to drop some.
+// watch has no queue of its own: where the daemon does not read, events wait in the kernel, which
+// tells when it had to drop some.
 func (v *service) watch(c *call, r *agentproto.Watch) error {
 	release, err := take(v.watches, "watches")
 	if err != nil {
@@ -89,8 +89,8 @@ type watcher struct {
 	paths     map[int32]string // of what is watched, by the kernel's number
 }
 
-// add watches p and, where the watch is recursive, all directories below. found is told of what is there already, below a directory that came
-// meanwhile. It runs as the user.
+// add watches p and, where the watch is recursive, all directories below. found is told of what is
+// there already, below a directory that came meanwhile. It runs as the user.
 func (w *watcher) add(p string, found func(agentproto.FileEvent)) error {
 	if len(w.paths) >= maxDirectories {
 		w.full = true
@@ -153,7 +153,8 @@ func (w *watcher) add(p string, found func(agentproto.FileEvent)) error {
 }
 
 func passing(err error) bool {
-	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EPERM)
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) ||
+		errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EPERM)
 }
 
 func (w *watcher) overflow() error {
@@ -177,7 +178,8 @@ func parse(b []byte) (events []raw) {
 			return events
 		}
 		name, _, _ := bytes.Cut(b[unix.SizeofInotifyEvent:end], []byte{0})
-		events = append(events, raw{wd: int32(number(b)), mask: number(b[4:]), cookie: number(b[8:]), name: string(name)})
+		events = append(events, raw{wd: int32(number(b)), mask: number(b[4:]), cookie: number(b[8:]),
+			name: string(name)})
 		b = b[end:]
 	}
 	return events
@@ -195,7 +197,8 @@ func (w *watcher) run() error {
 		for i := 0; i < len(events); i++ {
 			e := events[i]
 			// The two halves of a move stand together.
-			if e.mask&unix.IN_MOVED_FROM != 0 && i+1 < len(events) && events[i+1].mask&unix.IN_MOVED_TO != 0 && events[i+1].cookie == e.cookie {
+			if e.mask&unix.IN_MOVED_FROM != 0 && i+1 < len(events) && events[i+1].mask&unix.IN_MOVED_TO != 0 &&
+				events[i+1].cookie == e.cookie {
 				i++
 				err = w.moved(e, events[i])
 			} else {
@@ -267,7 +270,8 @@ func (w *watcher) tell(e raw) error {
 	return nil
 }
 
-// follow watches a directory that is new, and tells of what came into it before it was watched. That may be told twice.
+// follow watches a directory that is new, and tells of what came into it before it was watched.
+// That may be told twice.
 func (w *watcher) follow(p string) error {
 	if !w.recursive {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -17,8 +18,8 @@ func (r *Runtime) ReadFile(
 	ctx context.Context, sessionID, path string, opts container.ReadFileOptions,
 ) (*container.FileInfo, io.ReadCloser, error) {
 	problem := container.ValidateFile(path, opts.User, 0)
-	if problem == nil && (opts.Offset < 0 || opts.Length < 0) {
-		problem = container.Errorf("", "", container.ErrInvalidArgument, "offset and length are 0 or more")
+	if problem == nil {
+		problem = opts.Validate()
 	}
 	o, err := r.beginFiles(ctx, "readfile", place{sessionID, forFiles}, problem,
 		&agentproto.ReadFile{As: as(opts.User, path), Offset: opts.Offset, Length: opts.Length})
@@ -52,14 +53,18 @@ func (r *Runtime) PackFiles(ctx context.Context, sessionID, path, user string) (
 
 // content is what an agent sends until KindDone. One goroutine reads it.
 type content struct {
-	o    *operation
-	rest []byte // valid until the next frame
-	err  error  // why there is no more
-	once sync.Once
+	o      *operation
+	rest   []byte // valid until the next frame
+	err    error  // why there is no more
+	once   sync.Once
+	closed atomic.Bool
 }
 
 // next gives the next bytes; an error is final.
 func (c *content) next() error {
+	if c.closed.Load() {
+		return io.ErrClosedPipe
+	}
 	for len(c.rest) == 0 && c.err == nil {
 		frame, err := c.o.Next()
 		switch {
@@ -76,10 +81,8 @@ func (c *content) next() error {
 
 // Read implements [io.Reader].
 func (c *content) Read(b []byte) (int, error) {
-	if len(c.rest) == 0 {
-		if err := c.next(); err != nil {
-			return 0, err
-		}
+	if err := c.next(); err != nil {
+		return 0, err
 	}
 	n := copy(b, c.rest)
 	c.rest = c.rest[n:]
@@ -89,12 +92,10 @@ func (c *content) Read(b []byte) (int, error) {
 // WriteTo implements [io.WriterTo]: without a buffer in between.
 func (c *content) WriteTo(w io.Writer) (written int64, err error) {
 	for {
-		if len(c.rest) == 0 {
-			if err := c.next(); errors.Is(err, io.EOF) {
-				return written, nil
-			} else if err != nil {
-				return written, err
-			}
+		if err := c.next(); errors.Is(err, io.EOF) {
+			return written, nil
+		} else if err != nil {
+			return written, err
 		}
 		n, err := w.Write(c.rest)
 		written += int64(n)
@@ -107,7 +108,10 @@ func (c *content) WriteTo(w io.Writer) (written int64, err error) {
 
 // Close implements [io.Closer].
 func (c *content) Close() error {
-	c.once.Do(c.o.end)
+	c.once.Do(func() {
+		c.closed.Store(true)
+		c.o.end()
+	})
 	return nil
 }
 
@@ -117,7 +121,8 @@ func (r *Runtime) WriteFile(
 ) (*container.FileInfo, error) {
 	problem := cmp.Or(container.ValidateFile(path, opts.User, opts.Mode), opts.Validate())
 	o, err := r.beginFiles(ctx, "writefile", place{sessionID, forFiles}, problem, &agentproto.WriteFile{
-		As: as(opts.User, path), Mode: opts.Mode, Owner: opts.Owner, Parents: opts.Parents, Sync: opts.Sync, New: opts.New,
+		As: as(opts.User, path), Mode: opts.Mode, Owner: opts.Owner, Parents: opts.Parents, Sync: opts.Sync,
+		New:     opts.New,
 		Version: opts.Version})
 	if err != nil {
 		return nil, err
@@ -142,8 +147,8 @@ func (r *Runtime) UnpackFiles(
 	return o.supply(from, &agentproto.Done{})
 }
 
-// supply sends what from gives, receives the answer, and ends the operation. The agent may refuse at
-// any time; then what is not sent yet is not read, but for a Read that is under way.
+// supply sends what from gives, receives the answer, and ends the operation. The agent may refuse
+// at any time; then what is not sent yet is not read, but for a Read that is under way.
 func (o *operation) supply(from io.Reader, answer agentproto.Message) error {
 	defer o.end()
 	answered := make(chan error, 1)

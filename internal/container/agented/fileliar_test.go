@@ -45,7 +45,8 @@ func TestLiarsAboutFiles(t *testing.T) {
 		return err
 	}
 	watch := func(ctx context.Context, r *Runtime) error {
-		return r.WatchFiles(ctx, "s", "/f", container.WatchFilesOptions{}, func(container.FileEvent) error { return nil })
+		return r.WatchFiles(ctx, "s", "/f", container.WatchFilesOptions{},
+			func(container.FileEvent) error { return nil })
 	}
 	pack := func(ctx context.Context, r *Runtime) error {
 		_, err := r.PackFiles(ctx, "s", "/f", "")
@@ -74,18 +75,22 @@ func TestLiarsAboutFiles(t *testing.T) {
 		"read: escapes": {func(s *agentproto.Stream) {
 			_ = s.Send(agentproto.Errorf(agentproto.PermissionDenied, "\x1b[2J"))
 		}, read, container.ErrPermission},
-		"write: done before all came": {func(s *agentproto.Stream) { _ = s.Send(info) }, write, container.ErrUnavailable},
-		"write: no word":              {func(*agentproto.Stream) {}, write, container.ErrUnavailable},
+		"write: done before all came": {func(s *agentproto.Stream) { _ = s.Send(info) }, write,
+			container.ErrUnavailable},
+		"write: no word": {func(*agentproto.Stream) {}, write, container.ErrUnavailable},
 		"write: never reads": {func(s *agentproto.Stream) { <-t.Context().Done() }, write,
 			context.DeadlineExceeded},
-		"list: no end":      {forever(&agentproto.Entries{Files: make([]agentproto.FileInfo, 60000)}), list, container.ErrLimitReached},
-		"list: nothing":     {forever(&agentproto.Entries{}), list, context.DeadlineExceeded},
-		"list: another":     {forever(info), list, container.ErrUnavailable},
-		"search: too many":  {forever(&agentproto.Match{Path: "/f"}), search, container.ErrUnavailable},
-		"watch: not on":     {forever(&agentproto.FileEvent{}), watch, container.ErrUnavailable},
-		"watch: no words":   {then(&agentproto.Watching{}, &agentproto.FileEvent{Change: 99}), watch, container.ErrUnavailable},
-		"pack: nothing":     {func(*agentproto.Stream) {}, pack, container.ErrUnavailable},
-		"pack: an error":    {func(s *agentproto.Stream) { _ = s.Send(agentproto.Errorf(agentproto.NotFound, "x")) }, pack, container.ErrPathNotFound},
+		"list: no end": {forever(&agentproto.Entries{Files: make([]agentproto.FileInfo, 60000)}), list,
+			container.ErrLimitReached},
+		"list: nothing":    {forever(&agentproto.Entries{}), list, context.DeadlineExceeded},
+		"list: another":    {forever(info), list, container.ErrUnavailable},
+		"search: too many": {forever(&agentproto.Match{Path: "/f"}), search, container.ErrUnavailable},
+		"watch: not on":    {forever(&agentproto.FileEvent{}), watch, container.ErrUnavailable},
+		"watch: no words": {then(&agentproto.Watching{}, &agentproto.FileEvent{Change: 99}), watch,
+			container.ErrUnavailable},
+		"pack: nothing": {func(*agentproto.Stream) {}, pack, container.ErrUnavailable},
+		"pack: an error": {func(s *agentproto.Stream) { _ = s.Send(agentproto.Errorf(agentproto.NotFound, "x")) },
+			pack, container.ErrPathNotFound},
 		"pack: empty frame": {forever(&agentproto.Done{}), pack, nil},
 	} {
 		r := withLiar(t, operations(tt.answer))

@@ -216,7 +216,8 @@ func (r *Runtime) WatchFiles(
 		if !ok {
 			continue // a newer agent's
 		}
-		if err := each(container.FileEvent{Kind: kind, Path: e.Path, From: e.From, Directory: e.Directory}); err != nil {
+		if err := each(container.FileEvent{Kind: kind, Path: e.Path, From: e.From,
+			Directory: e.Directory}); err != nil {
 			return err
 		}
 	}
@@ -228,8 +229,9 @@ func (r *Runtime) SearchFiles(
 ) (incomplete string, err error) {
 	problem := cmp.Or(container.ValidateFile(dir, opts.User, 0), opts.Validate())
 	o, err := r.beginFiles(ctx, "searchfiles", place{sessionID, forFiles}, problem, &agentproto.Search{
-		As: as(opts.User, dir), Name: opts.Name, Content: opts.Content, Regexp: opts.Regexp, IgnoreCase: opts.IgnoreCase,
-		Limit: opts.Limit, MaxSize: opts.MaxSize})
+		As: as(opts.User, dir), Name: opts.Name, Content: opts.Content, Regexp: opts.Regexp,
+		IgnoreCase: opts.IgnoreCase,
+		Limit:      opts.Limit, MaxSize: opts.MaxSize})
 	if err != nil {
 		return "", err
 	}
@@ -250,7 +252,8 @@ func (r *Runtime) SearchFiles(
 		if err := frame.Decode(&m); err != nil {
 			return "", o.fail(err)
 		}
-		if err := each(container.FileMatch{Path: m.Path, Type: fileTypes[m.Type], Line: m.Line, Text: m.Text}); err != nil {
+		if err := each(container.FileMatch{Path: m.Path, Type: fileTypes[m.Type], Line: m.Line,
+			Text: m.Text}); err != nil {
 			return "", err
 		}
 	}

@@ -376,7 +376,8 @@ func testUnpackElsewhere(d *disk) {
 	} else {
 		d.reads(d.p("in")+outside, "y")
 	}
-	if err := d.unpack(d.p("in"), hardLink("h", d.p("f"))); err == nil || container.ClassOf(err) != container.ErrInvalidArgument {
+	if err := d.unpack(d.p("in"), hardLink("h", d.p("f"))); err == nil ||
+		container.ClassOf(err) != container.ErrInvalidArgument {
 		d.class(err, container.ErrPathNotFound) // there is none below the directory
 	}
 	d.gone(d.p("in/h"))
@@ -409,8 +410,9 @@ func testUnpackDevices(d *disk) {
 		return tar.Header{Typeflag: kind, Name: name, Mode: 0o666, Devmajor: 1, Devminor: 3}
 	}
 	d.mustBePrompt("unpack", func() {
-		d.must(d.unpackWith(d.archiver(), d.dir, packed(device(tar.TypeChar, "char"), device(tar.TypeBlock, "sub/block"),
-			device(tar.TypeFifo, "fifo"), regular("after", "x")), container.UnpackFilesOptions{Owners: true}))
+		d.must(d.unpackWith(d.archiver(), d.dir,
+			packed(device(tar.TypeChar, "char"), device(tar.TypeBlock, "sub/block"),
+				device(tar.TypeFifo, "fifo"), regular("after", "x")), container.UnpackFilesOptions{Owners: true}))
 	})
 	d.reads(d.p("after"), "x")
 	for _, name := range []string{"char", "sub/block", "fifo"} {

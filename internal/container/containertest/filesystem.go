@@ -277,7 +277,8 @@ func testFileLinks(d *disk) {
 
 // testFileNames: names are bytes.
 func testFileNames(d *disk) {
-	names := []string{"\x01\n", "a\nb", " ", "*?", "-rf", "\\", "\"'", "grüß", "\xff\xfe", "日本", strings.Repeat("n", 255)}
+	names := []string{"\x01\n", "a\nb", " ", "*?", "-rf", "\\", "\"'", "grüß", "\xff\xfe", "日本",
+		strings.Repeat("n", 255)}
 	slices.Sort(names)
 	for _, name := range names {
 		d.equal("name of what was written", d.put(d.p(name), name).Name, name)

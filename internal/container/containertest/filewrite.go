@@ -192,7 +192,8 @@ func testFileWriteOwner(d *disk) {
 	d.owned(d.p("ours"), 1000, 1000, 0o666)
 	write(user, "user's", container.WriteFileOptions{Owner: "1000:1000", Mode: 0o400})
 	d.owned(d.p("user's"), 1000, 1000, 0o400)
-	d.class(onlyError(user.write(d.p("given"), "x", container.WriteFileOptions{Owner: "root"})), container.ErrPermission)
+	d.class(onlyError(user.write(d.p("given"), "x", container.WriteFileOptions{Owner: "root"})),
+		container.ErrPermission)
 	d.gone(d.p("given"))
 	write(d.as("4321:4322"), "stranger's", container.WriteFileOptions{})
 	d.owned(d.p("stranger's"), 4321, 4322, 0o644)

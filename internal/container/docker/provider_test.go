@@ -91,7 +91,7 @@ func agentTopics(more ...string) []string {
 		return nil
 	}
 	return append(more, "lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach",
-		"terminals", "pause", "faults")
+		"terminals", "pause", "faults", "filesystem", "archives")
 }
 
 var podmanFaults = map[string]string{
