@@ -221,7 +221,7 @@ type FileEvent struct {
 }
 
 // SearchFilesOptions say what to look for: files whose name matches Name, or all, and in them lines
-// that match Content, where that is given.
+// that match Content, where that is given. Without it, directories and links are files too.
 type SearchFilesOptions struct {
 	User       string
 	Name       string // a glob of the last element, as of [path.Match]; empty for any

@@ -132,6 +132,8 @@ var topics = []topic{
 	{name: "files", cases: fileCases},
 	{name: "filesystem", cases: filesCases, shared: filesystemCases},
 	{name: "archives", shared: archiveCases},
+	{name: "filewatch", shared: watchCases},
+	{name: "filesearch", shared: searchCases},
 	{name: "pause", cases: pauseCases},
 	{name: "stats", cases: statsCases},
 	{name: "host processes", cases: hostProcessCases},

@@ -47,6 +47,8 @@ var (
 	_ container.Processes    = (*MockProvider)(nil)
 	_ container.Files        = (*MockProvider)(nil)
 	_ container.FileArchiver = (*MockProvider)(nil)
+	_ container.FileWatcher  = (*MockProvider)(nil)
+	_ container.FileSearcher = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several
