@@ -5,12 +5,14 @@ package untar
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,35 +31,64 @@ type Options struct {
 	Rename func(name string) (string, error)
 	// Before is asked ahead of each entry; its error ends the unpacking. May be nil.
 	Before func() error
+	// MaxEntries bounds how many files, links and directories there may be; zero: 4 million.
+	MaxEntries int
+	// MaxSparse bounds, in bytes, to what those files may expand of which the archive holds only
+	// parts, all together; zero: 16 GiB. What else is in an archive is as long as it.
+	MaxSparse int64
 }
 
-// ErrName is about a name in an archive that leads elsewhere.
-var ErrName = errors.New("a name in the archive leads out of it")
+var (
+	// ErrName is about a name in an archive that leads elsewhere.
+	ErrName = errors.New("a name in the archive leads out of it")
+	// ErrLimit is about an archive that is made to take more than there is.
+	ErrLimit = errors.New("the archive is out of all proportion")
+)
 
 const (
-	// maxDelayed bounds the directories whose times and modes wait for what is in them, in bytes;
-	// those of more are set at once.
-	maxDelayed = 8 << 20
+	defaultEntries = 4 << 20
+	defaultSparse  = 16 << 30
 	// delayedSize is what one takes beside its name.
 	delayedSize = 64
 	maxName     = 1 << 16
+	maxDepth    = 512
 	copyBuffer  = 64 << 10
+	maxErrors   = 8 // about directories; more say no more
+	// blockSize is what becomes a hole where it is all zeros.
+	blockSize = 4096
 )
+
+// maxDelayed bounds the directories whose times and modes wait for what is in them, in bytes. It is
+// a variable for the tests' sake.
+var maxDelayed = 8 << 20
 
 // Unpack unpacks the archive r into root. Directories are merged with those that are there, and
 // files and links replaced; a directory never takes the place of something else, nor the other way
 // round. Links are made as they are and never followed out of root. Devices, FIFOs and sockets are
-// left out. What was unpacked before a failure stays. An archive that is cut off is a failure.
+// left out. Blocks of zeros become holes. What was unpacked before a failure stays. An archive that
+// is cut off is a failure.
 func Unpack(root *os.Root, r io.Reader, opts Options) error {
+	if opts.MaxEntries == 0 {
+		opts.MaxEntries = defaultEntries
+	}
+	if opts.MaxSparse == 0 {
+		opts.MaxSparse = defaultSparse
+	}
 	u := &unpacker{root: root, opts: opts, buf: make([]byte, copyBuffer)}
 	err := u.all(tar.NewReader(r))
+	u.leaveDirectory()
 	return errors.Join(err, u.finish())
 }
 
 type unpacker struct {
-	root    *os.Root
-	opts    Options
-	buf     []byte
+	root *os.Root
+	opts Options
+	buf  []byte
+
+	// The directory of the last entry stays open, so that its next needs no way to it.
+	dir     *os.Root // nil: none
+	dirName string
+
 	delayed []delayed
 	waiting int // bytes of those
 }
@@ -70,7 +101,7 @@ type delayed struct {
 }
 
 func (u *unpacker) all(archive *tar.Reader) error {
-	for {
+	for entries := 0; ; entries++ {
 		if u.opts.Before != nil {
 			if err := u.opts.Before(); err != nil {
 				return err
@@ -82,6 +113,9 @@ func (u *unpacker) all(archive *tar.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if entries >= u.opts.MaxEntries {
+			return fmt.Errorf("%w: it has more than %d entries", ErrLimit, u.opts.MaxEntries)
 		}
 		name, err := u.local(h.Name)
 		if err != nil {
@@ -110,9 +144,13 @@ func (u *unpacker) local(name string) (string, error) {
 	if len(name) > maxName || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("%w: %.200q", ErrName, name)
 	}
+	depth := 0
 	for element := range strings.SplitSeq(name, "/") {
 		if element == ".." {
 			return "", fmt.Errorf("%w: %.200q", ErrName, name)
+		}
+		if depth++; depth > maxDepth {
+			return "", fmt.Errorf("%w: %.200q is more than %d directories deep", ErrLimit, name, maxDepth)
 		}
 	}
 	return path.Clean("./" + name), nil
@@ -130,34 +168,87 @@ func (u *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error 
 	if name == "." {
 		return fmt.Errorf("%.200q: %w", h.Name, syscall.EISDIR)
 	}
-	if err := u.makeRoom(name); err != nil {
+	dir, err := u.enterDirectory(path.Dir(name))
+	if err != nil {
 		return err
 	}
+	base := path.Base(name)
 	switch h.Typeflag {
 	case tar.TypeSymlink:
-		return u.symlink(h, name)
+		err = u.symlink(dir, h, base)
 	case tar.TypeLink:
-		target, err := u.local(h.Linkname)
-		if err != nil {
-			return err
+		err = u.link(dir, h, name)
+	default:
+		if err = u.bound(h); err == nil {
+			err = u.file(dir, archive, h, base)
 		}
-		return u.root.Link(target, name)
 	}
-	return u.file(archive, h, name)
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok && pathErr.Path == base {
+		pathErr.Path = name
+	}
+	return err
 }
 
-// makeRoom makes the directories above name, and removes what is there, unless it is a directory.
-func (u *unpacker) makeRoom(name string) error {
-	info, err := u.root.Lstat(name)
-	switch {
-	case err == nil && info.IsDir():
-		return &fs.PathError{Op: "replace directory", Path: name, Err: syscall.EISDIR}
-	case err == nil:
-		return u.root.Remove(name)
-	case !errors.Is(err, fs.ErrNotExist):
+// enterDirectory opens a directory for the entries in it, and makes it where it is missing.
+func (u *unpacker) enterDirectory(name string) (*os.Root, error) {
+	if u.dir != nil && u.dirName == name {
+		return u.dir, nil
+	}
+	u.leaveDirectory()
+	dir, err := u.root.OpenRoot(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := u.root.MkdirAll(name, 0o755); err != nil {
+			return nil, err
+		}
+		dir, err = u.root.OpenRoot(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.dir, u.dirName = dir, name
+	return dir, nil
+}
+
+func (u *unpacker) leaveDirectory() {
+	if u.dir != nil {
+		_ = u.dir.Close() // nothing was written to it
+		u.dir = nil
+	}
+}
+
+// place does what makes a new file, and does it again where something was there that it replaces.
+func place(dir *os.Root, base string, do func() error) error {
+	err := do()
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return u.root.MkdirAll(path.Dir(name), 0o755)
+	info, err := dir.Lstat(base)
+	switch {
+	case err == nil && info.IsDir():
+		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
+	case err == nil:
+		err = dir.Remove(base)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return do()
+}
+
+// bound refuses a file that has become too long for how little of it the archive holds.
+func (u *unpacker) bound(h *tar.Header) error {
+	sparse := h.Typeflag == tar.TypeGNUSparse
+	for key := range h.PAXRecords {
+		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
+	}
+	if !sparse {
+		return nil
+	}
+	if h.Size > u.opts.MaxSparse {
+		return fmt.Errorf("%w: %.200q expands to %d bytes", ErrLimit, h.Name, h.Size)
+	}
+	u.opts.MaxSparse -= h.Size
+	return nil
 }
 
 func (u *unpacker) mode(h *tar.Header) fs.FileMode {
@@ -190,13 +281,30 @@ func (u *unpacker) directory(h *tar.Header, name string) error {
 			return err
 		}
 	}
-	d := delayed{name, u.mode(h), h.ModTime}
+	u.delayed = append(u.delayed, delayed{name, u.mode(h), h.ModTime})
 	if u.waiting += len(name) + delayedSize; u.waiting > maxDelayed {
-		u.waiting = maxDelayed
-		return u.set(d)
+		return u.setOthers(name)
 	}
-	u.delayed = append(u.delayed, d)
 	return nil
+}
+
+// setOthers sets the directories that name is not in. What still comes into them is not foreseen by
+// any packer, which go through a tree a directory at a time.
+func (u *unpacker) setOthers(name string) error {
+	all := u.delayed
+	u.delayed, u.waiting = nil, 0
+	var errs []error
+	for i := len(all) - 1; i >= 0; i-- {
+		d := all[i]
+		if name == d.name || d.name == "." || strings.HasPrefix(name, d.name+"/") {
+			u.delayed = append(u.delayed, d)
+			u.waiting += len(d.name) + delayedSize
+		} else if err := u.set(d); err != nil && !errors.Is(err, fs.ErrNotExist) && len(errs) < maxErrors {
+			errs = append(errs, err)
+		}
+	}
+	slices.Reverse(u.delayed)
+	return errors.Join(errs...)
 }
 
 // set sets mode and time of a directory. One that is none any more is somebody else's.
@@ -212,15 +320,15 @@ func (u *unpacker) set(d delayed) error {
 	if err := f.Chmod(d.mode); err != nil {
 		return err
 	}
-	return u.setTime(d.name, d.modified)
+	return setTime(u.root, d.name, d.modified)
 }
 
 // setTime sets a time by name. Were that another file's by now, it would be one below the root.
-func (u *unpacker) setTime(name string, t time.Time) error {
+func setTime(dir *os.Root, name string, t time.Time) error {
 	if t.IsZero() {
 		return nil
 	}
-	return u.root.Chtimes(name, t, t)
+	return dir.Chtimes(name, t, t)
 }
 
 func (u *unpacker) finish() error {
@@ -229,28 +337,44 @@ func (u *unpacker) finish() error {
 		if err := u.set(u.delayed[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		if len(errs) == 8 {
+		if len(errs) == maxErrors {
 			break
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (u *unpacker) symlink(h *tar.Header, name string) error {
+func (u *unpacker) symlink(dir *os.Root, h *tar.Header, base string) error {
 	if len(h.Linkname) > maxName {
 		return fmt.Errorf("%w: the target of %.200q", ErrName, h.Name)
 	}
-	if err := u.root.Symlink(h.Linkname, name); err != nil {
+	if err := place(dir, base, func() error { return dir.Symlink(h.Linkname, base) }); err != nil {
 		return err
 	}
 	if u.opts.Owners {
-		return u.root.Lchown(name, h.Uid, h.Gid)
+		return dir.Lchown(base, h.Uid, h.Gid)
 	}
 	return nil
 }
 
-func (u *unpacker) file(archive *tar.Reader, h *tar.Header, name string) (err error) {
-	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+func (u *unpacker) link(dir *os.Root, h *tar.Header, name string) error {
+	target, err := u.local(h.Linkname)
+	if err != nil {
+		return err
+	}
+	if target == name {
+		return fmt.Errorf("%w: %.200q is a link to itself", ErrName, h.Name)
+	}
+	// By the way from the root: a target may be anywhere below it.
+	return place(dir, path.Base(name), func() error { return u.root.Link(target, name) })
+}
+
+func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) (err error) {
+	var f *os.File
+	err = place(dir, base, func() (err error) {
+		f, err = dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -259,8 +383,7 @@ func (u *unpacker) file(archive *tar.Reader, h *tar.Header, name string) (err er
 			err = closeErr
 		}
 	}()
-	// Without the reader's own ways to write, which would copy in small steps.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{archive}, u.buf); err != nil {
+	if err := u.fill(f, archive); err != nil {
 		return err
 	}
 	if u.opts.Owners {
@@ -271,5 +394,67 @@ func (u *unpacker) file(archive *tar.Reader, h *tar.Header, name string) (err er
 	if err := f.Chmod(u.mode(h)); err != nil {
 		return err
 	}
-	return u.setTime(name, h.ModTime)
+	return setTime(dir, base, h.ModTime)
+}
+
+// fill writes a file's content, leaving holes where there are only zeros.
+func (u *unpacker) fill(f *os.File, content io.Reader) error {
+	var at, written int64 // where the file is read, and where what was written ends
+	for {
+		n, err := readFull(content, u.buf)
+		end, writeErr := writeData(f, u.buf[:n], at)
+		if writeErr != nil {
+			return writeErr
+		}
+		written = max(written, end)
+		at += int64(n)
+		switch {
+		case errors.Is(err, io.EOF) && written < at:
+			return f.Truncate(at)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// readFull reads until b is full, or r says why not. Unlike io.ReadFull, it tells an end from a
+// cut.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = r.Read(b[n:])
+		n += more
+	}
+	return n, err
+}
+
+var zeros [blockSize]byte
+
+// writeData writes b at a place of a new file but for its blocks of zeros, and gives where the last
+// of it ends that was written.
+func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
+	for len(b) > 0 {
+		n := 0 // of b, up to the next hole
+		for n < len(b) {
+			block := b[n:min(n+blockSize, len(b))]
+			if len(block) == blockSize && bytes.Equal(block, zeros[:]) {
+				break
+			}
+			n += len(block)
+		}
+		if n > 0 {
+			if _, err := f.WriteAt(b[:n], at); err != nil {
+				return end, err
+			}
+			end = at + int64(n)
+		}
+		skip := n
+		for len(b)-skip >= blockSize && bytes.Equal(b[skip:skip+blockSize], zeros[:]) {
+			skip += blockSize
+		}
+		b, at = b[skip:], at+int64(skip)
+	}
+	return end, nil
 }

@@ -4,13 +4,21 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 type entry struct {
@@ -237,38 +245,203 @@ func TestCutArchive(t *testing.T) {
 	}
 }
 
-// TestSwappedDirectory: while an archive is unpacked, somebody makes directories into links to
-// where nothing may change.
+// TestSwappedDirectory: while an archive is unpacked, somebody makes directories and files into
+// links to where nothing may change, 10,000 times.
 func TestSwappedDirectory(t *testing.T) {
 	f := newField(t)
+	var swaps atomic.Int64
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		d, aside := filepath.Join(f.inside, "d"), filepath.Join(f.inside, "aside")
+		inner := filepath.Join(d, "sub")
 		for {
 			select {
 			case <-stop:
 				return
 			default:
 			}
+			_ = os.RemoveAll(aside) // an unpacking may have made a new one meanwhile
 			_ = os.Rename(d, aside)
-			_ = os.Symlink(f.outside, d)
+			if os.Symlink(f.outside, d) == nil {
+				swaps.Add(1)
+			}
 			_ = os.Remove(d)
 			_ = os.Rename(aside, d)
+			if os.Rename(inner, aside) == nil {
+				_ = os.Symlink("../../outside", inner)
+				_ = os.Remove(inner)
+				_ = os.RemoveAll(aside)
+			}
+			_ = os.Remove(filepath.Join(d, "kept"))
+			_ = os.Symlink(filepath.Join(f.outside, "kept"), filepath.Join(d, "kept"))
 		}
 	}()
-	b := pack(t, dir("d", 0o777), file("d/kept", "owned"), file("d/sub/kept", "owned"), symlink("d/l", "x"))
-	for range 2000 {
-		err := Unpack(f.root, bytes.NewReader(b), Options{})
+	b := pack(t, dir("d", 0o777), file("d/kept", "owned"), dir("d/sub", 0o700), file("d/sub/kept", "owned"),
+		symlink("d/l", "x"), file("d/kept", "owned"), hardLink("d/h", "d/kept"))
+	unpacked := 0
+	for swaps.Load() < 10_000 {
+		err := Unpack(f.root, bytes.NewReader(b), Options{Special: true})
 		var pathErr *fs.PathError
 		var linkErr *os.LinkError
 		if err != nil && !errors.As(err, &pathErr) && !errors.As(err, &linkErr) {
 			t.Fatal(err)
 		}
+		if err == nil {
+			unpacked++
+		}
 	}
 	close(stop)
 	<-done
 	f.untouched(t)
+	t.Logf("unpacked whole %d times", unpacked)
+}
+
+// TestHoles: what is all zeros takes no room, and is there all the same.
+func TestHoles(t *testing.T) {
+	f := newField(t)
+	data := bytes.Repeat([]byte{0}, 3<<20)
+	copy(data[1<<20:], "in the middle")
+	unaligned := append(bytes.Repeat([]byte{0}, 5000), 'x')
+	if err := Unpack(f.root, bytes.NewReader(pack(t, file("all", string(make([]byte, 1<<20))), file("some", string(data)),
+		file("unaligned", string(unaligned)), file("short", "\x00\x00"))), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"all": string(make([]byte, 1<<20)), "some": string(data),
+		"unaligned": string(unaligned), "short": "\x00\x00"} {
+		if got := f.read(t, name); got != want {
+			t.Errorf("%s has other content, of %d bytes", name, len(got))
+		}
+		info, err := os.Stat(filepath.Join(f.inside, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; taken > 64<<10 {
+			t.Errorf("%s takes %d bytes", name, taken)
+		}
+	}
+}
+
+// sparse makes an archive of one file of that size, of which there is nothing in it.
+func sparse(t testing.TB, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	// The writer knows no sparse files; the reader takes this for one of the format 0.1.
+	records := map[string]string{"GNU.sparse.size": strconv.FormatInt(size, 10), "GNU.sparse.numblocks": "1",
+		"GNU.sparse.map": strconv.FormatInt(size, 10) + ",0"}
+	h := tar.Header{Typeflag: tar.TypeReg, Name: "PaxHeaders", Size: 0, Mode: 0o644, Format: tar.FormatPAX}
+	var body bytes.Buffer
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		line := " " + key + "=" + records[key] + "\n"
+		n := len(line)
+		n += len(strconv.Itoa(n + 2))
+		body.WriteString(strconv.Itoa(n) + line)
+	}
+	// A PAX header is an entry before the file's.
+	block := make([]byte, 512)
+	copy(block, "pax")
+	copy(block[100:], "0000644\x00")
+	copy(block[124:], fmt.Sprintf("%011o\x00", body.Len()))
+	copy(block[136:], "00000000000\x00")
+	block[156] = 'x'
+	copy(block[257:], "ustar\x0000")
+	copy(block[148:], "        ")
+	sum := 0
+	for _, c := range block {
+		sum += int(c)
+	}
+	copy(block[148:], fmt.Sprintf("%06o\x00 ", sum))
+	b.Write(block)
+	b.Write(body.Bytes())
+	b.Write(make([]byte, (512-body.Len()%512)%512))
+	h.Name, h.Format = "bomb", tar.FormatUSTAR
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestBombs: archives that would take far more than they are.
+func TestBombs(t *testing.T) {
+	f := newField(t)
+	if err := Unpack(f.root, bytes.NewReader(sparse(t, 1<<30)), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(f.inside, "bomb"))
+	if err != nil || info.Size() != 1<<30 || info.Sys().(*syscall.Stat_t).Blocks != 0 {
+		t.Fatalf("a sparse file is %+v, %v", info, err)
+	}
+	many := make([]entry, 11)
+	for i := range many {
+		many[i] = file(strconv.Itoa(i), "")
+	}
+	once := sparse(t, 1<<20)
+	once = once[: len(once)-1024 : len(once)-1024] // without its end
+	for name, c := range map[string]struct {
+		archive []byte
+		opts    Options
+	}{
+		"sparse":        {sparse(t, 1<<60), Options{}},
+		"sparse, twice": {append(once, sparse(t, 1<<20)...), Options{MaxSparse: 1<<20 + 1}},
+		"entries":       {pack(t, many...), Options{MaxEntries: 10}},
+		"depth":         {pack(t, file(strings.Repeat("d/", maxDepth)+"x", "")), Options{}},
+	} {
+		if err := Unpack(f.root, bytes.NewReader(c.archive), c.opts); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// asNobody does something as a user who may not write everywhere, where the test's may.
+func asNobody(t *testing.T, f *field, do func() error) error {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return do()
+	}
+	if err := os.Chown(f.inside, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and end with the thread, whose user it changes
+		if err := unix.Setfsuid(65534); err != nil {
+			done <- err
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
+
+// TestManyDirectories: those that nobody may write to get their content first, also where more wait
+// for theirs than are remembered.
+func TestManyDirectories(t *testing.T) {
+	defer func(n int) { maxDelayed = n }(maxDelayed)
+	maxDelayed = 300
+	f := newField(t)
+	entries := []entry{dir("top", 0o555)}
+	for i := range 50 {
+		name := "top/" + strconv.Itoa(i)
+		entries = append(entries, dir(name, 0o555), dir(name+"/in", 0o500), file(name+"/in/x", "1"), file(name+"/y", "2"))
+	}
+	entries = append(entries, file("top/last", "3"))
+	b := pack(t, entries...)
+	if err := asNobody(t, f, func() error { return Unpack(f.root, bytes.NewReader(b), Options{}) }); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]fs.FileMode{"top": 0o555, "top/0": 0o555, "top/49/in": 0o500} {
+		info, err := os.Stat(filepath.Join(f.inside, name))
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s is %v, %v", name, info.Mode(), err)
+		}
+	}
+	if got := f.read(t, "top/last"); got != "3" {
+		t.Errorf("last holds %q", got)
+	}
 }
 
 func FuzzUnpack(f *testing.F) {
@@ -287,4 +460,25 @@ func FuzzUnpack(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// BenchmarkSmallFiles unpacks 10,000 files in 100 directories.
+func BenchmarkSmallFiles(b *testing.B) {
+	var entries []entry
+	for i := range 100 {
+		d := fmt.Sprintf("some/where/d%d", i)
+		entries = append(entries, dir(d, 0o755))
+		for j := range 100 {
+			entries = append(entries, file(fmt.Sprintf("%s/f%d", d, j), "small"))
+		}
+	}
+	archive := pack(b, entries...)
+	for b.Loop() {
+		b.StopTimer()
+		f := newField(b)
+		b.StartTimer()
+		if err := Unpack(f.root, bytes.NewReader(archive), Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
