@@ -212,6 +212,9 @@ func (r *Runtime) WatchFiles(
 		if err := o.Receive(&e); err != nil {
 			return o.fail(err)
 		}
+		if err := ctx.Err(); err != nil { // there may be events still that have come before that
+			return o.fail(err)
+		}
 		kind, ok := fileChanges[e.Change]
 		if !ok {
 			continue // a newer agent's

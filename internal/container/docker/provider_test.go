@@ -91,7 +91,8 @@ func agentTopics(more ...string) []string {
 		return nil
 	}
 	return append(more, "lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach",
-		"terminals", "pause", "faults", "filesystem", "archives")
+		"terminals", "pause", "faults", "filesystem", "archives",
+		"filewatch", "filesearch")
 }
 
 var podmanFaults = map[string]string{
