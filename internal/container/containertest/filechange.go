@@ -149,48 +149,46 @@ func testFileChangeAll(d *disk) {
 func testFilePermissions(d *disk) {
 	d.run("mkdir secret tree; echo x > secret/f; chmod 700 secret; echo x > private; chmod 600 private; " +
 		"echo x > public; mkdir readable; echo x > readable/f; mkdir sticky; chmod 1777 sticky; echo x > sticky/f; " +
-		"chmod 666 sticky/f; mkdir tree/secret; echo x > tree/secret/f; chmod 700 tree/secret; chmod 777 tree")
+		"chmod 666 sticky/f; mkdir open; chmod 777 open; echo x > open/f; mkdir tree/secret; " +
+		"echo x > tree/secret/f; chmod 700 tree/secret; chmod 777 tree")
 	for _, user := range []string{"1000:1000", "user", "4321:4322"} {
 		u := d.as(user)
+		read := func(name string) func() error {
+			return func() error { return onlyError(u.read(d.p(name), container.ReadFileOptions{})) }
+		}
+		write := func(name string, opts container.WriteFileOptions) func() error {
+			return func() error { return onlyError(u.write(d.p(name), "y", opts)) }
+		}
+		mkdir := func(name string, parents bool) func() error {
+			return func() error { return u.mkdir(d.p(name), container.MakeDirectoryOptions{Parents: parents}) }
+		}
+		remove := func(name string, recursive bool) func() error {
+			return func() error { return u.remove(d.p(name), recursive) }
+		}
+		change := func(opts container.ChangeFileOptions) func() error {
+			return func() error { return u.change(d.p("public"), opts) }
+		}
 		calls := map[string]func() error{
-			"read":       func() error { return onlyError(u.read(d.p("private"), container.ReadFileOptions{})) },
-			"read below": func() error { return onlyError(u.read(d.p("secret/f"), container.ReadFileOptions{})) },
-			"stat below": func() error { return onlyError(u.stat(d.p("secret/f"))) },
-			"list":       func() error { return onlyError(u.list(d.p("secret"))) },
-			"write": func() error {
-				return onlyError(u.write(d.p("public"), "y",
-					container.WriteFileOptions{}))
-			},
-			"write new": func() error { return onlyError(u.write(d.p("new"), "y", container.WriteFileOptions{})) },
-			"write below": func() error {
-				return onlyError(u.write(d.p("secret/f"), "y",
-					container.WriteFileOptions{}))
-			},
-			"write sticky": func() error {
-				return onlyError(u.write(d.p("sticky/f"), "y",
-					container.WriteFileOptions{}))
-			},
-			"parents": func() error {
-				return onlyError(u.write(d.p("x/y"), "y", container.WriteFileOptions{Parents: true}))
-			},
-			"make directory": func() error { return u.mkdir(d.p("new"), container.MakeDirectoryOptions{}) },
-			"make above": func() error {
-				return u.mkdir(d.p("new/x"), container.MakeDirectoryOptions{Parents: true})
-			},
-			"move":          func() error { return u.move(d.p("public"), d.p("sticky/"+u.user), false) },
-			"move sticky":   func() error { return u.move(d.p("sticky/f"), d.p("sticky/g"), false) },
-			"remove":        func() error { return u.remove(d.p("public"), false) },
-			"remove sticky": func() error { return u.remove(d.p("sticky/f"), false) },
-			"remove all":    func() error { return u.remove(d.p("readable"), true) },
-			"remove tree":   func() error { return u.remove(d.p("tree"), true) },
-			"mode": func() error {
-				return u.change(d.p("public"),
-					container.ChangeFileOptions{SetMode: true, Mode: 0o666})
-			},
-			"owner": func() error {
-				return u.change(d.p("public"),
-					container.ChangeFileOptions{Owner: "1000:1000"})
-			},
+			"read":           read("private"),
+			"read below":     read("secret/f"),
+			"stat below":     func() error { return onlyError(u.stat(d.p("secret/f"))) },
+			"list":           func() error { return onlyError(u.list(d.p("secret"))) },
+			"write":          write("public", container.WriteFileOptions{}),
+			"write new":      write("new", container.WriteFileOptions{}),
+			"write below":    write("secret/f", container.WriteFileOptions{}),
+			"write sticky":   write("sticky/f", container.WriteFileOptions{}),
+			"write in open":  write("open/f", container.WriteFileOptions{}),
+			"parents":        write("x/y", container.WriteFileOptions{Parents: true}),
+			"make directory": mkdir("new", false),
+			"make above":     mkdir("new/x", true),
+			"move":           func() error { return u.move(d.p("public"), d.p("sticky/"+u.user), false) },
+			"move sticky":    func() error { return u.move(d.p("sticky/f"), d.p("sticky/g"), false) },
+			"remove":         remove("public", false),
+			"remove sticky":  remove("sticky/f", false),
+			"remove all":     remove("readable", true),
+			"remove tree":    remove("tree", true),
+			"mode":           change(container.ChangeFileOptions{SetMode: true, Mode: 0o666}),
+			"owner":          change(container.ChangeFileOptions{Owner: "1000:1000"}),
 		}
 		if a, ok := container.As[container.FileArchiver](d.rt); ok {
 			calls["pack"] = func() error { return onlyError(u.packWith(a, d.p("secret"))) }
@@ -211,10 +209,10 @@ func testFilePermissions(d *disk) {
 		}
 		d.each(calls, container.ErrPermission)
 	}
-	for _, path := range []string{"secret/f", "private", "public", "readable/f", "sticky/f", "tree/secret/f"} {
+	for _, path := range []string{"secret/f", "private", "public", "readable/f", "sticky/f", "open/f", "tree/secret/f"} {
 		d.reads(d.p(path), "x\n")
 	}
-	d.holds(d.dir, "private", "public", "readable", "secret", "sticky", "tree")
+	d.holds(d.dir, "open", "private", "public", "readable", "secret", "sticky", "tree")
 	d.holds(d.p("sticky"), "f")
 	d.holds(d.p("readable"), "f")
 }

@@ -108,7 +108,7 @@ func testSearchContent(d *disk) {
 	d.run("mkdir -p a/b; : > empty")
 	d.put(d.p("a/f.txt"), "one\ntwo needle\n\nneedle needle three\nno\nthe last needle")
 	d.put(d.p("a/b/g.go"), "needle\r\n")
-	d.put(d.p("a/b/h.txt"), "Needle\nnee dle\nneed.le\n")
+	d.put(d.p("a/b/h.txt"), "Needle\nneedxle\nneed.le\n")
 	d.finds(container.SearchFilesOptions{Content: "needle"}, "a/f.txt:2:two needle", "a/f.txt:4:needle needle three",
 		"a/f.txt:6:the last needle", "a/b/g.go:1:needle")
 	d.finds(container.SearchFilesOptions{Content: "needle", Name: "*.go"}, "a/b/g.go:1:needle")

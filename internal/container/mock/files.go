@@ -130,7 +130,10 @@ func (m *MockProvider) StatFile(
 		info, err = u.stat(p, opts.Follow)
 		return err
 	})
-	return info, err
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
 }
 
 func (u fileUser) stat(p string, follow bool) (*container.FileInfo, error) {
