@@ -6,6 +6,7 @@ package untar
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -65,8 +66,8 @@ var maxDelayed = 8 << 20
 // Unpack unpacks the archive r into root. Directories are merged with those that are there, and
 // files and links replaced; a directory never takes the place of something else, nor the other way
 // round. Links are made as they are and never followed out of root. Devices, FIFOs and sockets are
-// left out. Blocks of zeros become holes. What was unpacked before a failure stays. An archive that
-// is cut off is a failure.
+// left out. Blocks of zeros become holes. What was unpacked before a failure stays, but never a
+// part of a file. An archive that is cut off is a failure.
 func Unpack(root *os.Root, r io.Reader, opts Options) error {
 	if opts.MaxEntries == 0 {
 		opts.MaxEntries = defaultEntries
@@ -369,21 +370,64 @@ func (u *unpacker) link(dir *os.Root, h *tar.Header, name string) error {
 	return place(dir, path.Base(name), func() error { return u.root.Link(target, name) })
 }
 
-func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) (err error) {
+// file makes a file when all of it is there: a short one when it was read, a long one beside its
+// place.
+func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
+	if h.Size > int64(len(u.buf)) {
+		return u.longFile(dir, archive, h, base)
+	}
+	content := u.buf[:h.Size]
+	if _, err := io.ReadFull(archive, content); err != nil {
+		return err
+	}
 	var f *os.File
-	err = place(dir, base, func() (err error) {
-		f, err = dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	err := place(dir, base, func() (err error) {
+		f, err = createNew(dir, base)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	return u.complete(dir, f, h, base, func() error {
+		end, err := writeData(f, content, 0)
+		if err == nil && end < h.Size {
+			err = f.Truncate(h.Size)
+		}
+		return err
+	})
+}
+
+func createNew(dir *os.Root, name string) (*os.File, error) {
+	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+}
+
+func (u *unpacker) longFile(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
+	if info, err := dir.Lstat(base); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
+	}
+	beside := ".octobot-" + rand.Text()
+	f, err := createNew(dir, beside)
+	if err != nil {
+		return err
+	}
+	err = u.complete(dir, f, h, beside, func() error { return u.fill(f, archive) })
+	if err == nil {
+		err = dir.Rename(beside, base)
+	}
+	if err != nil {
+		_ = dir.Remove(beside) // there is an error already
+	}
+	return err
+}
+
+// complete gives a new file, which it closes, its content and what is known of it.
+func (u *unpacker) complete(dir *os.Root, f *os.File, h *tar.Header, name string, fill func() error) (err error) {
 	defer func() {
 		if closeErr := f.Close(); err == nil {
 			err = closeErr
 		}
 	}()
-	if err := u.fill(f, archive); err != nil {
+	if err := fill(); err != nil {
 		return err
 	}
 	if u.opts.Owners {
@@ -394,7 +438,7 @@ func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base s
 	if err := f.Chmod(u.mode(h)); err != nil {
 		return err
 	}
-	return setTime(dir, base, h.ModTime)
+	return setTime(dir, name, h.ModTime)
 }
 
 // fill writes a file's content, leaving holes where there are only zeros.

@@ -235,13 +235,33 @@ func TestAbsoluteNamesWhereTaken(t *testing.T) {
 	}
 }
 
+// TestCutArchive: of what is cut off there is nothing, and what it would have replaced is left.
 func TestCutArchive(t *testing.T) {
-	f := newField(t)
-	b := pack(t, file("x", strings.Repeat("x", 4096)))
-	for _, n := range []int{100, 600, 2000} {
-		if err := Unpack(f.root, bytes.NewReader(b[:n]), Options{}); err == nil {
-			t.Errorf("%d bytes of an archive were taken for all of it", n)
+	for _, size := range []int{4096, 10 * copyBuffer} {
+		b := pack(t, file("x", strings.Repeat("x", size)))
+		for _, n := range []int{100, 600, 2000, size} {
+			f := newField(t)
+			if err := os.WriteFile(filepath.Join(f.inside, "x"), []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := Unpack(f.root, bytes.NewReader(b[:n]), Options{}); err == nil {
+				t.Errorf("%d bytes of an archive were taken for all of it", n)
+			}
+			if names, err := os.ReadDir(f.inside); err != nil || len(names) != 1 || f.read(t, "x") != "old" {
+				t.Errorf("%d of %d bytes left %v, %v", n, size, names, err)
+			}
 		}
+	}
+	f := newField(t)
+	long := strings.Repeat("long", copyBuffer)
+	for range 2 {
+		if err := Unpack(f.root, bytes.NewReader(pack(t, file("x", long))), Options{}); err != nil || f.read(t, "x") != long {
+			t.Fatal(err)
+		}
+	}
+	over := pack(t, dir("d", 0o755), file("d", long))
+	if err := Unpack(f.root, bytes.NewReader(over), Options{}); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("a file in a directory's place: %v", err)
 	}
 }
 
@@ -278,7 +298,8 @@ func TestSwappedDirectory(t *testing.T) {
 		}
 	}()
 	b := pack(t, dir("d", 0o777), file("d/kept", "owned"), dir("d/sub", 0o700), file("d/sub/kept", "owned"),
-		symlink("d/l", "x"), file("d/kept", "owned"), hardLink("d/h", "d/kept"))
+		symlink("d/l", "x"), file("d/kept", "owned"), hardLink("d/h", "d/kept"),
+		file("d/kept", strings.Repeat("long", copyBuffer)))
 	unpacked := 0
 	for swaps.Load() < 10_000 {
 		err := Unpack(f.root, bytes.NewReader(b), Options{Special: true})
