@@ -139,6 +139,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		a.pauseCommand(), a.unpauseCommand(), a.removeCommand(), a.execCommand(), a.attachCommand(), a.replayCommand(),
 		a.logsCommand(),
 		a.processesCommand(), a.killCommand(), a.waitCommand(),
+		a.copyCommand(), a.filesCommand(),
 		a.statsCommand(), a.eventsCommand())
 	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.benchCommand(), a.reconcileCommand(), a.tokenCommand(),
 		a.projectCommand())
