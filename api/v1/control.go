@@ -36,6 +36,12 @@ const MaxFrame = 1 << 20
 // missed and the next position, are to be shown all the same: they bring the screen into the state
 // that it must have. A position comes as soon as that is over; who is cut off before has to ask for
 // it once more (since=-1).
+//
+// On the WebSockets of connections into a session, every binary frame is bytes. Each side sends eof
+// after the last of its bytes, and the other direction goes on. After both the server closes. It
+// sends error instead where the connection was reset; a client that goes away without eof resets
+// it. One that was accepted begins with connected. On the WebSocket of what listens, the server
+// sends listening first, and error where nothing listens any more.
 type Control struct {
 	Start  *ExecRequest `json:"start,omitempty"`
 	EOF    bool         `json:"eof,omitempty"`
@@ -47,6 +53,9 @@ type Control struct {
 	Position *int64    `json:"position,omitempty"`
 	Missed   *int64    `json:"missed,omitempty"`
 	Viewers  *int      `json:"viewers,omitempty"`
+
+	Listening *Listening `json:"listening,omitempty"`
+	Connected *Peer      `json:"connected,omitempty"`
 }
 
 // Size is a terminal's, in characters.
@@ -72,7 +81,8 @@ func ParseControl(data []byte) (Control, error) {
 	}
 	members := 0
 	for _, set := range []bool{c.Start != nil, c.EOF, c.Resize != nil, c.Exit != nil, c.Error != nil,
-		c.Terminal != nil, c.Position != nil, c.Missed != nil, c.Viewers != nil} {
+		c.Terminal != nil, c.Position != nil, c.Missed != nil, c.Viewers != nil,
+		c.Listening != nil, c.Connected != nil} {
 		if set {
 			members++
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/octobot-run/octobot/internal/agent/detached"
 	"github.com/octobot-run/octobot/internal/agent/files"
 	"github.com/octobot-run/octobot/internal/agent/keeper"
+	"github.com/octobot-run/octobot/internal/agent/ports"
 	"github.com/octobot-run/octobot/internal/agent/process"
 	"github.com/octobot-run/octobot/internal/agent/terminal"
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -81,6 +82,7 @@ func serve(env, home []string) error {
 	server := agent.NewServer(agentproto.Info{Build: build(), PID: os.Getpid()})
 	command.Register(server, processes)
 	files.Register(server)
+	ports.Register(server)
 	start := keeper.Start(processes, self, append([]string{agentproto.Binary, "keep"}, home...), env)
 	door := keeper.NewDoor(keeper.Dir(), start)
 	door.Register(server, terminal.Absent())

@@ -146,6 +146,7 @@ type conn interface {
 	CloseWrite() error
 	Reset() error
 	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 }
 
 func newStream(c conn, most int, onEnd func()) *Stream {

@@ -22,7 +22,7 @@ var layers = []layer{
 		"main only calls internal/cli, which tests can call too"},
 	{"cmd/octobot-agent", []string{"internal/agent", "internal/agentproto"},
 		"the agent is small, and knows nothing of who uses it"},
-	{"internal/agent", []string{"internal/agentproto", "internal/vtmode", "internal/untar"},
+	{"internal/agent", []string{"internal/agentproto", "internal/vtmode", "internal/untar", "internal/relay"},
 		"the agent faces hostile code: what it is made of must be easy to see"},
 	{"internal/agentproto", nil,
 		"both sides of the agent's connection speak it, and know nothing of each other"},
@@ -30,6 +30,8 @@ var layers = []layer{
 		"an archive is unpacked as safely on both ends of a copy, by the same code"},
 	{"internal/vtmode", nil,
 		"what escape sequences mean is the same on both ends of a terminal"},
+	{"internal/relay", nil,
+		"what joins two connections knows nothing of where they lead"},
 	{"internal/agentbin", nil,
 		"the agent's binaries are data"},
 	{"internal/container/agented", []string{"internal/container", "internal/container/provider", "internal/agentproto"},
@@ -39,7 +41,7 @@ var layers = []layer{
 	{"client", []string{"api/v1"},
 		"the client is public: it sees of the daemon what the wire shows"},
 	{"internal/cli", []string{"client", "api/v1", "internal/config", "internal/daemon", "internal/vtmode",
-		"internal/untar"},
+		"internal/untar", "internal/relay"},
 		"the commands talk to the daemon as everybody else does, through the client"},
 	{"internal/daemon", []string{"internal/audit", "internal/front", "internal/httpapi", "internal/session",
 		"internal/store", "internal/container", "internal/agentbin", "internal/hostmount", "internal/recording",
@@ -52,7 +54,7 @@ var layers = []layer{
 	{"internal/problem", []string{"internal/session", "internal/container", "api/v1"},
 		"refusals look alike wherever they are made"},
 	{"internal/httpapi", []string{"internal/front", "internal/problem", "internal/session", "internal/container",
-		"api/v1"},
+		"internal/relay", "api/v1"},
 		"the API serves sessions: it knows no provider, no store and no configuration file"},
 	{"internal/session", []string{"internal/container", "internal/keylock"},
 		"sessions live over any Runtime and any Store: both are handed in"},
@@ -112,12 +114,13 @@ var confined = []struct {
 	{[]string{"github.com/danielgtaylor/huma/"}, []string{"internal/httpapi"},
 		"HTTP's framework is the API's business alone"},
 	{[]string{"testing"}, []string{"internal/container/containertest", "internal/store/storetest",
-		"internal/store/postgres/pgtest"},
+		"internal/store/postgres/pgtest", "internal/relay/relaytest"},
 		"the testing package registers flags in every program that imports it"},
 }
 
 // suites are for tests to import, never for product code.
-var suites = []string{"internal/container/containertest", "internal/store/storetest", "internal/store/postgres/pgtest"}
+var suites = []string{"internal/container/containertest", "internal/store/storetest", "internal/store/postgres/pgtest",
+	"internal/relay/relaytest"}
 
 // vague names say nothing of what a package is for.
 var vague = []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "shared", "base"}

@@ -140,6 +140,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		a.logsCommand(),
 		a.processesCommand(), a.killCommand(), a.waitCommand(),
 		a.copyCommand(), a.filesCommand(),
+		a.portsCommand(), a.forwardCommand(),
 		a.statsCommand(), a.eventsCommand())
 	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.benchCommand(), a.reconcileCommand(), a.tokenCommand(),
 		a.projectCommand())

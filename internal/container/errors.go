@@ -52,6 +52,8 @@ var (
 	ErrProcessNotFound = errors.New("process not found")
 	// ErrLimitReached: there are as many of them as there may be.
 	ErrLimitReached = errors.New("limit reached")
+	// ErrPortClosed: nothing in the container takes connections there; see [PortDialer].
+	ErrPortClosed = errors.New("port is closed")
 )
 
 var classes = []error{
@@ -60,6 +62,7 @@ var classes = []error{
 	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrPathExists, ErrPathChanged, ErrPermission, ErrNoSpace,
 	ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,
 	ErrLimitReached,
+	ErrPortClosed,
 	context.Canceled, context.DeadlineExceeded,
 }
 

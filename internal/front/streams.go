@@ -20,7 +20,11 @@ type Kind string
 const (
 	Work  Kind = "commands, terminals and logs"
 	Watch Kind = "event streams"
+	Ports Kind = "connections to ports"
 )
+
+// portsFactor is how many times more connections to ports there may be than other streams.
+const portsFactor = 4
 
 // Streams counts what takes as long as its client likes, bounds it, and ends it.
 type Streams struct {
@@ -82,7 +86,11 @@ func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, 
 		}
 		share = min(cmp.Or(own, share), s.most)
 	}
-	if err := s.enter(kind, counts, share); err != nil {
+	most := s.most
+	if kind == Ports { // a page alone takes dozens, each of which costs little
+		most, share = portsFactor*most, portsFactor*share
+	}
+	if err := s.enter(kind, counts, most, share); err != nil {
 		return nil, nil, err
 	}
 	if by.token == nil {
@@ -96,7 +104,7 @@ func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, 
 	return ctx, func() { release(); s.leave(counts) }, nil
 }
 
-func (s *Streams) enter(kind Kind, counts []streamsOf, share int) error {
+func (s *Streams) enter(kind Kind, counts []streamsOf, most, share int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending.Err() != nil {
@@ -104,8 +112,8 @@ func (s *Streams) enter(kind Kind, counts []streamsOf, share int) error {
 	}
 	for _, c := range counts {
 		switch {
-		case c.owner == Owner{} && s.open[c] >= s.most:
-			return problem.New(v1.CodeBusy, "%d %s are under way, which is all there may be", s.most, kind).
+		case c.owner == Owner{} && s.open[c] >= most:
+			return problem.New(v1.CodeBusy, "%d %s are under way, which is all there may be", most, kind).
 				WithHint("end some, or try again later")
 		case c.owner != Owner{} && s.open[c] >= share:
 			return problem.New(v1.CodeQuotaExceeded,

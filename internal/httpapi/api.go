@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -30,6 +31,7 @@ type Service interface {
 	Terminals
 	Recordings
 	Files
+	Ports
 	Tokens
 	Projects
 	ReconcilePass(ctx context.Context, who session.Principal, opts session.ReconcileOptions) (session.Report, error)
@@ -77,6 +79,15 @@ type Terminals interface {
 		opts container.TerminalOptions) (container.Terminal, error)
 	ListTerminals(ctx context.Context, who session.Principal, id string) ([]container.TerminalInfo, error)
 	EndTerminal(ctx context.Context, who session.Principal, id, name string) error
+}
+
+// Ports are what programs in sessions listen on.
+type Ports interface {
+	DialPort(ctx context.Context, who session.Principal, id string, port int) (net.Conn, error)
+	DialSocket(ctx context.Context, who session.Principal, id, path string,
+		opts container.SocketOptions) (net.Conn, error)
+	ListenPort(ctx context.Context, who session.Principal, id, address string, port int) (net.Listener, error)
+	ListeningPorts(ctx context.Context, who session.Principal, id string) ([]container.ListeningPort, error)
 }
 
 // Recordings are what was recorded of terminals.
@@ -152,6 +163,7 @@ type API struct {
 	maxBody int64
 	spools  spools
 	uploads map[string]bool // routes whose bodies are read as they come; complete when New returns
+	doors   doors
 	timing  timing
 }
 

@@ -66,6 +66,7 @@ func (a *API) routes() {
 	a.recordingRoutes()
 	a.fileRoutes()
 	a.detachedRoutes()
+	a.portRoutes()
 	a.adminRoutes()
 	a.projectRoutes()
 	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {

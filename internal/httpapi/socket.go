@@ -152,10 +152,7 @@ func (s *socket) closeWith(last v1.Control) {
 	if err == nil {
 		_ = s.conn.Close(closeStatus(last))
 	}
-	s.cancel(nil)
-	s.end()
-	_ = s.conn.CloseNow()
-	s.wg.Wait()
+	s.leave()
 }
 
 func closeStatus(last v1.Control) (websocket.StatusCode, string) {

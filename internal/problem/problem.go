@@ -44,6 +44,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodeProcessNotFound:   http.StatusNotFound,
 	v1.CodeRecordingNotFound: http.StatusNotFound,
 	v1.CodeLimitReached:      http.StatusConflict,
+	v1.CodePortClosed:        http.StatusConflict,
 	v1.CodeUnsupported:       http.StatusNotImplemented,
 	v1.CodeEngineUnavailable: http.StatusServiceUnavailable,
 	v1.CodeStoreUnavailable:  http.StatusServiceUnavailable,

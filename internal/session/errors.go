@@ -31,6 +31,7 @@ const (
 	CodeProcessNotFound   Code = "process_not_found"
 	CodeRecordingNotFound Code = "recording_not_found"
 	CodeLimitReached      Code = "limit_reached" // the session has as many of them as there may be
+	CodePortClosed        Code = "port_closed"   // nothing in the session takes connections there
 	CodeUnsupported       Code = "unsupported"
 	CodeEngineUnavailable Code = "engine_unavailable"
 	CodeStoreUnavailable  Code = "store_unavailable"
@@ -53,6 +54,7 @@ func Codes() []Code {
 		CodeSessionClosed, CodeContainerLost, CodeImageNotFound, CodeExecFailed, CodePortTaken, CodePathNotFound,
 		CodePathExists, CodePathChanged, CodePermissionDenied, CodeNoSpace,
 		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeRecordingNotFound, CodeLimitReached,
+		CodePortClosed,
 		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal}

@@ -95,6 +95,9 @@ func classify(ctx context.Context, err error) Error {
 			Hint: "octobot ps shows those that there are"}
 	case container.ErrLimitReached:
 		return Error{Code: CodeLimitReached, Detail: userDetail(err, class)}
+	case container.ErrPortClosed:
+		return Error{Code: CodePortClosed, Detail: userDetail(err, class),
+			Hint: "octobot ports shows what listens in the session"}
 	case container.ErrUnsupported:
 		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
 	case container.ErrUnavailable, container.ErrClosed:
@@ -131,7 +134,8 @@ func isRefusal(err error) bool {
 		container.ErrPortTaken, container.ErrPathNotFound, container.ErrPathExists, container.ErrPathChanged,
 		container.ErrPermission, container.ErrNoSpace, container.ErrUnsupported,
 		container.ErrTerminalNotFound, container.ErrTerminalExists, container.ErrProcessNotFound,
-		container.ErrLimitReached:
+		container.ErrLimitReached,
+		container.ErrPortClosed:
 		return true
 	}
 	return false

@@ -33,6 +33,7 @@ func TestFaultOfEveryClass(t *testing.T) {
 		container.ErrTerminalExists:    CodeTerminalExists,
 		container.ErrProcessNotFound:   CodeProcessNotFound,
 		container.ErrLimitReached:      CodeLimitReached,
+		container.ErrPortClosed:        CodePortClosed,
 		context.Canceled:               CodeCancelled,
 		context.DeadlineExceeded:       CodeTimeout,
 	}

@@ -18,7 +18,13 @@ var ErrNotRoot = errors.New("only root can act for another user")
 //
 // The thread is thrown away: a goroutine that ends while it is locked takes its thread with it, and
 // the runtime never makes new threads from a locked one.
-func (a Account) Do(do func() error) error {
+func (a Account) Do(do func() error) error { return onThread(a.become, do) }
+
+// DoAsPeer is Do for connections within the machine, whose other ends are told who makes them: the
+// thread is the account's to them.
+func (a Account) DoAsPeer(do func() error) error { return onThread(a.becomePeer, do) }
+
+func onThread(become, do func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -26,7 +32,7 @@ func (a Account) Do(do func() error) error {
 			// The first thread can't be thrown away. While it waits here, the next goroutine gets
 			// another.
 			defer runtime.UnlockOSThread()
-			done <- a.Do(do)
+			done <- onThread(become, do)
 			return
 		}
 		defer func() {
@@ -34,7 +40,7 @@ func (a Account) Do(do func() error) error {
 				done <- fmt.Errorf("panic: %v", r)
 			}
 		}()
-		if err := a.become(); err != nil {
+		if err := become(); err != nil {
 			done <- err
 			return
 		}
@@ -51,13 +57,8 @@ func (a Account) become() error {
 		}
 		return ErrNotRoot
 	}
-	groups := make([]uint32, 0, len(a.Groups)+1)
-	for _, g := range a.Groups {
-		groups = append(groups, uint32(g))
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)),
-		uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0); errno != 0 {
-		return fmt.Errorf("set groups: %w", errno)
+	if err := a.setGroups(); err != nil {
+		return err
 	}
 	// These two tell of no failure but by what they leave.
 	if err := setOne(unix.SetfsgidRetGid, a.GID); err != nil {
@@ -66,6 +67,44 @@ func (a Account) become() error {
 	if err := setOne(unix.SetfsuidRetUid, a.UID); err != nil {
 		return fmt.Errorf("set user: %w", err)
 	}
+	return a.dropCapabilities()
+}
+
+// becomePeer is become for DoAsPeer. The real and the saved user stay, so that no process of the
+// account's may signal or trace this one.
+func (a Account) becomePeer() error {
+	if euid := os.Geteuid(); euid != 0 {
+		if a.UID == euid {
+			return nil
+		}
+		return ErrNotRoot
+	}
+	if err := a.setGroups(); err != nil {
+		return err
+	}
+	const keep = ^uintptr(0)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, keep, uintptr(a.GID), keep); errno != 0 {
+		return fmt.Errorf("set group: %w", errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(a.UID), keep); errno != 0 {
+		return fmt.Errorf("set user: %w", errno)
+	}
+	return a.dropCapabilities()
+}
+
+func (a Account) setGroups() error {
+	groups := make([]uint32, 0, len(a.Groups)+1)
+	for _, g := range a.Groups {
+		groups = append(groups, uint32(g))
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0); errno != 0 {
+		return fmt.Errorf("set groups: %w", errno)
+	}
+	return nil
+}
+
+func (a Account) dropCapabilities() error {
 	if a.UID == 0 {
 		return nil
 	}

@@ -228,6 +228,10 @@ func (o *operation) classOf(c agentproto.Class) error {
 		return container.ErrPathChanged
 	case agentproto.LimitReached:
 		return container.ErrLimitReached
+	case agentproto.Refused:
+		return container.ErrPortClosed
+	case agentproto.Occupied:
+		return container.ErrPortTaken
 	}
 	return container.ErrUnavailable
 }

@@ -63,7 +63,15 @@ func (r *Runtime) OpenTerminal(
 func (r *Runtime) askKeeper(
 	ctx context.Context, op, sessionID string, request agentproto.Message, missing error,
 ) (*operation, error) {
-	o, err := r.open(ctx, op, place{sessionID, forTerminals}, request)
+	return r.ask(ctx, op, place{sessionID, forTerminals}, request, missing)
+}
+
+// ask begins an operation that nothing but an agent can do.
+func (r *Runtime) ask(
+	ctx context.Context, op string, at place, request agentproto.Message, missing error,
+) (*operation, error) {
+	sessionID := at.sessionID
+	o, err := r.open(ctx, op, at, request)
 	if plain, ok := errors.AsType[*noAgent](err); ok {
 		return nil, withoutAgent(op, sessionID, plain)
 	}

@@ -55,6 +55,10 @@ type Harness struct {
 	// that does not run, by its name; none where it picks them at the start.
 	Planned func(t *testing.T, name string) []int
 
+	// Peer makes the program of package peer, an executable for containers; nil where they have it
+	// as /bin/peer.
+	Peer func(t *testing.T) []byte
+
 	// Topics are those to run, for a wrapper that leaves all others to what it wraps; empty: all.
 	Topics []string
 
@@ -126,6 +130,7 @@ var topics = []topic{
 	{name: "attach", cases: attachCases},
 	{name: "terminals", cases: terminalCases},
 	{name: "processes", cases: processCases},
+	{name: "dialing", cases: dialingCases},
 	{name: "ports", cases: portCases},
 	{name: "networks", cases: networkCases},
 	{name: "logs", cases: logCases},

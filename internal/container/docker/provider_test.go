@@ -3,11 +3,14 @@ package docker_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
@@ -77,7 +80,7 @@ func TestPodman(t *testing.T) {
 }
 
 func TestAgentedDocker(t *testing.T) {
-	conformance(t, "docker", withAgent, agentTopics("processes"), nil)
+	conformance(t, "docker", withAgent, agentTopics("processes", "dialing"), nil)
 }
 
 func TestAgentedPodman(t *testing.T) {
@@ -157,6 +160,7 @@ func conformance(
 			}
 			return len(list.Items)
 		},
+		Peer:    peerProgram,
 		Planned: func(t *testing.T, name string) []int { return plannedPorts(t, cli, name) },
 		Topics:  topics,
 		Excused: excused,
@@ -188,3 +192,28 @@ func sharedNetwork(engine string) string {
 	}
 	return "bridge"
 }
+
+// peerProgram builds package peer for containers, once.
+func peerProgram(t *testing.T) []byte {
+	t.Helper()
+	program, err := buildPeer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+var buildPeer = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "octobot-peer-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-o", dir+"/peer",
+		"github.com/octobot-run/octobot/internal/container/containertest/peer/cmd")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the peer: %w: %s", err, out)
+	}
+	return os.ReadFile(dir + "/peer")
+})

@@ -14,6 +14,9 @@ import (
 // Command is a scripted program, see [Engine.Handle].
 type Command = toybox.Command
 
+// Conn is an end of a connection within a container.
+type Conn = toybox.Conn
+
 // Process is what a [Command] knows of itself.
 type Process = toybox.Process
 

@@ -49,6 +49,7 @@ var (
 	_ container.FileArchiver = (*MockProvider)(nil)
 	_ container.FileWatcher  = (*MockProvider)(nil)
 	_ container.FileSearcher = (*MockProvider)(nil)
+	_ container.PortDialer   = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several

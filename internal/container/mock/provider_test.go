@@ -1,12 +1,15 @@
 package mock_test
 
 import (
+	"context"
+	"net"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/containertest"
+	"github.com/octobot-run/octobot/internal/container/containertest/peer"
 	"github.com/octobot-run/octobot/internal/container/mock"
 )
 
@@ -30,6 +33,7 @@ func TestConformanceWrapped(t *testing.T) {
 func conform(t *testing.T, wrap func(container.Runtime) container.Runtime) {
 	engine := mock.NewEngine()
 	engine.SetImages(testImage)
+	engine.Handle("peer", runPeer)
 	t.Cleanup(engine.Close)
 	containertest.Run(t, containertest.Harness{
 		New: func(_ *testing.T, instance string) container.Runtime { return wrap(engine.Provider(instance)) },
@@ -44,4 +48,15 @@ func conform(t *testing.T, wrap func(container.Runtime) container.Runtime) {
 		Planned: func(*testing.T, string) []int { return nil },
 		Count:   func(_ *testing.T, labels map[string]string) int { return engine.Count(labels) },
 	})
+}
+
+// runPeer is package peer on the network of a mock's container.
+func runPeer(ctx context.Context, process *mock.Process) int {
+	p := &peer.Peer{
+		Listen: func(network, address string) (net.Listener, error) { return process.Listen(network, address) },
+		Dial:   func(network, address string) (peer.Conn, error) { return process.Dial(network, address) },
+		Reset:  func(c peer.Conn) { c.(container.Resetter).Reset() },
+		User:   func(peer.Conn) int { return -1 },
+	}
+	return p.Main(process.Args[1:], process.Stdout, ctx.Done())
 }

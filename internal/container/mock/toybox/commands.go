@@ -51,7 +51,7 @@ func init() {
 		"ls": cmdLs, "mkdir": cmdMkdir, "rmdir": cmdRmdir, "rm": cmdRm, "touch": cmdTouch, "mv": cmdMv,
 		"ln": cmdLn, "readlink": cmdReadlink, "mkfifo": cmdMkfifo, "chmod": cmdChmod, "chown": cmdChown,
 		"sleep": cmdSleep, "date": cmdDate, "stty": cmdStty,
-		"ps": cmdPs, "kill": cmdKill, "nohup": cmdNohup, "setsid": cmdSetsid,
+		"nc": cmdNetcat, "ps": cmdPs, "kill": cmdKill, "nohup": cmdNohup, "setsid": cmdSetsid,
 		"sh": shell, "ash": shell, "bash": shell,
 	}
 }

@@ -62,6 +62,8 @@ type System struct {
 	kill   context.CancelCauseFunc // ends every process
 	wg     sync.WaitGroup          // of every goroutine but the main process's
 
+	network network
+
 	mu        sync.Mutex
 	processes []*Process // in the order of their PIDs
 	lastPID   int
@@ -207,6 +209,7 @@ func (s *System) find(name string) (Command, error) {
 // end ends every process after the main one.
 func (s *System) end(code int) {
 	s.kill(SIGKILL)
+	s.network.end()
 	s.wg.Wait()
 	s.config.Files.unmount()
 	if s.config.Ended != nil {

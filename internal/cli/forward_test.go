@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
+)
+
+// run is octobot that runs beside the test.
+type running struct {
+	t      *testing.T
+	cancel context.CancelCauseFunc
+	done   chan int
+
+	mu  sync.Mutex
+	out strings.Builder // of both streams; guarded by mu
+}
+
+func (r *running) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.Write(b)
+}
+
+func (r *running) printed() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.String()
+}
+
+// beside runs octobot until the test ends it.
+func beside(t *testing.T, dir string, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r := &running{t: t, cancel: cancel, done: make(chan int, 1)}
+	go func() { r.done <- run(ctx, append([]string{"--data-dir", dir}, args...), strings.NewReader(""), r, r) }()
+	t.Cleanup(func() {
+		cancel(nil)
+		code := <-r.done
+		r.done <- code
+	})
+	return r
+}
+
+// sees waits until what was printed matches a pattern, and gives what is in its parentheses.
+func (r *running) sees(pattern string) string {
+	r.t.Helper()
+	re := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if m := re.FindStringSubmatch(r.printed()); m != nil {
+			return m[len(m)-1]
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("waited in vain for %s; printed was\n%s", pattern, r.printed())
+		}
+	}
+}
+
+// exchange sends bytes to an address, and gives what comes back.
+func exchange(t *testing.T, network, address, send string) string {
+	t.Helper()
+	conn, err := net.DialTimeout(network, address, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, send)
+	_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+	b, err := io.ReadAll(conn)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+const echoing = "nc -ll -s 127.0.0.1 -p 3000 -e cat"
+
+func TestForward(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	if r := octobot(t, dir, "ports", "demo"); r.code != 0 || !strings.Contains(r.stderr, "Nothing listens in the session") {
+		t.Errorf("ports of nothing: %+v", r)
+	}
+	must(t, dir, append([]string{"exec", "-d", "demo", "--"}, strings.Fields(echoing)...)...)
+	for !strings.Contains(must(t, dir, "ports", "demo"), echoing) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	var list []v1.ListeningPort
+	decode(t, must(t, dir, "ports", "-o", "json", "demo"), &list)
+	if len(list) != 1 || list[0].Port != 3000 || list[0].PID == 0 {
+		t.Errorf("ports %+v", list)
+	}
+
+	here := filepath.Join(shortDir(t), "here.sock")
+	f := beside(t, dir, "forward", "--address", "127.0.0.1", "demo", ":3000", "0:3001", "-L", "0:localhost:3000",
+		"-L", here+":localhost:3000", "-R", "4000:localhost:1")
+	first := f.sees(`Forwarding from (127.0.0.1:\d+) -> 3000`)
+	closed := f.sees(`Forwarding from (127.0.0.1:\d+) -> 3001`)
+	f.sees(`Forwarding from 127.0.0.1:4000 in demo -> localhost:1`)
+	if got := exchange(t, "tcp", first, "hello"); got != "hello" {
+		t.Errorf("through the port came %q", got)
+	}
+	f.sees(`Connection from 127.0.0.1:\d+ to 3000`)
+	if got := exchange(t, "unix", here, "hello"); got != "hello" {
+		t.Errorf("through the socket came %q", got)
+	}
+	if got := exchange(t, "tcp", closed, "hello"); !strings.Contains(got, "reset") {
+		t.Errorf("through the closed port came %q", got)
+	}
+	f.sees(`octobot: forward demo: 3001: port is closed: nothing listens on port 3001; octobot ports shows`)
+	must(t, dir, "exec", "demo", "--", "sh", "-c", "nc 127.0.0.1 4000 || true")
+	f.sees(`octobot: forward demo: dial tcp .*:1: .*refused`)
+
+	f.cancel(signalled{2})
+	if code := <-f.done; code != exitSignal+2 {
+		t.Errorf("exit code %d", code)
+	}
+	f.done <- 0
+	if _, err := os.Stat(here); err == nil {
+		t.Error("the socket is left")
+	}
+}
+
+// TestForwardBack: what listens in the session leads to this machine.
+func TestForwardBack(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, _ := io.ReadAll(c)
+			_, _ = io.WriteString(c, strings.ToUpper(string(b)))
+			_ = c.Close()
+		}
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	f := beside(t, dir, "forward", "demo", "-R", fmt.Sprintf("4000:127.0.0.1:%d", port))
+	f.sees("Forwarding from 127.0.0.1:4000 in demo")
+	ask := func() string {
+		return must(t, dir, "exec", "demo", "--", "sh", "-c", "echo hello | nc localhost 4000")
+	}
+	if got := ask(); got != "HELLO\n" {
+		t.Errorf("through the port came %q", got)
+	}
+	f.sees(`Connection from 127.0.0.1:4000 in demo to 127.0.0.1`)
+	must(t, dir, "stop", "-t", "0", "demo")
+	f.sees("nobody listens on 127.0.0.1:4000 in the session any more: .*; trying again")
+	must(t, dir, "start", "demo")
+	f.sees("Forwarding again from 127.0.0.1:4000 in demo")
+	if got := ask(); got != "HELLO\n" {
+		t.Errorf("after a restart came %q", got)
+	}
+}
+
+func TestForwardArguments(t *testing.T) {
+	dir := startDaemon(t)
+	golden(t, "forward", transcript(t, dir,
+		"create --no-start idle", "create demo", "ports", "ports demo", "ports nope", "ports idle",
+		"forward", "forward demo", "forward demo x", "forward demo 0", "forward demo 70000", "forward demo 1:2:3",
+		"forward nope 3000", "forward idle 3000",
+		"forward --address nowhere demo 3000",
+		"forward demo -L 3000", "forward demo -L 3000:db:5432", "forward demo -L [::1:3000:localhost:1",
+		"forward demo -L 3000:localhost:0", "forward demo -L x:/run/s", "forward demo -R /s:localhost:1",
+		"forward demo -R 4000:localhost",
+	))
+}
+
+func TestParseWay(t *testing.T) {
+	hosts := []end{{host: "127.0.0.1"}}
+	for arg, want := range map[string]string{
+		"8000:localhost:3000":         "[127.0.0.1:8000] localhost:3000",
+		"0.0.0.0:8000:[::1]:3000":     "[0.0.0.0:8000] [::1]:3000",
+		"[::1]:8000:localhost:3000":   "[[::1]:8000] localhost:3000",
+		"*:8000:localhost:3000":       "[0.0.0.0:8000 [::]:8000] localhost:3000",
+		":8000:localhost:3000":        "[0.0.0.0:8000 [::]:8000] localhost:3000",
+		"8000:/run/s":                 "[127.0.0.1:8000] /run/s",
+		"/tmp/s:/run/s":               "[/tmp/s] /run/s",
+		"/tmp/s:localhost:3000":       "[/tmp/s] localhost:3000",
+		"127.0.0.2:8000:/run/s":       "[127.0.0.2:8000] /run/s",
+		"":                            "",
+		"8000":                        "",
+		"8000:3000":                   "",
+		"8000:localhost:x":            "",
+		"a:b:8000:localhost:3000":     "",
+		"[::1]8000:localhost:3000":    "",
+		"8000::3000":                  "",
+		"127.0.0.1:x:localhost:3000":  "",
+		"example.org:1:localhost:300": "",
+	} {
+		w, err := parseWay(arg, hosts)
+		got := ""
+		if err == nil {
+			got = fmt.Sprint(w.from, " ", w.to)
+		}
+		if got != want {
+			t.Errorf("%q is %q, %v; want %q", arg, got, err, want)
+		}
+	}
+}
