@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +71,7 @@ func (v *service) watch(c *call, r *agentproto.Watch) error {
 	reading.Go(func() {
 		// The daemon says nothing more: what comes is the end.
 		_, _ = c.s.Next()
+		w.ended.Store(true)
 		_ = w.f.SetReadDeadline(time.Unix(1, 0))
 	})
 	if said, ok := errors.AsType[*agentproto.Error](w.run()); ok {
@@ -84,6 +87,7 @@ type watcher struct {
 	top       string
 	directory bool // top is one
 	recursive bool
+	ended     atomic.Bool      // the daemon wants no more
 	full      bool             // there are more directories than may be
 	told      bool             // and the daemon knows
 	paths     map[int32]string // of what is watched, by the kernel's number
@@ -185,22 +189,51 @@ func parse(b []byte) (events []raw) {
 	return events
 }
 
+// moveWait is how long the second half of a move may be behind the first.
+const moveWait = 10 * time.Millisecond
+
+// next waits for events; an error means that the daemon has ended it.
+func (w *watcher) next(buf []byte) ([]raw, error) {
+	n, err := w.f.Read(buf)
+	if err != nil {
+		return nil, err
+	}
+	events := parse(buf[:n])
+	if !slices.ContainsFunc(events, func(e raw) bool { return e.mask&unix.IN_MOVED_FROM != 0 && !e.moved(events) }) {
+		return events, nil
+	}
+	_ = w.f.SetReadDeadline(time.Now().Add(moveWait))
+	n, _ = w.f.Read(buf) // an end that comes now comes again
+	_ = w.f.SetReadDeadline(time.Time{})
+	if w.ended.Load() {
+		_ = w.f.SetReadDeadline(time.Unix(1, 0))
+	}
+	return append(events, parse(buf[:max(n, 0)])...), nil
+}
+
+// to finds the second half of a move; -1 where it is none.
+func (e raw) to(events []raw) int {
+	return slices.IndexFunc(events, func(t raw) bool { return t.mask&unix.IN_MOVED_TO != 0 && t.cookie == e.cookie })
+}
+
+// moved reports whether the second half of a move is there.
+func (e raw) moved(events []raw) bool { return e.to(events) >= 0 }
+
 // run passes events on until the daemon, or the container, ends it.
 func (w *watcher) run() error {
 	buf := make([]byte, 16<<10)
 	for {
-		n, err := w.f.Read(buf)
+		events, err := w.next(buf)
 		if err != nil {
 			return nil // the daemon has ended it
 		}
-		events := parse(buf[:n])
-		for i := 0; i < len(events); i++ {
-			e := events[i]
-			// The two halves of a move stand together.
-			if e.mask&unix.IN_MOVED_FROM != 0 && i+1 < len(events) && events[i+1].mask&unix.IN_MOVED_TO != 0 &&
-				events[i+1].cookie == e.cookie {
-				i++
-				err = w.moved(e, events[i])
+		for len(events) > 0 {
+			e := events[0]
+			events = events[1:]
+			// What others did between the two halves of a move comes after it.
+			if to := e.to(events); e.mask&unix.IN_MOVED_FROM != 0 && to >= 0 {
+				err = w.moved(e, events[to])
+				events = slices.Delete(events, to, to+1)
 			} else {
 				err = w.tell(e)
 			}
