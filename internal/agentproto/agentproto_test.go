@@ -72,7 +72,8 @@ func messages() []Message {
 		&Listening{ID: "a1", Port: 3000},
 		&AcceptPort{ID: "a1"},
 		&ListPorts{},
-		&Ports{List: []Port{{Address: "::", Port: 3000, PID: 7, Args: []string{"make"}}, {Address: "127.0.0.1", Port: 1}}},
+		&Ports{List: []Port{{Address: "::", Port: 3000, PID: 7, Args: []string{"make"}},
+			{Address: "127.0.0.1", Port: 1}}},
 		&hello{Magic: magic, Oldest: 1, Newest: 2},
 		&welcome{Magic: magic, Version: 1, Info: Info{Build: "b", PID: 7}},
 	}

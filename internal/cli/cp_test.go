@@ -162,7 +162,8 @@ func TestCopyAnswers(t *testing.T) {
 		{"-", "demo:/tmp/file"}, {"none:/tmp", local}, {"demo:/tmp/file", "/nonexistent/x"}, {"demo:/tmp/file"},
 		{"-a", "--user", "x", "demo:/tmp/file", local},
 	} {
-		if r := octobot(t, dir, append([]string{"cp"}, args...)...); r.code != 1 || !strings.HasPrefix(r.stderr, "octobot: cp") {
+		if r := octobot(t, dir, append([]string{"cp"}, args...)...); r.code != 1 ||
+			!strings.HasPrefix(r.stderr, "octobot: cp") {
 			t.Errorf("cp %q: %+v", args, r)
 		}
 	}

@@ -328,7 +328,8 @@ func (a *app) filesChmodCommand() *cobra.Command {
 		Use: "chmod [flags] MODE ID:PATH...", Short: "Change permissions",
 		Long:    "Change the permissions of files and directories. Links are followed, but with -R those below a directory are not.",
 		Example: `  octobot files chmod 0755 demo:/work/run.sh`,
-	}, "files chmod", "the permissions in octal", func(change *v1.ChangeFileRequest, value string) { change.Mode = value })
+	}, "files chmod", "the permissions in octal",
+		func(change *v1.ChangeFileRequest, value string) { change.Mode = value })
 }
 
 func (a *app) filesChownCommand() *cobra.Command {

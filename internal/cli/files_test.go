@@ -29,7 +29,8 @@ func TestFiles(t *testing.T) {
 	}
 	must(t, dir, "files", "chmod", "0640", "demo:/tmp/w/a")
 	long := must(t, dir, "files", "ls", "-l", "demo:/tmp/w")
-	for _, want := range []string{`(?m)^-rw-r----- +\S+ +\S+ +8 \d{4}-\d\d-\d\d \d\d:\d\d a$`, `(?m)^drwxr-xr-x .* d$`} {
+	for _, want := range []string{`(?m)^-rw-r----- +\S+ +\S+ +8 \d{4}-\d\d-\d\d \d\d:\d\d a$`,
+		`(?m)^drwxr-xr-x .* d$`} {
 		if !regexp.MustCompile(want).MatchString(long) {
 			t.Errorf("ls -l prints\n%s, without %s", long, want)
 		}

@@ -89,7 +89,8 @@ const echoing = "nc -ll -s 127.0.0.1 -p 3000 -e cat"
 func TestForward(t *testing.T) {
 	dir := startDaemon(t)
 	must(t, dir, "create", "demo")
-	if r := octobot(t, dir, "ports", "demo"); r.code != 0 || !strings.Contains(r.stderr, "Nothing listens in the session") {
+	if r := octobot(t, dir, "ports", "demo"); r.code != 0 ||
+		!strings.Contains(r.stderr, "Nothing listens in the session") {
 		t.Errorf("ports of nothing: %+v", r)
 	}
 	must(t, dir, append([]string{"exec", "-d", "demo", "--"}, strings.Fields(echoing)...)...)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// The classes of errors that a [Runtime] returns. Each error has one of them,
-// or is the ctx's own error; errors.Is finds it.
+// The classes of errors that a [Runtime] returns. Each error has one of them, or is the ctx's own
+// error; errors.Is finds it.
 var (
 	// ErrContainerNotFound: the engine answered that the session has no container.
 	ErrContainerNotFound = errors.New("container not found")
@@ -17,16 +17,16 @@ var (
 	ErrExecFailed = errors.New("exec failed")
 	// ErrContainerExists: the session has a container already.
 	ErrContainerExists = errors.New("container already exists")
-	// ErrInvalidArgument: the call was refused before the engine was asked, or
-	// the engine refused its arguments.
+	// ErrInvalidArgument: the call was refused before the engine was asked, or the engine refused
+	// its arguments.
 	ErrInvalidArgument = errors.New("invalid argument")
-	// ErrImageNotFound: neither the engine nor the registry has the image, or
-	// the registry refused to say.
+	// ErrImageNotFound: neither the engine nor the registry has the image, or the registry refused
+	// to say.
 	ErrImageNotFound = errors.New("image not found")
 	// ErrPortTaken: a host port that was asked for is in use.
 	ErrPortTaken = errors.New("port is taken")
-	// ErrUnavailable: the engine did not answer, or failed. Nothing is known
-	// about the container; above all not that it is gone.
+	// ErrUnavailable: the engine did not answer, or failed. Nothing is known about the container;
+	// above all not that it is gone.
 	ErrUnavailable = errors.New("engine unavailable")
 	// ErrUnsupported: the engine can't do that.
 	ErrUnsupported = errors.New("not supported")

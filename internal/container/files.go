@@ -90,7 +90,8 @@ type FileWatcher interface {
 	// calling goroutine. The first event is [FileWatching]: from then on no change is missed
 	// untold. Where changes come faster than each takes them, some are dropped, and [FileOverflow]
 	// says so. Its error ends the watch and comes back. A path that is removed ends it:
-	// [ErrPathNotFound].
+	// [ErrPathNotFound]; a file that another takes the place of is created, and goes on being
+	// watched.
 	WatchFiles(ctx context.Context, sessionID, path string, opts WatchFilesOptions, each func(FileEvent) error) error
 }
 

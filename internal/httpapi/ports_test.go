@@ -177,8 +177,10 @@ func TestPortRefusals(t *testing.T) {
 		err  func(c *client.Client) error
 		want v1.Code
 	}{
-		"port":     {func(c *client.Client) error { _, err := c.DialPort(ctx, "s", 3000); return err }, v1.CodePortClosed},
-		"bad port": {func(c *client.Client) error { _, err := c.DialPort(ctx, "s", 65536); return err }, v1.CodeInvalidArgument},
+		"port": {func(c *client.Client) error { _, err := c.DialPort(ctx, "s", 3000); return err },
+			v1.CodePortClosed},
+		"bad port": {func(c *client.Client) error { _, err := c.DialPort(ctx, "s", 65536); return err },
+			v1.CodeInvalidArgument},
 		"socket": {func(c *client.Client) error { _, err := c.DialSocket(ctx, "s", "/none", ""); return err },
 			v1.CodePathNotFound},
 		"relative path": {func(c *client.Client) error { _, err := c.DialSocket(ctx, "s", "none", ""); return err },

@@ -308,7 +308,8 @@ func TestForwardPostgres(t *testing.T) {
 	// Root is nobody whom that PostgreSQL knows.
 	root := b.forward("-L", dir+"/.s.PGSQL.5433:/tmp/.s.PGSQL.5432")
 	root.sees("Forwarding from " + dir)
-	if out, err := psql(dir, "5433", "select 1"); err == nil || !strings.Contains(err.Error(), "Peer authentication failed") {
+	if out, err := psql(dir, "5433", "select 1"); err == nil ||
+		!strings.Contains(err.Error(), "Peer authentication failed") {
 		t.Errorf("as root: %q, %v", out, err)
 	}
 }

@@ -255,7 +255,8 @@ func TestCutArchive(t *testing.T) {
 	f := newField(t)
 	long := strings.Repeat("long", copyBuffer)
 	for range 2 {
-		if err := Unpack(f.root, bytes.NewReader(pack(t, file("x", long))), Options{}); err != nil || f.read(t, "x") != long {
+		if err := Unpack(f.root, bytes.NewReader(pack(t, file("x", long))), Options{}); err != nil ||
+			f.read(t, "x") != long {
 			t.Fatal(err)
 		}
 	}
@@ -324,7 +325,8 @@ func TestHoles(t *testing.T) {
 	data := bytes.Repeat([]byte{0}, 3<<20)
 	copy(data[1<<20:], "in the middle")
 	unaligned := append(bytes.Repeat([]byte{0}, 5000), 'x')
-	if err := Unpack(f.root, bytes.NewReader(pack(t, file("all", string(make([]byte, 1<<20))), file("some", string(data)),
+	if err := Unpack(f.root, bytes.NewReader(pack(t, file("all", string(make([]byte, 1<<20))),
+		file("some", string(data)),
 		file("unaligned", string(unaligned)), file("short", "\x00\x00"))), Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +449,8 @@ func TestManyDirectories(t *testing.T) {
 	entries := []entry{dir("top", 0o555)}
 	for i := range 50 {
 		name := "top/" + strconv.Itoa(i)
-		entries = append(entries, dir(name, 0o555), dir(name+"/in", 0o500), file(name+"/in/x", "1"), file(name+"/y", "2"))
+		entries = append(entries, dir(name, 0o555), dir(name+"/in", 0o500), file(name+"/in/x", "1"),
+			file(name+"/y", "2"))
 	}
 	entries = append(entries, file("top/last", "3"))
 	b := pack(t, entries...)

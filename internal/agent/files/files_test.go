@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -689,17 +690,58 @@ func TestWatchOverflow(t *testing.T) {
 	}
 }
 
+// TestSingleFileWatch: it goes on when the file is replaced, and ends when that is gone.
 func TestSingleFileWatch(t *testing.T) {
 	session, dir := connect(t), tree(t)
-	put(t, dir+"/f", "x", 0o644, 0)
-	s := begin(t, session, &agentproto.Watch{As: at(root, dir+"/f"), Recursive: true})
-	if err := s.Receive(&agentproto.Watching{}); err != nil {
+	put(t, dir+"/f", "x", 0o644, 61001)
+	if err := os.Symlink("f", dir+"/link"); err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir+"/f", "y", 0o644, 0)
-	var e agentproto.FileEvent
-	if err := s.Receive(&e); err != nil || e.Change != agentproto.FileWritten || e.Path != dir+"/f" {
-		t.Errorf("%+v, %v", e, err)
+	closed := mkdir(t, dir+"/closed", 0o711, 0)
+	put(t, closed+"/f", "x", 0o644, 0)
+	for _, tt := range []struct {
+		path    string
+		follows bool
+	}{{dir + "/link", true}, {closed + "/f", false}} {
+		s := begin(t, session, &agentproto.Watch{As: at(user, tt.path), Recursive: true})
+		if err := s.Receive(&agentproto.Watching{}); err != nil {
+			t.Fatal(err)
+		}
+		until := func(want agentproto.FileChange) {
+			t.Helper()
+			for {
+				var e agentproto.FileEvent
+				if err := s.Receive(&e); err != nil || e.Path != tt.path {
+					t.Fatalf("%+v, %v; want %d", e, err, want)
+				}
+				if e.Change == want {
+					return
+				}
+			}
+		}
+		file := strings.Replace(tt.path, "link", "f", 1)
+		put(t, filepath.Dir(file)+"/another", "x", 0o644, 0)
+		put(t, file, "y", 0o644, 0)
+		until(agentproto.FileWritten)
+		if tt.follows {
+			for range 2 {
+				if err := os.Rename(dir+"/another", file); err != nil {
+					t.Fatal(err)
+				}
+				until(agentproto.FileCreated)
+				put(t, dir+"/another", "x", 0o644, 0)
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		until(agentproto.FileRemoved)
+		for {
+			if err := s.Receive(&agentproto.FileEvent{}); err != nil {
+				wantClass(t, err, agentproto.NotFound)
+				break
+			}
+		}
 	}
 }
 

@@ -48,6 +48,9 @@ func (v *service) watch(c *call, r *agentproto.Watch) error {
 		_ = unix.Close(seen)
 		w.directory = st.Mode&unix.S_IFMT == unix.S_IFDIR
 		w.top = strings.TrimRight(r.Path, "/")
+		if !w.directory && w.addFile(r.Path) {
+			return nil
+		}
 		return w.add(r.Path, nil)
 	})
 	if err != nil {
@@ -85,12 +88,35 @@ type watcher struct {
 	f         *os.File
 	fd        int
 	top       string
-	directory bool // top is one
+	directory bool   // top is one
+	only      string // the file that is watched in its directory; empty: what is watched is top itself
 	recursive bool
 	ended     atomic.Bool      // the daemon wants no more
 	full      bool             // there are more directories than may be
 	told      bool             // and the daemon knows
 	paths     map[int32]string // of what is watched, by the kernel's number
+}
+
+// addFile watches a file by way of its directory, so that the watch goes on when the file is
+// replaced, as editors do. False where the user may not look into the directory, and where it is no
+// regular file.
+func (w *watcher) addFile(p string) bool {
+	dir, name, st, err := place(p)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(dir)
+	n, err := unix.InotifyAddWatch(w.fd, "/proc/self/fd/"+strconv.Itoa(dir), watched|unix.IN_ONLYDIR)
+	if err != nil || st == nil {
+		return false
+	}
+	w.only, w.paths[int32(n)] = name, w.top
+	return true
+}
+
+// ofOthers tells the events of the directory that a file is watched in from those of the file.
+func (w *watcher) ofOthers(e raw) bool {
+	return w.only != "" && e.name != w.only && e.mask&(unix.IN_IGNORED|unix.IN_Q_OVERFLOW) == 0
 }
 
 // add watches p and, where the watch is recursive, all directories below. found is told of what is
@@ -198,7 +224,7 @@ func (w *watcher) next(buf []byte) ([]raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := parse(buf[:n])
+	events := slices.DeleteFunc(parse(buf[:n]), w.ofOthers)
 	if !slices.ContainsFunc(events, func(e raw) bool { return e.mask&unix.IN_MOVED_FROM != 0 && !e.moved(events) }) {
 		return events, nil
 	}
@@ -208,7 +234,7 @@ func (w *watcher) next(buf []byte) ([]raw, error) {
 	if w.ended.Load() {
 		_ = w.f.SetReadDeadline(time.Unix(1, 0))
 	}
-	return append(events, parse(buf[:max(n, 0)])...), nil
+	return append(events, slices.DeleteFunc(parse(buf[:max(n, 0)]), w.ofOthers)...), nil
 }
 
 // to finds the second half of a move; -1 where it is none.
@@ -254,7 +280,7 @@ func (w *watcher) run() error {
 
 func (w *watcher) path(e raw) (string, bool) {
 	p, ok := w.paths[e.wd]
-	if e.name != "" {
+	if e.name != "" && w.only == "" {
 		p += "/" + e.name
 	}
 	return p, ok
@@ -289,8 +315,8 @@ func (w *watcher) tell(e raw) error {
 		}
 		return w.follow(p)
 	case e.mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0:
-		if isDir {
-			w.forget(p)
+		if isDir || w.only != "" {
+			w.forget(p) // the kernel says IN_IGNORED
 		}
 		return w.send(agentproto.FileRemoved, p, "", isDir)
 	case e.mask&unix.IN_MODIFY != 0:

@@ -140,7 +140,8 @@ var listeningCases = []peerCase{
 			}
 			l := f.listen(id, at.address, at.port)
 			addr := l.Addr().(*net.TCPAddr)
-			if addr.IP.String() != cmp.Or(at.address, "127.0.0.1") || at.port != 0 && addr.Port != at.port || addr.Port == 0 {
+			if addr.IP.String() != cmp.Or(at.address, "127.0.0.1") || at.port != 0 && addr.Port != at.port ||
+				addr.Port == 0 {
 				f.Fatalf("it listens on %s; want %+v", addr, at)
 			}
 			ended := f.answer(l)

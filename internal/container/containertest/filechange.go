@@ -209,7 +209,8 @@ func testFilePermissions(d *disk) {
 		}
 		d.each(calls, container.ErrPermission)
 	}
-	for _, path := range []string{"secret/f", "private", "public", "readable/f", "sticky/f", "open/f", "tree/secret/f"} {
+	for _, path := range []string{"secret/f", "private", "public", "readable/f", "sticky/f", "open/f",
+		"tree/secret/f"} {
 		d.reads(d.p(path), "x\n")
 	}
 	d.holds(d.dir, "open", "private", "public", "readable", "secret", "sticky", "tree")

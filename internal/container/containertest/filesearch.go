@@ -146,7 +146,8 @@ func testSearchRegexp(d *disk) {
 
 func testSearchLong(d *disk) {
 	long := strings.Repeat("x", 10_000)
-	for name, line := range map[string]string{"first": "needle" + long, "last": long + "needle", "mid": long + "needle" + long} {
+	for name, line := range map[string]string{"first": "needle" + long, "last": long + "needle", "mid": long +
+		"needle" + long} {
 		d.put(d.p(name), "short\n"+line+"\nafter needle\n")
 	}
 	found, incomplete, err := d.search(d.dir, container.SearchFilesOptions{Content: "needle"})

@@ -21,6 +21,7 @@ var watchCases = onFileWatcher([]sharedCase{
 	{"names that are no text", testWatchNames},
 	{"two at once", testWatchTwo},
 	{"what is watched is removed", testWatchRemoved},
+	{"a file that is replaced", testWatchReplaced},
 	{"ends", testWatchEnds},
 	{"overflow", testWatchOverflow},
 	{"what can't be watched", testWatchBad},
@@ -347,6 +348,19 @@ func testWatchRemoved(d *disk) {
 	}
 }
 
+// testWatchReplaced: editors and WriteFile put another file in a file's place.
+func testWatchReplaced(d *disk) {
+	d.run("echo x > f")
+	w := d.watch(d.p("f"), false)
+	for range 2 {
+		d.put(d.p("f"), "y")
+		w.await(container.FileCreated, "f", "")
+	}
+	d.run("rm f")
+	w.await(container.FileRemoved, "f", "")
+	d.class(w.end(), container.ErrPathNotFound)
+}
+
 func testWatchEnds(d *disk) {
 	w := d.watch(d.dir, true)
 	w.stop()
@@ -406,21 +420,22 @@ func testWatchOverflow(d *disk) {
 	ended := make(chan error, 1)
 	go func() {
 		overflow := false
-		ended <- files.WatchFiles(d.ctx, d.id, d.p("many"), container.WatchFilesOptions{}, func(e container.FileEvent) error {
-			switch {
-			case e.Kind == container.FileWatching:
-				close(on)
-				<-goOn
-			case e.Kind == container.FileOverflow && !overflow:
-				if overflow = true; e.Path != d.p("many") {
-					d.Errorf("path is %q", e.Path)
+		ended <- files.WatchFiles(d.ctx, d.id, d.p("many"), container.WatchFilesOptions{},
+			func(e container.FileEvent) error {
+				switch {
+				case e.Kind == container.FileWatching:
+					close(on)
+					<-goOn
+				case e.Kind == container.FileOverflow && !overflow:
+					if overflow = true; e.Path != d.p("many") {
+						d.Errorf("path is %q", e.Path)
+					}
+					close(missed)
+				case e.Path == d.p("many/last"):
+					return last
 				}
-				close(missed)
-			case e.Path == d.p("many/last"):
-				return last
-			}
-			return nil
-		})
+				return nil
+			})
 	}()
 	<-on
 	d.run("sh script")

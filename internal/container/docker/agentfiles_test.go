@@ -88,7 +88,8 @@ func TestAgentKilledAmidFiles(t *testing.T) {
 			if got := k.sh(t, k.rt, "ls -A /w; cat /w/f"); got != "f\nold" {
 				t.Errorf("then there is %q", got)
 			}
-			info, err := files.WriteFile(t.Context(), k.id, "/w/new", strings.NewReader("x"), container.WriteFileOptions{})
+			info, err := files.WriteFile(t.Context(), k.id, "/w/new", strings.NewReader("x"),
+				container.WriteFileOptions{})
 			if err != nil || info.Size != 1 {
 				t.Errorf("the next: %+v, %v", info, err)
 			}
@@ -100,7 +101,8 @@ func TestAgentKilledAmidFiles(t *testing.T) {
 // TestFilesOnMounts: a read-only root, a file system in memory, and a directory of the host's.
 func TestFilesOnMounts(t *testing.T) {
 	host := t.TempDir()
-	opts := container.Options{ReadOnly: true, Tmpfs: map[string]string{"/t": "size=200m"}, Binds: []string{host + ":/v"}}
+	opts := container.Options{ReadOnly: true, Tmpfs: map[string]string{"/t": "size=200m"},
+		Binds: []string{host + ":/v"}}
 	onEngines(t, agented.Config{}, opts, func(t *testing.T, k agentedKit) {
 		files := k.files(t)
 		put := func(path, text string) error {
@@ -213,7 +215,8 @@ func (k agentedKit) manyEntries(t *testing.T, path string) {
 func (k agentedKit) swaps(t *testing.T, host, path string) {
 	files := k.files(t)
 	outside, w := filepath.Join(host, "outside"), filepath.Join(host, "w")
-	if err := errors.Join(os.Mkdir(outside, 0o755), os.WriteFile(filepath.Join(outside, "kept"), []byte("secret"), 0o600),
+	if err := errors.Join(os.Mkdir(outside, 0o755),
+		os.WriteFile(filepath.Join(outside, "kept"), []byte("secret"), 0o600),
 		os.MkdirAll(filepath.Join(w, "d"), 0o755)); err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,8 @@ func TestProcessPermissions(t *testing.T) {
 		"ln -s x /etc/x", "mkdir /x",
 	} {
 		var stdout, stderr bytes.Buffer
-		p, err := m.Spawn(toybox.Spec{Args: []string{"sh", "-c", script}, User: "user", Stdout: &stdout, Stderr: &stderr})
+		p, err := m.Spawn(toybox.Spec{Args: []string{"sh", "-c", script}, User: "user", Stdout: &stdout,
+			Stderr: &stderr})
 		if err != nil {
 			t.Fatal(err)
 		}
