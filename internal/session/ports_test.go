@@ -154,3 +154,39 @@ func TestPortsAreUse(t *testing.T) {
 		k.status(t, "x", session.StatusStopped)
 	}, func(c *session.Config) { c.IdleTimeout, c.ReconcileInterval = 30*time.Minute, 10*time.Second })
 }
+
+// TestPortsReadAreUse: so are bytes that come.
+func TestPortsReadAreUse(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.engine.Handle("tick", func(ctx context.Context, p *mock.Process) int {
+			l, err := p.Listen("tcp", "127.0.0.1:3000")
+			if err != nil {
+				return 1
+			}
+			c, err := l.Accept()
+			for err == nil {
+				select {
+				case <-time.After(20 * time.Minute):
+					_, err = io.WriteString(c, "x")
+				case <-ctx.Done():
+					return 0
+				}
+			}
+			return 0
+		})
+		if _, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x", Start: true,
+			Spec: session.Spec{Cmd: []string{"tick"}}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		conn, err := k.DialPort(t.Context(), admin, "x", 3000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		k.status(t, "x", session.StatusRunning)
+	}, func(c *session.Config) { c.IdleTimeout, c.ReconcileInterval = 30*time.Minute, 10*time.Second })
+}

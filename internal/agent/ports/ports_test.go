@@ -3,6 +3,7 @@ package ports
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -391,6 +392,22 @@ func TestSocketAsAnother(t *testing.T) {
 	if err := os.Symlink("/proc/self/root"+closed+"/s", filepath.Join(open, "link")); err != nil {
 		t.Fatal(err)
 	}
+	// What this process has open leads past closed doors, by the links of /proc that the kernel follows
+	// itself.
+	inner := filepath.Join(closed, "inner")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	serveUnix(t, filepath.Join(inner, "s"))
+	if err := os.Chmod(filepath.Join(inner, "s"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.Open(inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	past := fmt.Sprintf("/proc/self/fd/%d/s", held.Fd())
 	get := func(path, user string) (string, error) {
 		conn, _, err := ask(t, session, &agentproto.DialSocket{Path: path, User: user})
 		if err != nil {
@@ -403,13 +420,14 @@ func TestSocketAsAnother(t *testing.T) {
 	for _, tt := range []struct{ path, user, want string }{
 		{open + "/s", "", "0:0"}, {closed + "/s", "", "0:0"}, {open + "/s", "12345:12346", "12345:12346"},
 		{open + "/s", "12345", "12345:0"}, {open + "/link", "", "0:0"},
+		{past, "", "0:0"},
 	} {
 		if got, err := get(tt.path, tt.user); err != nil || got != tt.want {
 			t.Errorf("%s as %q: %q, %v", tt.path, tt.user, got, err)
 		}
 	}
 	for _, path := range []string{closed + "/s", open + "/link", "/proc/1/root" + open + "/s",
-		"/proc/self/root" + closed + "/s"} {
+		"/proc/self/root" + closed + "/s", past} {
 		_, err := get(path, "12345:12346")
 		wantClass(t, err, agentproto.NotFound)
 	}

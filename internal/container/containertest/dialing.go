@@ -25,6 +25,7 @@ var dialingCases = onDialer([]testCase{
 	{"connections", within(connectionCases)},
 	{"sockets", within(socketCases)},
 	{"listening", within(listeningCases)},
+	{"of a container that is not root's", testDialUser},
 	{"bad arguments", testDialBadArguments},
 	{"not running", testDialNotRunning},
 	{"paused", testDialPaused},
@@ -83,8 +84,14 @@ func within(cases []peerCase) func(*fixture) {
 // peer makes a container in which a peer listens.
 func (f *fixture) peer() string {
 	f.Helper()
+	return f.peerOf("")
+}
+
+// peerOf makes one whose container is a user's.
+func (f *fixture) peerOf(user string) string {
+	f.Helper()
 	id := f.id("peer")
-	f.create(id, container.Options{Image: f.h.Image, Cmd: peerCommand})
+	f.create(id, container.Options{Image: f.h.Image, Cmd: peerCommand, User: user})
 	if f.h.Peer != nil {
 		files, ok := container.As[container.Copier](f.rt)
 		if !ok {

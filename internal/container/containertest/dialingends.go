@@ -96,6 +96,29 @@ var socketCases = []peerCase{
 	}},
 }
 
+// testDialUser: in a container whose own user is not root, nobody becomes another one.
+func testDialUser(f *fixture) {
+	id := f.peerOf("user")
+	c := f.dial(id, peerPort, "echo")
+	c.say("x")
+	c.closeWrite()
+	f.equal("what came", c.all(), "x")
+	f.equal("what came by the socket", f.dialSocket(id, peerSocket, "", "echo\nx"), "x")
+	if f.caps.RealProcesses {
+		f.equal("the user that the peer sees", f.dialSocket(id, peerSocket, "user", "who"), "1000")
+		_, err := f.dialer().DialSocket(f.ctx, id, peerSocket, container.SocketOptions{User: "root"})
+		f.class(err, container.ErrUnsupported)
+	}
+	list, err := f.dialer().ListeningPorts(f.ctx, id)
+	f.must(err)
+	if len(list) == 0 || list[0].PID == 0 {
+		f.Fatalf("what listens is %+v", list)
+	}
+	ended := f.answer(f.listen(id, "", 4000))
+	f.equal("what came back", f.ask(id, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4000}, "x").Stdout, "x\n")
+	f.equal("errors of the listener", len(ended), 0)
+}
+
 // ask has a program in the container connect to an address, and gives what it got.
 func (f *fixture) ask(id string, to net.Addr, request string) *container.ExecResult {
 	f.Helper()
