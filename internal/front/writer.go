@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -81,18 +82,31 @@ func (w *ResponseWriter) receive(body io.ReadCloser) io.ReadCloser {
 // giveUp lets what is left of an upload be: an answer does not wait for it, nor for somebody who
 // still reads it. The client hears of it, and the connection ends then.
 func (w *ResponseWriter) giveUp() {
-	if w.upload == nil || w.upload.ended.Load() {
+	if w.upload == nil || w.upload.ended.Load() || w.upload.givenUp {
 		return
 	}
+	w.upload.givenUp = true
 	w.Header().Set("Connection", "close")
 	_ = w.control.SetReadDeadline(time.Unix(1, 0))
+	// The server is to wait a moment before it closes the connection, as it does after a body that
+	// is too large, and only then: who still sends would miss the answer.
+	server := w.ResponseWriter
+	for {
+		inner, ok := server.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		server = inner.Unwrap()
+	}
+	_, _ = http.MaxBytesReader(server, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
 // uploadBody is a body that is read as it comes. Who sends nothing is waited for, as with the input
 // of a command; its stream is counted.
 type uploadBody struct {
 	io.ReadCloser
-	ended atomic.Bool
+	ended   atomic.Bool
+	givenUp bool // is the handler's goroutine's
 }
 
 func (b *uploadBody) Read(p []byte) (int, error) {

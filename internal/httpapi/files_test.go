@@ -280,12 +280,16 @@ func TestUploads(t *testing.T) {
 		t.Errorf("%d bytes of memory were taken", grown)
 	}
 	// A refusal is heard, however much is still to come.
-	_, err := c.WriteFile(ctx, "s", "/x", io.LimitReader(zeros{}, 1<<34), client.WriteFileOptions{User: "nobody"})
-	wantCode(t, err, v1.CodePermissionDenied)
+	for _, c := range []*client.Client{f.admin, c} {
+		for range 10 {
+			_, err := c.WriteFile(ctx, "s", "/x", io.LimitReader(zeros{}, 1<<34), client.WriteFileOptions{User: "nobody"})
+			wantCode(t, err, v1.CodePermissionDenied)
+		}
+	}
 	// And where nothing comes.
 	stuck, release := io.Pipe()
 	defer func() { _ = release.Close() }()
-	_, err = c.WriteFile(ctx, "s", "/x", stuck, client.WriteFileOptions{User: "nobody"})
+	_, err := c.WriteFile(ctx, "s", "/x", stuck, client.WriteFileOptions{User: "nobody"})
 	wantCode(t, err, v1.CodePermissionDenied)
 
 	for _, r := range []raw{{method: "PUT", path: "/v1/sessions/s/nothing"}, {method: "PUT", path: "/v1/projects/p"},
