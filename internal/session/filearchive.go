@@ -22,6 +22,7 @@ type stillFiles struct {
 	id     string
 	user   string // whom processes of the container run as
 	runs   bool
+	agent  bool // it has one, which can't be the user that was asked for
 	spools *spools
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ func (s *ContainerService) StatFile(
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	err = onFiles(bounded, s, id, nil, func(files container.Files) (err error) {
+	err = onFiles(bounded, s, id, opts.User, nil, func(files container.Files) (err error) {
 		info, err = files.StatFile(bounded, id, path, opts)
 		return err
 	}, func(files *stillFiles) (err error) {
@@ -56,7 +57,7 @@ func (s *ContainerService) ListFiles(
 		told.begin()
 		return each(i)
 	}
-	err = onFiles(ctx, s, id, told, func(files container.Files) error {
+	err = onFiles(ctx, s, id, user, told, func(files container.Files) error {
 		return files.ListFiles(ctx, id, path, user, tell)
 	}, func(files *stillFiles) error {
 		return files.list(ctx, path, tell)
@@ -79,7 +80,7 @@ func (s *ContainerService) ReadFile(
 	if err != nil {
 		return nil, nil, err
 	}
-	err = onFiles(ctx, s, id, nil, func(files container.Files) (err error) {
+	err = onFiles(ctx, s, id, opts.User, nil, func(files container.Files) (err error) {
 		info, content, err = files.ReadFile(ctx, id, path, opts)
 		return err
 	}, func(files *stillFiles) (err error) {
@@ -107,7 +108,7 @@ func (s *ContainerService) WriteFile(
 	}
 	defer leave()
 	from := &flow{r: r, used: func() { s.activity.noteUse(id) }}
-	err = onFiles(ctx, s, id, from, func(files container.Files) (err error) {
+	err = onFiles(ctx, s, id, opts.User, from, func(files container.Files) (err error) {
 		info, err = files.WriteFile(ctx, id, path, from, opts)
 		return err
 	}, func(files *stillFiles) (err error) {
@@ -132,7 +133,7 @@ func (s *ContainerService) MakeDirectory(
 	defer end()
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	err = onFiles(bounded, s, id, nil, func(files container.Files) (err error) {
+	err = onFiles(bounded, s, id, opts.User, nil, func(files container.Files) (err error) {
 		info, err = files.MakeDirectory(bounded, id, path, opts)
 		return err
 	}, func(files *stillFiles) (err error) {
@@ -150,7 +151,7 @@ func (s *ContainerService) MoveFile(
 	if err := cmp.Or(container.ValidateFile(from, opts.User, 0), container.ValidateFilePath(to)); err != nil {
 		return err
 	}
-	return s.changeFiles(ctx, who, id, "move files", func(files container.Files) error {
+	return s.changeFiles(ctx, who, id, opts.User, "move files", func(files container.Files) error {
 		return files.MoveFile(ctx, id, from, to, opts)
 	})
 }
@@ -163,7 +164,7 @@ func (s *ContainerService) RemoveFile(
 	if err := container.ValidateFile(path, opts.User, 0); err != nil {
 		return err
 	}
-	return s.changeFiles(ctx, who, id, "remove files", func(files container.Files) error {
+	return s.changeFiles(ctx, who, id, opts.User, "remove files", func(files container.Files) error {
 		return files.RemoveFile(ctx, id, path, opts)
 	})
 }
@@ -176,7 +177,7 @@ func (s *ContainerService) ChangeFile(
 	if err := cmp.Or(container.ValidateFile(path, opts.User, opts.Mode), opts.Validate()); err != nil {
 		return nil, err
 	}
-	err = s.changeFiles(ctx, who, id, "change files", func(files container.Files) (err error) {
+	err = s.changeFiles(ctx, who, id, opts.User, "change files", func(files container.Files) (err error) {
 		info, err = files.ChangeFile(ctx, id, path, opts)
 		return err
 	})
@@ -185,14 +186,14 @@ func (s *ContainerService) ChangeFile(
 
 // changeFiles does what no archive can.
 func (s *ContainerService) changeFiles(
-	ctx context.Context, who Principal, id, what string, change func(container.Files) error,
+	ctx context.Context, who Principal, id, user, what string, change func(container.Files) error,
 ) error {
 	_, end, err := s.markInUse(ctx, who, id)
 	if err != nil {
 		return err
 	}
 	defer end()
-	return s.explainRefusal(ctx, id, onFiles(ctx, s, id, nil, change, unsupported(what)))
+	return s.explainRefusal(ctx, id, onFiles(ctx, s, id, user, nil, change, unsupported(what)))
 }
 
 // WatchFiles tells each what happens at a path. Each event is a use of the session; a watch that
@@ -210,7 +211,7 @@ func (s *ContainerService) WatchFiles(
 		return err
 	}
 	defer leave()
-	err = onFiles(ctx, s, id, nil, func(files container.FileWatcher) error {
+	err = onFiles(ctx, s, id, opts.User, nil, func(files container.FileWatcher) error {
 		return files.WatchFiles(ctx, id, path, opts, func(e container.FileEvent) error {
 			s.activity.noteUse(id)
 			return each(e)
@@ -233,7 +234,7 @@ func (s *ContainerService) SearchFiles(
 		return "", err
 	}
 	defer end()
-	err = onFiles(ctx, s, id, nil, func(files container.FileSearcher) (err error) {
+	err = onFiles(ctx, s, id, opts.User, nil, func(files container.FileSearcher) (err error) {
 		incomplete, err = files.SearchFiles(ctx, id, dir, opts, each)
 		return err
 	}, unsupported("search files"))
@@ -253,7 +254,7 @@ func (s *ContainerService) PackFiles(
 	if err != nil {
 		return nil, err
 	}
-	err = onFiles(ctx, s, id, nil, func(files container.FileArchiver) (err error) {
+	err = onFiles(ctx, s, id, user, nil, func(files container.FileArchiver) (err error) {
 		archive, err = files.PackFiles(ctx, id, path, user)
 		return err
 	}, func(files *stillFiles) (err error) {
@@ -281,7 +282,7 @@ func (s *ContainerService) UnpackFiles(
 	}
 	defer leave()
 	from := &flow{r: r, used: func() { s.activity.noteUse(id) }}
-	err = onFiles(ctx, s, id, from, func(files container.FileArchiver) error {
+	err = onFiles(ctx, s, id, opts.User, from, func(files container.FileArchiver) error {
 		return files.UnpackFiles(ctx, id, dir, from, opts)
 	}, func(files *stillFiles) error {
 		return files.unpack(ctx, dir, from, opts)
@@ -301,15 +302,18 @@ func (s *ContainerService) visit(ctx context.Context, who Principal, id string) 
 	return leave, nil
 }
 
-// onFiles works with a session's files: live, where the runtime is a T and that reaches them, else
-// still. Once something has flowed there is no second try.
+// onFiles works with a session's files as a user: live, where the runtime is a T and that reaches
+// them so, else still. Once something has flowed there is no second try.
 func onFiles[T any](
-	ctx context.Context, s *ContainerService, id string, flowed *flow, live func(T) error,
+	ctx context.Context, s *ContainerService, id, user string, flowed *flow, live func(T) error,
 	still func(*stillFiles) error,
 ) error {
 	err := container.Errorf("files", id, container.ErrUnsupported, "")
 	if files, ok := container.As[T](s.rt); ok {
-		err = live(files)
+		// What is to be read may be read ahead: whether it will be of use is found out before.
+		if err = s.tryFiles(ctx, id, user, flowed); err == nil {
+			err = live(files)
+		}
 	}
 	class := container.ClassOf(err)
 	if class != container.ErrUnsupported && class != container.ErrContainerStopped || flowed.began() {
@@ -326,10 +330,30 @@ func onFiles[T any](
 		return container.Errorf("files", id, container.ErrContainerNotFound, "")
 	case class == container.ErrContainerStopped && c.Status == container.StatusRunning:
 		return err // it is paused
+	case c.Status == container.StatusRunning && c.Exec.Agent && !isRoot(user):
+		return err // its agent can't be that user: what root may do is not what was asked for
 	}
 	files := &stillFiles{copier: copier, id: id, user: c.User, runs: c.Status == container.StatusRunning,
-		spools: &s.spools}
+		agent: c.Exec.Agent, spools: &s.spools}
 	return still(files)
+}
+
+// tryFiles finds out whether a user's files are reached at all, for what is about to flow there.
+func (s *ContainerService) tryFiles(ctx context.Context, id, user string, flowed *flow) error {
+	files, ok := container.As[container.Files](s.rt)
+	if !ok || flowed == nil || flowed.r == nil {
+		return nil
+	}
+	_, err := files.StatFile(ctx, id, "/", container.StatFileOptions{User: user})
+	if class := container.ClassOf(err); class == container.ErrUnsupported || class == container.ErrContainerStopped {
+		return err
+	}
+	return nil
+}
+
+func isRoot(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
+	return name == "root" || name == "0"
 }
 
 // unsupported refuses what can't be done without an agent in a session that runs.
@@ -337,6 +361,10 @@ func unsupported(what string) func(*stillFiles) error {
 	return func(f *stillFiles) error {
 		if !f.runs {
 			return refuse(CodeSessionNotRunning, "octobot start", "it does not run, and to %s it has to", what)
+		}
+		if f.agent {
+			return refuse(CodeUnsupported, "run a command that does it: octobot exec --user",
+				"to %s as another user takes an agent that is root, which this session's is not", what)
 		}
 		return refuse(CodeUnsupported, "run a command that does it: octobot exec",
 			"to %s takes Octobot's agent, which this session does not have", what)

@@ -369,3 +369,74 @@ func TestFilesOfOthers(t *testing.T) {
 	check(err)
 	check(k.UnpackFiles(ctx, who, "x", "/a", nil, container.UnpackFilesOptions{}))
 }
+
+// humble is a runtime whose agents can't be anybody but their containers' own user.
+type humble struct {
+	container.Runtime
+	container.Files
+	container.FileArchiver
+}
+
+func (h humble) Unwrap() container.Runtime { return h.Runtime }
+
+func (h humble) Get(ctx context.Context, id string) (*container.Container, error) {
+	c, err := h.Runtime.Get(ctx, id)
+	if err == nil {
+		c.Exec.Agent = true
+	}
+	return c, err
+}
+
+var errHumble = container.Errorf("files", "x", container.ErrUnsupported, "the agent is not root")
+
+func (h humble) StatFile(
+	ctx context.Context, id, path string, opts container.StatFileOptions,
+) (*container.FileInfo, error) {
+	if opts.User != "" {
+		return nil, errHumble
+	}
+	return h.Files.StatFile(ctx, id, path, opts)
+}
+
+func (h humble) WriteFile(
+	ctx context.Context, id, path string, r io.Reader, opts container.WriteFileOptions,
+) (*container.FileInfo, error) {
+	if opts.User != "" {
+		_, _ = r.Read(make([]byte, 1)) // ahead
+		return nil, errHumble
+	}
+	return h.Files.WriteFile(ctx, id, path, r, opts)
+}
+
+func (h humble) RemoveFile(context.Context, string, string, container.RemoveFileOptions) error {
+	return errHumble
+}
+
+// TestFilesAsOthers: where an agent can't be who is asked for, the engine is root; nobody else is
+// taken for that.
+func TestFilesAsOthers(t *testing.T) {
+	k := newKit(t)
+	k.create(t, "x")
+	s := session.NewContainerService(humble{k.rt, k.rt, k.rt}, k.store, configure())
+	ctx := t.Context()
+	for user, want := range map[string]session.Code{"": "", "root": "", "0:0": "", "7": session.CodeUnsupported,
+		"nobody": session.CodeUnsupported} {
+		name := "/tmp/f" + strings.ReplaceAll(user, ":", "-")
+		_, err := s.WriteFile(ctx, admin, "x", name, strings.NewReader("whole"),
+			container.WriteFileOptions{User: user})
+		if session.CodeOf(err) != want {
+			t.Errorf("write as %q: %v", user, err)
+		}
+		if want != "" {
+			continue
+		}
+		if got := k.readFile(t, name, container.ReadFileOptions{}); got != "whole" {
+			t.Errorf("%q has written %q", user, got)
+		}
+	}
+	e := wantCode(t, s.RemoveFile(ctx, admin, "x", "/tmp/root", container.RemoveFileOptions{User: "root"}),
+		session.CodeUnsupported)
+	if !strings.Contains(e.Hint, "exec --user") {
+		t.Errorf("hint %q", e.Hint)
+	}
+}
