@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"reflect"
@@ -46,6 +47,10 @@ func (a *API) packFiles(w *front.ResponseWriter, r *http.Request, in *FilePath) 
 		return problem.CauseOf(ctx, err)
 	}
 	defer func() { _ = archive.Close() }() // it was only read
+	from := bufio.NewReaderSize(archive, encodeChunk)
+	if _, err := from.Peek(1); err != nil { // while it can be answered still
+		return problem.CauseOf(ctx, err)
+	}
 	defer w.Patient(ctx)()
 	w.Streaming()
 	h := w.Header()
@@ -55,7 +60,7 @@ func (a *API) packFiles(w *front.ResponseWriter, r *http.Request, in *FilePath) 
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, onlyReader{archive}, make([]byte, encodeChunk)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, onlyReader{from}, make([]byte, encodeChunk)); err != nil {
 		panic(http.ErrAbortHandler) // the one way to say that it is not all
 	}
 	return nil

@@ -37,6 +37,14 @@ func (f *stillFiles) fail(class error, format string, args ...any) error {
 	return container.Errorf("files", f.id, class, format, args...)
 }
 
+// explainMissing has one way to say that there is no such path.
+func (f *stillFiles) explainMissing(p string, err error) error {
+	if errors.Is(err, container.ErrPathNotFound) {
+		return f.fail(container.ErrPathNotFound, "%s: no such file or directory", p)
+	}
+	return err
+}
+
 // stillFile is a path as an archive, from its first header on.
 type stillFile struct {
 	*tar.Reader
@@ -59,11 +67,14 @@ func (f *stillFiles) open(ctx context.Context, p string, limit int64) (*stillFil
 	from, err := f.copier.CopyFrom(ctx, f.id, p)
 	if err != nil {
 		cancel()
-		return nil, err
+		return nil, f.explainMissing(p, err)
 	}
 	a := &stillFile{Reader: tar.NewReader(&boundedReader{from, limit}), from: from, cancel: cancel}
 	if a.head, err = a.Next(); err != nil {
-		_ = a.Close() // it was only read
+		_ = a.Close()               // it was only read
+		if errors.Is(err, io.EOF) { // so Podman has it
+			return nil, f.fail(container.ErrPathNotFound, "%s is neither a file nor a directory nor a link", p)
+		}
 		return nil, fmt.Errorf("read the engine's archive of %.200q: %w", p, err)
 	}
 	return a, nil
@@ -126,7 +137,7 @@ func infoOf(p string, h *tar.Header) *container.FileInfo {
 }
 
 func (f *stillFiles) list(ctx context.Context, p string, each func(container.FileInfo) error) error {
-	a, _, err := f.resolve(ctx, p, maxListed)
+	a, at, err := f.resolve(ctx, path.Clean(p), maxListed)
 	if err != nil {
 		return err
 	}
@@ -151,7 +162,13 @@ func (f *stillFiles) list(ctx context.Context, p string, each func(container.Fil
 		if name = strings.TrimPrefix(name, "/"); name == "" || strings.Contains(name, "/") {
 			continue
 		}
-		if err := each(*infoOf(name, h)); err != nil {
+		info := infoOf(name, h)
+		if h.Typeflag == tar.TypeLink { // to another name of the file, which has its size
+			if info, _, err = f.stat(ctx, path.Join(at, name), false); err != nil {
+				return err
+			}
+		}
+		if err := each(*info); err != nil {
 			return err
 		}
 	}

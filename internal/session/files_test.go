@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/session"
@@ -179,7 +180,7 @@ func TestStillArchives(t *testing.T) {
 		tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o755, Uid: 5, Gid: 6},
 		tar.Header{Typeflag: tar.TypeReg, Name: "d/f", Mode: 0o4755, Uid: 5, Gid: 6, Size: 3},
 		tar.Header{Typeflag: tar.TypeFifo, Name: "d/fifo", Mode: 0o644})
-	packed := archive.Bytes()
+	packed := append(archive.Bytes(), make([]byte, 10240)...) // tar fills up its last record
 	for _, c := range []struct {
 		opts     container.UnpackFilesOptions
 		uid, gid int64
@@ -188,8 +189,9 @@ func TestStillArchives(t *testing.T) {
 		{container.UnpackFilesOptions{User: "7:8"}, 7, 8, 0o755},
 		{container.UnpackFilesOptions{Owners: true}, 5, 6, 0o755}, // the mock knows no setuid
 	} {
-		if err := k.UnpackFiles(ctx, admin, "x", "/tmp", bytes.NewReader(packed), c.opts); err != nil {
-			t.Fatal(err)
+		r := bytes.NewReader(packed)
+		if err := k.UnpackFiles(ctx, admin, "x", "/tmp", r, c.opts); err != nil || r.Len() > 0 {
+			t.Fatal(err, r.Len())
 		}
 		info, err := k.StatFile(ctx, admin, "x", "/tmp/d/f", container.StatFileOptions{})
 		if err != nil || info.UID != c.uid || info.GID != c.gid || info.Mode != c.mode || info.Size != 3 {
@@ -439,4 +441,51 @@ func TestFilesAsOthers(t *testing.T) {
 	if !strings.Contains(e.Hint, "exec --user") {
 		t.Errorf("hint %q", e.Hint)
 	}
+}
+
+// TestFilesInUse: content that flows is a use of a session, a watch that sees nothing is none.
+func TestFilesInUse(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "watched")
+		k.create(t, "written")
+		watch := make(chan error, 1)
+		go func() {
+			watch <- k.WatchFiles(t.Context(), admin, "watched", "/tmp", container.WatchFilesOptions{},
+				func(container.FileEvent) error { return nil })
+		}()
+		r, w := io.Pipe()
+		written := make(chan error, 1)
+		go func() {
+			_, err := k.WriteFile(t.Context(), admin, "written", "/tmp/a", r, container.WriteFileOptions{})
+			written <- err
+		}()
+		for range 6 {
+			if _, err := w.Write([]byte("slow")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Minute)
+		}
+		k.status(t, "watched", session.StatusStopped)
+		wantCode(t, <-watch, session.CodeSessionNotRunning)
+		k.status(t, "written", session.StatusRunning)
+		if err := errors.Join(w.Close(), <-written); err != nil {
+			t.Error(err)
+		}
+		_, content, err := k.ReadFile(t.Context(), admin, "written", "/tmp/a", container.ReadFileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(29 * time.Minute)
+		if b, err := io.ReadAll(content); err != nil || len(b) != 24 {
+			t.Errorf("read %q, %v", b, err)
+		}
+		time.Sleep(29 * time.Minute)
+		k.status(t, "written", session.StatusRunning)
+		// That it is open is no use of it.
+		time.Sleep(2 * time.Minute)
+		k.status(t, "written", session.StatusStopped)
+		if err := content.Close(); err != nil {
+			t.Error(err)
+		}
+	}, func(c *session.Config) { c.IdleTimeout, c.ReconcileInterval = 30*time.Minute, 10*time.Second })
 }

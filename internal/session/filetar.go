@@ -27,13 +27,22 @@ const (
 
 // pack gives a path as an archive, as [container.FileArchiver] promises it.
 func (f *stillFiles) pack(ctx context.Context, p string) (io.ReadCloser, error) {
-	from, err := f.open(ctx, p, unlimited)
+	name, asserted := path.Base(p), strings.HasSuffix(p, "/") // which links are followed for
+	if path.Clean(p) == "/" || strings.HasSuffix(p, "/.") {
+		name, asserted = ".", true
+	}
+	// Engines do not agree on what "/." is called, nor on links before a slash.
+	from, err := f.open(ctx, path.Clean(p), unlimited)
+	if err == nil && asserted && from.head.Typeflag == tar.TypeSymlink {
+		_ = from.Close() // it was only read
+		from, _, err = f.resolve(ctx, path.Clean(p), unlimited)
+	}
 	if err != nil {
 		return nil, err
 	}
-	name := path.Base(p)
-	if p = strings.TrimRight(p, "/"); p == "" || strings.HasSuffix(p, "/.") {
-		name = "."
+	if asserted && from.head.Typeflag != tar.TypeDir {
+		_ = from.Close() // it was only read
+		return nil, f.fail(container.ErrPathNotFound, "%s is not a directory", p)
 	}
 	out, in := io.Pipe()
 	done := make(chan struct{})
@@ -45,6 +54,9 @@ func (f *stillFiles) pack(ctx context.Context, p string) (io.ReadCloser, error) 
 			if h.Name, err = renamed(first, name, h.Name); err == nil && h.Typeflag == tar.TypeLink {
 				h.Linkname, err = renamed(first, name, h.Linkname)
 			}
+			if h.Typeflag == tar.TypeDir {
+				h.Name += "/"
+			}
 			return keep, err
 		}))
 	}()
@@ -53,9 +65,6 @@ func (f *stillFiles) pack(ctx context.Context, p string) (io.ReadCloser, error) 
 
 func renamed(first, as, name string) (string, error) {
 	rest, err := belowFirst(first, name)
-	if strings.HasSuffix(name, "/") {
-		rest += "/"
-	}
 	return as + rest, err
 }
 
@@ -85,7 +94,7 @@ func (f *stillFiles) unpack(ctx context.Context, dir string, r io.Reader, opts c
 	}
 	check := archiveCheck{links: map[string]bool{}}
 	return f.copyTo(ctx, dir, func(w *tar.Writer) error {
-		return rewrite(tar.NewReader(r), w, func(h *tar.Header) (bool, error) {
+		err := rewrite(tar.NewReader(r), w, func(h *tar.Header) (bool, error) {
 			if err := check.entry(h); err != nil {
 				return false, f.fail(container.ErrInvalidArgument, "%s", err)
 			}
@@ -95,6 +104,10 @@ func (f *stillFiles) unpack(ctx context.Context, dir string, r io.Reader, opts c
 			// The directory itself stays what it is.
 			return isPlain(h) && (h.Typeflag != tar.TypeDir || path.Clean(h.Name) != "."), nil
 		})
+		if err == nil {
+			_, err = io.Copy(io.Discard, r) // what follows an archive's end
+		}
+		return err
 	})
 }
 
@@ -121,6 +134,7 @@ func (f *stillFiles) copyTo(ctx context.Context, dir string, fill func(*tar.Writ
 		// The engine has seen the end of the archive.
 		return nil
 	}
+	err = f.explainMissing(dir, err)
 	select {
 	case cause := <-filled:
 		if cause != nil && !errors.Is(cause, errEngineLeft) && ctx.Err() == nil {
