@@ -1,7 +1,7 @@
-// Command bench measures what Octobot promises about speed and memory, on a
-// real engine and on the mock. It prints one table row a figure: medians, and
-// ratios of runs that were interleaved, so that a noisy machine disturbs both sides
-// alike. Nothing fails for being slow; docs/benchmarks.md keeps the figures.
+// Command bench measures what Octobot promises about speed and memory, on a real engine and on the
+// mock. It prints one table row a figure: medians, and ratios of runs that were interleaved, so
+// that a noisy machine disturbs both sides alike. Nothing fails for being slow; docs/benchmarks.md
+// keeps the figures.
 //
 //	make bench                    # every figure
 //	make bench ARGS='-run exec'   # those whose name matches

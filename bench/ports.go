@@ -217,7 +217,8 @@ func portRoundTrip(ctx context.Context, e env) (string, error) {
 		if err != nil {
 			return err
 		}
-		words = append(words, fmt.Sprintf("%s adds %s to %s (p99 %s to %s); a connection takes %s, past Octobot %s", name,
+		words = append(words, fmt.Sprintf("%s adds %s to %s (p99 %s to %s); a connection takes %s, past Octobot %s",
+			name,
 			precise(median(took[1])-median(took[0])), precise(median(took[0])),
 			precise(percentile(took[1], 99)-percentile(took[0], 99)), precise(percentile(took[0], 99)),
 			precise(median(made[1])), precise(median(made[0]))))

@@ -282,7 +282,8 @@ func TestUploads(t *testing.T) {
 	// A refusal is heard, however much is still to come.
 	for _, c := range []*client.Client{f.admin, c} {
 		for range 10 {
-			_, err := c.WriteFile(ctx, "s", "/x", io.LimitReader(zeros{}, 1<<34), client.WriteFileOptions{User: "nobody"})
+			_, err := c.WriteFile(ctx, "s", "/x", io.LimitReader(zeros{}, 1<<34),
+				client.WriteFileOptions{User: "nobody"})
 			wantCode(t, err, v1.CodePermissionDenied)
 		}
 	}

@@ -194,7 +194,8 @@ func editFiles(t *testing.T, d *daemon, id string) {
 	}
 	script(`echo mine >>"$1"`)
 	d.must("files", "edit", id+":/tmp/e.txt")
-	script(`echo lost >>"$1"; ` + binary + " --data-dir " + d.dir + " exec " + id + " -- sh -c 'echo theirs >>/tmp/e.txt'")
+	script(`echo lost >>"$1"; ` + binary + " --data-dir " + d.dir + " exec " + id +
+		" -- sh -c 'echo theirs >>/tmp/e.txt'")
 	d.refused("your copy is kept as "+tmp, "files", "edit", id+":/tmp/e.txt")
 	if got := d.must("files", "cat", id+":/tmp/e.txt"); got != "mine\ntheirs\n" {
 		t.Errorf("the file holds %q", got)

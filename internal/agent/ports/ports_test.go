@@ -392,8 +392,8 @@ func TestSocketAsAnother(t *testing.T) {
 	if err := os.Symlink("/proc/self/root"+closed+"/s", filepath.Join(open, "link")); err != nil {
 		t.Fatal(err)
 	}
-	// What this process has open leads past closed doors, by the links of /proc that the kernel follows
-	// itself.
+	// What this process has open leads past closed doors, by the links of /proc that the kernel
+	// follows itself.
 	inner := filepath.Join(closed, "inner")
 	if err := os.Mkdir(inner, 0o755); err != nil {
 		t.Fatal(err)
