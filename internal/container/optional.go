@@ -175,8 +175,9 @@ type Copier interface {
 	// midway, what was unpacked until then stays.
 	CopyTo(ctx context.Context, sessionID, path string, r io.Reader) error
 	// CopyFrom returns path, a file or a directory with all below it, as a tar
-	// archive whose names start with path's last element. The caller closes it. A path that does
-	// not exist: [ErrPathNotFound].
+	// archive whose names start with path's last element. A link that leads
+	// somewhere comes as one, if with another way there. The caller closes it. A path that does not
+	// exist: [ErrPathNotFound].
 	CopyFrom(ctx context.Context, sessionID, path string) (io.ReadCloser, error)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ var fileCases = []testCase{
 	{"in and out", testCopy},
 	{"not running", testCopyNotRunning},
 	{"directory out", testCopyDirectory},
+	{"links out", testCopyLinks},
 	{"modes and owners", testCopyModes},
 	{"missing path", testCopyMissing},
 	{"paths", testCopyBadPath},
@@ -121,6 +123,22 @@ func testCopyDirectory(f *fixture) {
 		f.Fatalf("names are %q; want %q", names, want)
 	}
 	f.equal("file", files["d/sub/two"], "2\n")
+}
+
+func testCopyLinks(f *fixture) {
+	c, ok := optional[container.Copier](f)
+	if !ok {
+		return
+	}
+	id := f.running()
+	f.sh(id, "cd /tmp; echo 1 > one; ln -s one link")
+	r, err := c.CopyFrom(f.ctx, id, "/tmp/link")
+	f.must(err)
+	h, err := tar.NewReader(r).Next()
+	f.must(errors.Join(err, r.Close()))
+	f.equal("name", h.Name, "link")
+	f.equal("type", h.Typeflag, byte(tar.TypeSymlink))
+	f.equal("target's name", path.Base(h.Linkname), "one")
 }
 
 func testCopyModes(f *fixture) {

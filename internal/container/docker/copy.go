@@ -1,9 +1,13 @@
 package docker
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"io"
 	"io/fs"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +54,9 @@ func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (
 	}
 	var content io.ReadCloser
 	err = c.withContainer(func(id string) error {
+		if content = c.podmanLink(id, name); content != nil {
+			return nil
+		}
 		res, err := p.client.CopyFromContainer(c.Ctx, id, client.CopyFromContainerOptions{SourcePath: name})
 		content = res.Content
 		return err
@@ -60,6 +67,26 @@ func (p *DockerProvider) CopyFrom(ctx context.Context, sessionID, name string) (
 		return nil, err
 	}
 	return &archive{c: c, content: content}, nil
+}
+
+// podmanLink gives a link as Docker does. Podman gives what it leads to; and of the link, where
+// that is. Nil where there is none, or another engine.
+func (c *call) podmanLink(id, name string) io.ReadCloser {
+	if !c.p.podman() || path.Base(name) == "." || strings.HasSuffix(name, "/") {
+		return nil
+	}
+	found, err := c.p.client.ContainerStatPath(c.Ctx, id, client.ContainerStatPathOptions{Path: name})
+	if err != nil || found.Stat.Mode&fs.ModeSymlink == 0 {
+		return nil // what is wrong with the path, the archive says too
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: path.Base(name), Mode: 0o777,
+		Linkname: found.Stat.LinkTarget, ModTime: found.Stat.Mtime.Truncate(time.Second)})
+	if err != nil || w.Close() != nil { // names that no archive can hold
+		return nil
+	}
+	return io.NopCloser(&b)
 }
 
 // checkDirectory does for Podman, which unpacks an archive over a file too, what Docker does
