@@ -217,8 +217,13 @@ func stoppedFiles(t *testing.T, d *daemon, id, src, here string) {
 	if got, want := tree(t, here+"/late"), tree(t, src); got != want {
 		t.Errorf("there and back, stopped, there is\n%s, want\n%s", got, want)
 	}
-	if got := d.must("files", "ls", id+":/tmp/late"); got != "hard\nlink\none\nsub\n\\xff\n" {
-		t.Errorf("ls: %q", got)
+	d.must("cp", id+":/tmp/late/.", here+"/dot")
+	if got, want := tree(t, here+"/dot"), tree(t, src); got != want {
+		t.Errorf("what is in it, stopped, is\n%s, want\n%s", got, want)
+	}
+	long := d.must("files", "ls", "-l", id+":/tmp/late")
+	if n := strings.Count(long, "-rw-r-----"); n != 2 || strings.Count(long, " user    2 ")+strings.Count(long, " user 2 ") != 2 {
+		t.Errorf("ls:\n%s", long) // each of a file's names has its size
 	}
 	if got := d.must("files", "cat", id+":/tmp/late/link", id+":/tmp/late/one"); got != "1\n1\n" {
 		t.Errorf("cat: %q", got)
@@ -227,6 +232,10 @@ func stoppedFiles(t *testing.T, d *daemon, id, src, here string) {
 	t.Setenv("VISUAL", `sh -c 'echo edited >>"$1"' sh`)
 	d.must("files", "edit", id+":/tmp/made/deep/new")
 	d.must("files", "edit", id+":/tmp/made/deep/new")
+	d.must("files", "edit", id+":/tmp/late/link") // through the link
+	if got := d.must("files", "ls", "-l", id+":/tmp/late"); !strings.Contains(got, "link -> one\n") {
+		t.Errorf("ls:\n%s", got)
+	}
 	if got := d.must("files", "cat", id+":/tmp/made/deep/new"); got != "edited\nedited\n" {
 		t.Errorf("cat: %q", got)
 	}
