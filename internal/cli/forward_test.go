@@ -217,3 +217,36 @@ func TestParseWay(t *testing.T) {
 		}
 	}
 }
+
+// TestForwardMany has many connections at once, each of which is used.
+func TestForwardMany(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	must(t, dir, append([]string{"exec", "-d", "demo", "--"}, strings.Fields(echoing)...)...)
+	for !strings.Contains(must(t, dir, "ports", "demo"), echoing) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	f := beside(t, dir, "forward", "-q", "--address", "127.0.0.1", "demo", ":3000")
+	address := f.sees(`Forwarding from (127.0.0.1:\d+) -> 3000`)
+	conns := make([]net.Conn, 1000)
+	for i := range conns {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+		conns[i] = conn
+		fmt.Fprintln(conn, i)
+	}
+	for i, conn := range conns {
+		want := fmt.Sprintln(i)
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+			t.Fatalf("connection %d gives back %q, %v", i, got, err)
+		}
+	}
+	if strings.Contains(f.printed(), "Connection from") {
+		t.Errorf("it is not quiet: %s", f.printed())
+	}
+}
