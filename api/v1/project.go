@@ -8,7 +8,7 @@ type Quota struct {
 	MaxCPUs     *float64 `json:"max_cpus,omitempty" minimum:"0" doc:"Cores of the sessions that are to run."`
 	MaxMemory   *int64   `json:"max_memory,omitempty" minimum:"0" doc:"Bytes of memory of the sessions that are to run."`
 	MaxExecs    *int     `json:"max_execs,omitempty" minimum:"0" doc:"Commands under way."`
-	MaxStreams  *int     `json:"max_streams,omitempty" minimum:"0" doc:"Commands, terminals and logs that callers have open; as many event streams may be open beside them."`
+	MaxStreams  *int     `json:"max_streams,omitempty" minimum:"0" doc:"Commands, terminals and logs that callers have open; as many event streams may be open beside them, and four times as many connections to ports."`
 }
 
 // ProjectUse is how much of its quota a project has taken.

@@ -199,8 +199,8 @@ func Settings() []Setting {
 			1<<20,
 			func(c *Config) *int { return &c.Policy.ProjectExecs }),
 		count("policy.project_streams", "policy-project-streams",
-			"commands, terminals and logs that a project's callers have open, and as many event streams; 0 for 256", 0,
-			1024,
+			"commands, terminals and logs that a project's callers have open, as many event streams, "+
+				"and four times as many connections to ports; 0 for 256", 0, 1024,
 			func(c *Config) *int { return &c.Policy.ProjectStreams }),
 	}
 }

@@ -220,7 +220,16 @@ func TestStreamsAreShared(t *testing.T) {
 	want("", Work, "")
 	leave()
 	want("r", Work, "")
-	if n := s.Count(); n != 8 {
+	for range portsFactor * 2 {
+		defer want("p", Ports, "")()
+	}
+	want("p", Ports, v1.CodeQuotaExceeded)
+	for range portsFactor * 2 {
+		defer want("q", Ports, "")()
+	}
+	want("r", Ports, v1.CodeBusy)
+	want("", Ports, "")()
+	if n := s.Count(); n != 8+4*portsFactor {
 		t.Errorf("%d are open", n)
 	}
 }

@@ -118,7 +118,7 @@ func (a *API) connect(
 
 // join carries a connection's bytes until it has ended.
 func (a *API) join(s *socket, id string, conn net.Conn) {
-	if err := relay.Join(s.ctx, conn.(relay.Conn), &socketConn{s: s}); err != nil {
+	if err := relay.Join(s.ctx, conn.(relay.Conn), &socketConn{api: a, s: s}); err != nil {
 		a.log.LogAttrs(s.ctx, slog.LevelDebug, "connection into a session", slog.String("session", id),
 			slog.Any("error", err))
 	}
@@ -179,7 +179,7 @@ func (a *API) acceptConnection(w *front.ResponseWriter, r *http.Request, in *acc
 	if err != nil {
 		return nil // it was answered
 	}
-	conn := &socketConn{s: s}
+	conn := &socketConn{api: a, s: s}
 	gone := conn.awaitGone()
 	select {
 	case accepted := <-d.conns:

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -271,4 +272,51 @@ func TestListen(t *testing.T) {
 		t.Errorf("after the session's end Accept gives %v", err)
 	}
 	_ = l.Close()
+}
+
+// listen has something in a session listen on port 3000, and give back what it is sent.
+func listen(t *testing.T, f *fixture, id string) {
+	t.Helper()
+	if _, err := f.admin.StartProcess(t.Context(), id,
+		v1.StartProcessRequest{Cmd: []string{"nc", "-ll", "-p", "3000", "-e", "cat"}}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		list, err := f.admin.ListPorts(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) > 0 {
+			return
+		}
+	}
+}
+
+// TestListenEndsWithItsToken: so does who waits for a connection.
+func TestListenEndsWithItsToken(t *testing.T) {
+	f := newFixture(t, settings{})
+	f.running(t, "s", "p")
+	_, mine := f.token(t, "t", "p")
+	l, err := mine.Listen(t.Context(), "s", "", 4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
+	for f.front.Streams().Count() != 2 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := f.admin.DeleteToken(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-accepted; client.CodeOf(err) != v1.CodeUnauthenticated {
+		t.Errorf("Accept gives %v", err)
+	}
+	for f.front.Streams().Count() != 0 {
+		time.Sleep(time.Millisecond)
+	}
 }

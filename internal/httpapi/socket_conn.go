@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 // socketConn is a WebSocket that carries the bytes of one connection; see v1.Control.
 type socketConn struct {
+	api   *API
 	s     *socket
 	first chan frame // the first one, where somebody waits for it already
 	frame io.Reader  // the binary frame being read; nil between frames
@@ -134,10 +134,7 @@ func (c *socketConn) Close() error {
 // Reset implements [relay.Conn]: it tells the client why.
 func (c *socketConn) Reset() {
 	c.over.Do(func() {
-		why, ok := errors.AsType[*problem.Problem](context.Cause(c.s.ctx))
-		if !ok {
-			why = errReset
-		}
+		why := c.api.problemOf(c.s.ctx, problem.CauseOf(c.s.ctx, errReset))
 		c.s.closeWith(v1.Control{Error: &why.Problem})
 	})
 }

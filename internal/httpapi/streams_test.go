@@ -225,6 +225,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, settings{})
 			f.running(t, "s", "p")
+			listen(t, f, "s")
 			request := v1.CreateTokenRequest{Name: "t", Project: "p"}
 			if name == "expired" {
 				request.TTL = v1.Duration(2 * time.Second)
@@ -254,6 +255,14 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				},
 				"logs": func(ctx context.Context, c *client.Client) error {
 					return c.Logs(ctx, "s", client.LogOptions{Follow: true}, nil, nil)
+				},
+				"port": func(ctx context.Context, c *client.Client) error {
+					conn, err := c.DialPort(ctx, "s", 3000)
+					if err == nil {
+						defer context.AfterFunc(ctx, conn.Reset)()
+						_, err = io.Copy(io.Discard, conn)
+					}
+					return err
 				},
 				"events": func(ctx context.Context, c *client.Client) error {
 					var last error
