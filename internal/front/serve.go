@@ -45,6 +45,9 @@ func (f *Front) serve(rw http.ResponseWriter, r *http.Request, trusted bool) {
 		if r.ContentLength != 0 {
 			w.Header().Set("Connection", "close") // rather than read what was not wanted
 		}
+		if r.Body != nil && uploads(site, r) {
+			r.Body = w.receive(r.Body)
+		}
 		site.Refuse(w, r, err)
 		return
 	}

@@ -47,7 +47,7 @@ func (a *API) packFiles(w *front.ResponseWriter, r *http.Request, in *FilePath) 
 		return problem.CauseOf(ctx, err)
 	}
 	defer func() { _ = archive.Close() }() // it was only read
-	from := bufio.NewReaderSize(archive, encodeChunk)
+	from := bufio.NewReaderSize(archive, 4<<10)
 	if _, err := from.Peek(1); err != nil { // while it can be answered still
 		return problem.CauseOf(ctx, err)
 	}
@@ -60,7 +60,7 @@ func (a *API) packFiles(w *front.ResponseWriter, r *http.Request, in *FilePath) 
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, onlyReader{from}, make([]byte, encodeChunk)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, onlyReader{from}, make([]byte, contentChunk)); err != nil {
 		panic(http.ErrAbortHandler) // the one way to say that it is not all
 	}
 	return nil

@@ -17,6 +17,9 @@ import (
 	"github.com/octobot-run/octobot/internal/session"
 )
 
+// contentChunk is how much of a file or an archive is sent at once.
+const contentChunk = 128 << 10
+
 // binary describes a body of any bytes.
 func binary(contentType string) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{contentType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
@@ -199,7 +202,7 @@ func (f *fileReader) copyUnsized(w *front.ResponseWriter, r *http.Request) error
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	buf := make([]byte, encodeChunk)
+	buf := make([]byte, contentChunk)
 	n, err := io.ReadFull(f.content, buf)
 	if n == 0 && errors.Is(err, io.EOF) {
 		http.ServeContent(&problemWriter{ResponseWriter: w}, r, "", f.info.Modified, strings.NewReader(""))
@@ -247,6 +250,11 @@ func (p *problemWriter) Write(b []byte) (int, error) {
 		return len(b), nil // ServeContent's own words
 	}
 	return p.ResponseWriter.Write(b)
+}
+
+// ReadFrom is for io.Copy, whose own pieces are small.
+func (p *problemWriter) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{p}, onlyReader{r}, make([]byte, contentChunk))
 }
 
 // disposition has a browser save the file, under its name in the most careful of spellings.

@@ -287,6 +287,11 @@ func TestUploads(t *testing.T) {
 			wantCode(t, err, v1.CodePermissionDenied)
 		}
 	}
+	unknown := f.client(t, client.Options{URL: f.url, Token: "octo_" + strings.Repeat("A", 43)})
+	for range 10 {
+		_, err := unknown.WriteFile(ctx, "s", "/x", io.LimitReader(zeros{}, 1<<34), client.WriteFileOptions{})
+		wantCode(t, err, v1.CodeUnauthenticated)
+	}
 	// And where nothing comes.
 	stuck, release := io.Pipe()
 	defer func() { _ = release.Close() }()
