@@ -11,7 +11,13 @@ import (
 )
 
 // ErrNotRoot is about another account than the process's own, where that is not root's.
-var ErrNotRoot = errors.New("only root can act for another user")
+var ErrNotRoot = errors.New("only root can act for another user or group")
+
+// Self is the process's own account, as it was started.
+func Self() Account {
+	groups, _ := os.Getgroups() // those that it was given, if the kernel tells
+	return Account{UID: os.Geteuid(), GID: os.Getegid(), Groups: groups, Home: "/"}
+}
 
 // Do calls do on a thread that has the account's permissions for files, and no others: the kernel
 // itself checks them. Goroutines that do starts have the process's own.
@@ -52,7 +58,7 @@ func onThread(become, do func() error) error {
 // become changes the calling thread alone, unlike the functions of package syscall.
 func (a Account) become() error {
 	if euid := os.Geteuid(); euid != 0 {
-		if a.UID == euid {
+		if a.UID == euid && a.GID == os.Getegid() {
 			return nil
 		}
 		return ErrNotRoot

@@ -46,7 +46,7 @@ func (v *service) pack(c *call, r *agentproto.Pack) error {
 		p := &packer{w: tar.NewWriter(out), out: out, links: map[inode]string{}, copy: v.buffer()}
 		defer v.giveBack(p.copy)
 		name := path.Base(r.Path)
-		if name == "/" || strings.HasSuffix(r.Path, "/.") {
+		if name == "/" || name == ".." || strings.HasSuffix(r.Path, "/.") {
 			name = "."
 		}
 		if err := p.top(r.Path, name); err != nil {
@@ -217,7 +217,7 @@ func (p *packer) directory(fd int, h *tar.Header, depth int) error {
 	defer f.Close()
 	name := h.Name
 	if depth >= maxDepth {
-		return agentproto.Errorf(agentproto.InvalidArgument, "%.200s: more than %d directories deep", name, maxDepth)
+		return tooDeep(name)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

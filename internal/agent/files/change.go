@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,12 +23,8 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 	if err := checkMode(r.Mode); err != nil {
 		return err
 	}
-	if r.Mode == 0 {
-		r.Mode = 0o755
-	}
 	var info agentproto.FileInfo
 	err := c.as(func() error {
-		made := true
 		if r.Parents {
 			if err := makeParents(r.Path); err != nil {
 				return err
@@ -44,17 +39,11 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 			return err
 		}
 		defer unix.Close(dir)
-		if err := unix.Mkdirat(dir, name, r.Mode&0o777); err != nil {
-			if !r.Parents || !errors.Is(err, unix.EEXIST) {
-				return err
-			}
-			made = false
+		err = makeOne(dir, name, r.Mode)
+		if err != nil && (!r.Parents || !errors.Is(err, unix.EEXIST)) {
+			return err
 		}
-		flags := unix.O_PATH | unix.O_DIRECTORY
-		if made {
-			flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW
-		}
-		fd, err := open(dir, name, flags, 0)
+		fd, err := open(dir, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err == unix.ENOTDIR {
 			return unix.EEXIST
 		}
@@ -62,16 +51,11 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 			return err
 		}
 		defer unix.Close(fd)
-		if made { // whatever the agent's umask is
-			if err := unix.Fchmod(fd, r.Mode); err != nil {
-				return err
-			}
-		}
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return err
 		}
-		info = new(names).info(name, &st)
+		info = new(names).info(base(r.Path), &st)
 		return nil
 	})
 	if err != nil {
@@ -81,11 +65,32 @@ func (v *service) makeDirectory(c *call, r *agentproto.MakeDirectory) error {
 	return nil
 }
 
+// makeOne makes a directory with a mode, whatever the agent's umask is; 0 is 0755, and the group of
+// what is in it that of the directory above, where that one wants it so.
+func makeOne(dir int, name string, mode uint32) error {
+	if err := unix.Mkdirat(dir, name, 0o700); err != nil {
+		return err
+	}
+	fd, err := open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if mode == 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		mode = 0o755 | st.Mode&unix.S_ISGID
+	}
+	return unix.Fchmod(fd, mode)
+}
+
 // makeParents makes the directories above p that are missing, mode 0755.
 func makeParents(p string) error {
-	above := path.Dir(strings.TrimRight(p, "/"))
-	if above == "/" || above == "." {
-		return nil
+	above, _, err := split(p)
+	if err != nil || strings.Trim(above, "/") == "" {
+		return nil // which is there, or for who asked to find wrong
 	}
 	fd, err := open(unix.AT_FDCWD, above, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err == nil {
@@ -102,18 +107,10 @@ func makeParents(p string) error {
 		return err
 	}
 	defer unix.Close(dir)
-	if err := unix.Mkdirat(dir, name, 0o755); err != nil {
-		if errors.Is(err, unix.EEXIST) { // made by somebody else meanwhile
-			return nil
-		}
+	if err := makeOne(dir, name, 0); !errors.Is(err, unix.EEXIST) { // made by somebody else meanwhile
 		return err
 	}
-	fd, err = open(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Fchmod(fd, 0o755)
+	return nil
 }
 
 func (v *service) move(c *call, r *agentproto.Move) error {
@@ -132,7 +129,7 @@ func (v *service) move(c *call, r *agentproto.Move) error {
 		}
 		defer unix.Close(to)
 		if r.Overwrite {
-			err = unix.Renameat(from, name, to, newName)
+			err = rename(from, name, to, newName)
 		} else {
 			err = renameNew(from, name, to, newName)
 		}
@@ -149,6 +146,23 @@ func (v *service) move(c *call, r *agentproto.Move) error {
 		return err
 	}
 	return c.done()
+}
+
+// rename renames, also where both names are one file's: the kernel leaves both then.
+func rename(from int, name string, to int, newName string) error {
+	var a, b, fromDir, toDir unix.Stat_t
+	same := unix.Fstatat(from, name, &a, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		unix.Fstatat(to, newName, &b, unix.AT_SYMLINK_NOFOLLOW) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+	if err := unix.Renameat(from, name, to, newName); err != nil || !same {
+		return err
+	}
+	if err := errors.Join(unix.Fstat(from, &fromDir), unix.Fstat(to, &toDir)); err != nil {
+		return err
+	}
+	if name == newName && fromDir.Dev == toDir.Dev && fromDir.Ino == toDir.Ino {
+		return nil // it is one name
+	}
+	return unix.Unlinkat(from, name, 0)
 }
 
 // renameNew renames to a name that must be free.
@@ -181,23 +195,14 @@ func (v *service) remove(c *call, r *agentproto.Remove) error {
 			return err
 		}
 		defer unix.Close(dir)
-		if !r.Recursive {
-			err := unix.Unlinkat(dir, name, 0)
-			if err == unix.EISDIR {
-				err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
-			}
-			return err
+		if r.Recursive {
+			return (&remover{c: c}).remove(dir, name, 0)
 		}
-		var st unix.Stat_t
-		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return err
+		err = unix.Unlinkat(dir, name, 0)
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 		}
-		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		return root.RemoveAll(name)
+		return err
 	})
 	if err != nil {
 		return err
@@ -205,11 +210,68 @@ func (v *service) remove(c *call, r *agentproto.Remove) error {
 	return c.done()
 }
 
+// remover removes trees.
+type remover struct {
+	c       *call
+	removed int
+}
+
+// remove removes an entry of a directory with all below it, as long as somebody wants that: what
+// comes into a directory meanwhile goes too.
+func (rm *remover) remove(dir int, name string, depth int) error {
+	if rm.removed++; rm.removed%overEvery == 0 && rm.c.over() {
+		return errCancelled
+	}
+	err := unix.Unlinkat(dir, name, 0)
+	if err != unix.EISDIR {
+		return err
+	}
+	err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+	for err == unix.ENOTEMPTY || err == unix.EEXIST {
+		if err := rm.empty(dir, name, depth); err != nil {
+			return err
+		}
+		err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+	}
+	return err
+}
+
+// empty removes what is in a directory.
+func (rm *remover) empty(dir int, name string, depth int) error {
+	if depth >= maxDepth {
+		return tooDeep(name)
+	}
+	fd, err := openOld(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	for {
+		entries, err := f.Readdirnames(listStep)
+		for _, entry := range entries {
+			if err := rm.remove(fd, entry, depth+1); err != nil && err != unix.ENOENT {
+				return named(entry, err)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func tooDeep(name string) error {
+	return agentproto.Errorf(agentproto.InvalidArgument, "%.200s: more than %d directories deep", name, maxDepth)
+}
+
 func (v *service) change(c *call, r *agentproto.ChangeFile) error {
 	if err := checkMode(r.Mode); err != nil {
 		return err
 	}
-	ch := &changer{request: r, uid: -1, gid: -1}
+	ch := &changer{c: c, request: r, uid: -1, gid: -1}
 	if r.Owner != "" {
 		owner, err := v.account(r.Owner)
 		if err != nil {
@@ -250,13 +312,18 @@ func (v *service) change(c *call, r *agentproto.ChangeFile) error {
 }
 
 type changer struct {
+	c        *call
 	request  *agentproto.ChangeFile
 	uid, gid int // -1: as it is
+	changed  int
 }
 
 // change changes what fd, which is open for looking alone, leads to. A directory's content comes
 // first: its new mode may close it.
 func (ch *changer) change(fd int, st *unix.Stat_t, depth int) error {
+	if ch.changed++; ch.changed%overEvery == 0 && ch.c.over() {
+		return errCancelled
+	}
 	if ch.request.Recursive && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		if err := ch.below(fd, depth); err != nil {
 			return err
@@ -276,7 +343,7 @@ func (ch *changer) change(fd int, st *unix.Stat_t, depth int) error {
 
 func (ch *changer) below(fd, depth int) error {
 	if depth >= maxDepth {
-		return agentproto.Errorf(agentproto.InvalidArgument, "more than %d directories deep", maxDepth)
+		return tooDeep(ch.request.Path)
 	}
 	opened, err := openOld(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {

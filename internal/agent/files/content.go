@@ -101,6 +101,11 @@ func (v *service) write(c *call, r *agentproto.WriteFile) error {
 		}
 	}
 	var info agentproto.FileInfo
+	if errors.Is(err, io.EOF) && r.Sync {
+		if syncErr := unix.Fsync(d.fd); syncErr != nil { // which may take long
+			err = syncErr
+		}
+	}
 	if errors.Is(err, io.EOF) {
 		v.publish <- struct{}{}
 		err = c.as(func() (err error) {
@@ -168,12 +173,7 @@ func (d *draft) begin() (err error) {
 		return err
 	}
 	if d.old != nil {
-		// To replace a file takes less than to write it: the user must be able to do both. A
-		// program that runs is busy to its writers only.
-		fd, _, err := openRegular(d.dir, d.target, unix.O_WRONLY|unix.O_NOFOLLOW)
-		if err == nil {
-			_ = unix.Close(fd)
-		} else if err != unix.ETXTBSY {
+		if err := d.checkWrite(); err != nil {
 			return err
 		}
 	}
@@ -210,36 +210,31 @@ func draftName() string { return ".octobot-" + strings.ToLower(rand.Text()[:16])
 // container may still change in between; other requests wait.
 func (d *draft) publish() (agentproto.FileInfo, error) {
 	var none agentproto.FileInfo
-	uid, gid := d.owner.UID, d.owner.GID
-	if d.request.Owner == "" && d.user.UID == 0 && d.old != nil {
-		uid, gid = int(d.old.Uid), int(d.old.Gid)
-	}
-	if uid != d.user.UID || gid != d.user.GID {
-		if err := unix.Fchown(d.fd, uid, gid); err != nil {
-			return none, err
-		}
-	}
-	mode := d.request.Mode
-	switch {
-	case mode != 0:
-	case d.old != nil:
-		mode = d.old.Mode & 0o777 // a program that changes does not stay setuid
+	var now unix.Stat_t
+	there := &now
+	switch err := unix.Fstatat(d.dir, d.target, &now, unix.AT_SYMLINK_NOFOLLOW); err {
+	case nil:
+	case unix.ENOENT:
+		there = nil
 	default:
-		mode = 0o644
-	}
-	if err := unix.Fchmod(d.fd, mode); err != nil {
 		return none, err
 	}
-	if d.request.Sync {
-		if err := unix.Fsync(d.fd); err != nil {
+	if err := d.check(there); err != nil {
+		return none, err
+	}
+	if there != nil && (d.old == nil || d.old.Dev != there.Dev || d.old.Ino != there.Ino) {
+		if err := d.checkWrite(); err != nil { // another has come since
 			return none, err
 		}
 	}
-	if err := d.link(); err != nil {
+	if err := d.own(there); err != nil {
+		return none, err
+	}
+	if err := d.link(there != nil); err != nil {
 		return none, err
 	}
 	if d.request.Sync {
-		if err := syncDirectory(d.dir); err != nil {
+		if err := syncDirectory(d.dir, d.fd); err != nil {
 			return none, err
 		}
 	}
@@ -250,33 +245,63 @@ func (d *draft) publish() (agentproto.FileInfo, error) {
 	return new(names).info(base(d.request.Path), &st), nil
 }
 
-// syncDirectory syncs one that is open for looking alone.
-func syncDirectory(dir int) error {
-	fd, err := openOld(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
+// checkWrite checks that the user may write to what is there: to replace it takes less. A program
+// that runs is busy to its writers only.
+func (d *draft) checkWrite() error {
+	fd, _, err := openRegular(d.dir, d.target, unix.O_WRONLY|unix.O_NOFOLLOW)
+	if err == nil {
+		_ = unix.Close(fd)
+	} else if err != unix.ETXTBSY {
 		return err
 	}
-	defer unix.Close(fd)
-	return unix.Fsync(fd)
+	return nil
 }
 
-// link puts the draft in its place.
-func (d *draft) link() error {
-	var now unix.Stat_t
-	there := &now
-	switch err := unix.Fstatat(d.dir, d.target, &now, unix.AT_SYMLINK_NOFOLLOW); err {
-	case nil:
-	case unix.ENOENT:
-		there = nil
+// own gives the draft owner and mode, of what is there where the request names none.
+func (d *draft) own(there *unix.Stat_t) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return err
+	}
+	uid, gid := int(st.Uid), int(st.Gid) // a directory may give its group
+	switch {
+	case d.request.Owner != "":
+		uid, gid = d.owner.UID, d.owner.GID
+	case d.user.UID == 0 && there != nil:
+		uid, gid = int(there.Uid), int(there.Gid)
+	}
+	if uid != int(st.Uid) || gid != int(st.Gid) {
+		if err := unix.Fchown(d.fd, uid, gid); err != nil {
+			return err
+		}
+	}
+	mode := d.request.Mode
+	switch {
+	case mode != 0:
+	case there != nil:
+		mode = there.Mode & 0o777 // a program that changes does not stay setuid
 	default:
-		return err
+		mode = 0o644
 	}
-	if err := d.check(there); err != nil {
-		return err
+	return unix.Fchmod(d.fd, mode)
+}
+
+// syncDirectory syncs one that is open for looking alone, or, where the user may not read it, the
+// whole file system, by fd.
+func syncDirectory(dir, fd int) error {
+	opened, err := openOld(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return unix.Syncfs(fd)
 	}
+	defer unix.Close(opened)
+	return unix.Fsync(opened)
+}
+
+// link puts the draft in its place, which is taken, or was free a moment ago.
+func (d *draft) link(taken bool) error {
 	if d.name == "" {
 		self := fmt.Sprintf("/proc/self/fd/%d", d.fd)
-		if there == nil {
+		if !taken {
 			err := unix.Linkat(unix.AT_FDCWD, self, d.dir, d.target, unix.AT_SYMLINK_FOLLOW)
 			if err != unix.EEXIST || d.request.New {
 				return err

@@ -4,14 +4,11 @@
 package files
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -48,9 +45,11 @@ type service struct {
 // Register makes reg serve the requests about files. Requests that name no user are the agent's own
 // user's.
 func Register(reg agent.Registry) {
-	self := strconv.Itoa(os.Geteuid())
 	newService(func(user string) (account.Account, error) {
-		return account.Lookup(cmp.Or(user, self))
+		if user == "" {
+			return account.Self(), nil
+		}
+		return account.Lookup(user)
 	}).register(reg)
 }
 
@@ -185,6 +184,10 @@ func (c *call) refuse(err error) {
 		}
 	}
 }
+
+// over reports whether what is asked for is wanted no more. It costs a look at the stream: ask every
+// so often.
+func (c *call) over() bool { return c.ctx.Err() != nil || c.s.Over() }
 
 // done says that it is.
 func (c *call) done() error {

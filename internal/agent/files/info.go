@@ -84,7 +84,7 @@ func (n *names) info(name string, st *unix.Stat_t) agentproto.FileInfo {
 
 // version is another one whenever a file is replaced, which has another number then, or changed.
 func version(st *unix.Stat_t) string {
-	return fmt.Sprintf("%x%xg%xg%xg%x", st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano())
+	return fmt.Sprintf("%x%xg%xg%xg%x", st.Dev, st.Ino, st.Size, uint64(st.Mtim.Nano()), uint64(st.Ctim.Nano()))
 }
 
 func (v *service) stat(c *call, r *agentproto.Stat) error {

@@ -119,9 +119,25 @@ func parent(p string) (dir int, name string, err error) {
 	return dir, name, err
 }
 
-// place finds where a file is to be written that the user would open as p: the directory, and the
-// name in it, which is no symbolic link. st is of what is there; nil where nothing is.
+// errReplaced: another file has come in the place of the one that was found.
+var errReplaced = agentproto.Errorf(agentproto.Changed, "the file is replaced by others all the time")
+
+// maxReplaced is how often in a row that is put up with.
+const maxReplaced = 100
+
+// place is placeOnce, again where the file was replaced meanwhile.
 func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
+	for range maxReplaced {
+		if dir, name, st, err = placeOnce(p); err != error(errReplaced) {
+			break
+		}
+	}
+	return dir, name, st, err
+}
+
+// placeOnce finds where a file is to be written that the user would open as p: the directory, and the
+// name in it, which is no symbolic link. st is of what is there; nil where nothing is.
+func placeOnce(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	if strings.HasSuffix(p, "/") {
 		return -1, "", nil, unix.EISDIR
 	}
@@ -143,6 +159,10 @@ func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
 		return -1, "", nil, err
 	}
 	for range maxLinks {
+		if err := mayFollow(dir, name); err != nil {
+			_ = unix.Close(dir)
+			return -1, "", nil, err
+		}
 		target, err := readLink(dir, name)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return dir, name, st, unchanged(dir, name, st)
@@ -166,6 +186,27 @@ func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	}
 	_ = unix.Close(dir)
 	return -1, "", nil, unix.ELOOP
+}
+
+// mayFollow refuses what the kernel does, where fs.protected_symlinks is on: links in a directory
+// like /tmp that neither the user nor the directory's owner has made.
+func mayFollow(dir int, name string) error {
+	var link, above unix.Stat_t
+	if unix.Fstatat(dir, name, &link, unix.AT_SYMLINK_NOFOLLOW) != nil || link.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return nil
+	}
+	if err := unix.Fstat(dir, &above); err != nil {
+		return err
+	}
+	const shared = unix.S_ISVTX | unix.S_IWOTH
+	self, err := unix.SetfsuidRetUid(-1) // which changes nothing
+	if err != nil {
+		return err
+	}
+	if above.Mode&shared == shared && link.Uid != uint32(self) && link.Uid != above.Uid {
+		return unix.EACCES
+	}
+	return nil
 }
 
 // free finds where a file is to be written that is not there yet, not even as a link.
@@ -195,7 +236,7 @@ func unchanged(dir int, name string, st *unix.Stat_t) error {
 	case st != nil && err == nil && now.Dev == st.Dev && now.Ino == st.Ino:
 		return nil
 	case err == nil || errors.Is(err, unix.ENOENT):
-		err = agentproto.Errorf(agentproto.Changed, "the file was replaced by another at the same time")
+		err = errReplaced
 	}
 	_ = unix.Close(dir)
 	return err

@@ -131,7 +131,7 @@ func (s *searcher) entry(dir int, p string, e os.DirEntry, depth int, dev uint64
 	if s.looked++; s.looked > maxSearched {
 		return s.stop("%d files were looked at, and there are more", maxSearched)
 	}
-	if s.looked%overEvery == 0 && s.c.s.Over() || s.c.ctx.Err() != nil {
+	if s.looked%overEvery == 0 && s.c.over() {
 		return errCancelled
 	}
 	if time.Now().After(s.until) {
