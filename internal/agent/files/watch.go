@@ -51,7 +51,7 @@ func (v *service) watch(c *call, r *agentproto.Watch) error {
 		if !w.directory && w.addFile(r.Path) {
 			return nil
 		}
-		return w.add(r.Path, nil)
+		return w.add(r.Path, 0, nil)
 	})
 	if err != nil {
 		return err
@@ -121,8 +121,8 @@ func (w *watcher) ofOthers(e raw) bool {
 
 // add watches p and, where the watch is recursive, all directories below. found is told of what is
 // there already, below a directory that came meanwhile. It runs as the user.
-func (w *watcher) add(p string, found func(agentproto.FileEvent)) error {
-	if len(w.paths) >= maxDirectories {
+func (w *watcher) add(p string, depth int, found func(agentproto.FileEvent)) error {
+	if len(w.paths) >= maxDirectories || depth > maxDepth {
 		w.full = true
 		return nil
 	}
@@ -170,7 +170,10 @@ func (w *watcher) add(p string, found func(agentproto.FileEvent)) error {
 			}
 			if e.IsDir() {
 				// One that the user may not read, or that is gone, is not watched.
-				if err := w.add(below, found); err != nil && !passing(err) {
+				err := w.add(below, depth+1, found)
+				if err == unix.ENAMETOOLONG {
+					w.full = true // it is not watched
+				} else if err != nil && !passing(err) {
 					return err
 				}
 			}
@@ -339,7 +342,7 @@ func (w *watcher) follow(p string) error {
 	var sending error
 	// Not one of the short ones: it sends, which takes as long as the daemon likes.
 	err := w.c.account.Do(func() error {
-		return w.add(p, func(e agentproto.FileEvent) {
+		return w.add(p, strings.Count(p[len(w.top):], "/"), func(e agentproto.FileEvent) {
 			if sending == nil {
 				sending = w.c.s.Send(&e)
 			}

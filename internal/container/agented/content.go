@@ -187,6 +187,10 @@ func (o *operation) supply(from io.Reader, answer agentproto.Message) error {
 	}
 }
 
+// stallTime is how long an agent may take nothing of what is sent. A disk can be slow, and a
+// container paused; one whose agent does neither read nor end must not hold its caller for ever.
+const stallTime = 2 * time.Minute
+
 // answerNotice is how long the sending of the last frame may take to be noticed when its answer is
 // there.
 const answerNotice = time.Second
@@ -198,8 +202,12 @@ func (e *readError) Error() string { return e.err.Error() }
 
 func (o *operation) sendAll(from io.Reader) error {
 	buf := make([]byte, agentproto.MaxData)
+	stall := time.AfterFunc(o.r.cfg.stallTime, o.Reset)
+	defer stall.Stop()
 	for {
+		stall.Stop()
 		n, err := from.Read(buf)
+		stall.Reset(o.r.cfg.stallTime)
 		if n > 0 {
 			if err := o.SendData(agentproto.KindData, buf[:n]); err != nil {
 				return err

@@ -82,7 +82,7 @@ func TestLiarsAboutFiles(t *testing.T) {
 			context.DeadlineExceeded},
 		"list: no end": {forever(&agentproto.Entries{Files: make([]agentproto.FileInfo, 60000)}), list,
 			container.ErrLimitReached},
-		"list: nothing":    {forever(&agentproto.Entries{}), list, context.DeadlineExceeded},
+		"list: nothing":    {forever(&agentproto.Entries{}), list, container.ErrUnavailable},
 		"list: another":    {forever(info), list, container.ErrUnavailable},
 		"search: too many": {forever(&agentproto.Match{Path: "/f"}), search, container.ErrUnavailable},
 		"watch: not on":    {forever(&agentproto.FileEvent{}), watch, container.ErrUnavailable},
@@ -121,5 +121,37 @@ func TestLiarsInfo(t *testing.T) {
 	}
 	if info.Mode > 0o7777 || info.Size != 0 || info.Version != "" || strings.ContainsAny(info.Owner, "\x1b\a") {
 		t.Errorf("%+v", info)
+	}
+}
+
+// TestLiarsWhoReadNothing: an upload to one ends by itself, though nobody leaves.
+func TestLiarsWhoReadNothing(t *testing.T) {
+	r := withLiar(t, operations(func(*agentproto.Stream) { <-t.Context().Done() }))
+	r.cfg.stallTime = 100 * time.Millisecond
+	_, err := r.WriteFile(t.Context(), "s", "/f", zeros{}, container.WriteFileOptions{})
+	if !errors.Is(err, container.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestLiarsNames: what callers may hold is bounded.
+func TestLiarsNames(t *testing.T) {
+	long := strings.Repeat("x", 900<<10)
+	r := withLiar(t, operations(func(s *agentproto.Stream) {
+		for s.Send(&agentproto.Entries{Files: []agentproto.FileInfo{{Name: long}}}) == nil {
+		}
+	}))
+	err := r.ListFiles(t.Context(), "s", "/", "", func(container.FileInfo) error { return nil })
+	if !errors.Is(err, container.ErrLimitReached) {
+		t.Errorf("listing: %v", err)
+	}
+	r = withLiar(t, operations(func(s *agentproto.Stream) {
+		for s.Send(&agentproto.Match{Path: long}) == nil {
+		}
+	}))
+	incomplete, err := r.SearchFiles(t.Context(), "s", "/", container.SearchFilesOptions{Name: "*"},
+		func(container.FileMatch) error { return nil })
+	if incomplete == "" || err != nil {
+		t.Errorf("search: %q, %v", incomplete, err)
 	}
 }

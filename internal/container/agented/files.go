@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -102,8 +103,12 @@ func (r *Runtime) StatFile(
 		&agentproto.Stat{As: as(opts.User, path), Follow: opts.Follow})
 }
 
-// maxEntries is how many entries of a directory are told.
-const maxEntries = 1 << 18
+// maxEntries is how many entries of a directory are told, and maxNames how long the names, or what
+// a search finds, may be together: callers may hold them all.
+const (
+	maxEntries = 1 << 18
+	maxNames   = 64 << 20
+)
 
 // ListFiles implements [container.Files].
 func (r *Runtime) ListFiles(
@@ -115,6 +120,7 @@ func (r *Runtime) ListFiles(
 		return err
 	}
 	defer o.end()
+	names := 0
 	for told := 0; ; {
 		frame, err := o.Next()
 		if err != nil {
@@ -127,10 +133,16 @@ func (r *Runtime) ListFiles(
 		if err := frame.Decode(&entries); err != nil {
 			return o.fail(err)
 		}
+		if len(entries.Files) == 0 {
+			return o.fail(agentproto.ErrFrame)
+		}
 		if told += len(entries.Files); told > maxEntries {
 			return container.Errorf(o.op, sessionID, container.ErrLimitReached, "more than %d entries", maxEntries)
 		}
 		for i := range entries.Files {
+			if names += len(entries.Files[i].Name) + len(entries.Files[i].Target); names > maxNames {
+				return container.Errorf(o.op, sessionID, container.ErrLimitReached, "more than %d bytes of names", maxNames)
+			}
 			if err := each(fileInfo(&entries.Files[i])); err != nil {
 				return err
 			}
@@ -239,6 +251,7 @@ func (r *Runtime) SearchFiles(
 		return "", err
 	}
 	defer o.end()
+	names := 0
 	for found := 0; ; found++ {
 		frame, err := o.Next()
 		if err != nil {
@@ -254,6 +267,9 @@ func (r *Runtime) SearchFiles(
 		var m agentproto.Match
 		if err := frame.Decode(&m); err != nil {
 			return "", o.fail(err)
+		}
+		if names += len(m.Path) + len(m.Text); names > maxNames {
+			return fmt.Sprintf("more than %d bytes were found", maxNames), nil
 		}
 		if err := each(container.FileMatch{Path: m.Path, Type: fileTypes[m.Type], Line: m.Line,
 			Text: m.Text}); err != nil {

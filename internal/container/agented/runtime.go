@@ -20,6 +20,8 @@ type Config struct {
 	IdleTimeout time.Duration
 	Logger      *slog.Logger // nil: slog.Default()
 	Observer    Observer     // nil: nobody
+
+	stallTime time.Duration // a field for the tests' sake
 }
 
 // Runtime is a [container.Runtime] with an agent in its containers. It has the optional interfaces
@@ -59,6 +61,7 @@ func New(rt container.Runtime, cfg Config) container.Runtime {
 		return rt
 	}
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 5*time.Minute)
+	cfg.stallTime = cmp.Or(cfg.stallTime, stallTime)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.Observer = cmp.Or[Observer](cfg.Observer, unobserved{})
 	r := &Runtime{Runtime: rt, cfg: cfg, log: cfg.Logger, dialer: dialer,
