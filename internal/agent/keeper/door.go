@@ -144,11 +144,10 @@ func (d *Door) startOne(ctx context.Context) error {
 // dial connects to the keeper that is there, which takes a request then.
 func (d *Door) dial(ctx context.Context) (*net.UnixConn, error) {
 	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "unix", filepath.Join(d.dir, socketName))
+	conn, err := dialer.DialUnix(ctx, "unix", nil, &net.UnixAddr{Net: "unix", Name: filepath.Join(d.dir, socketName)})
 	if err != nil {
 		return nil, err
 	}
-	conn := c.(*net.UnixConn)
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetReadDeadline(deadline)
 	}

@@ -96,9 +96,9 @@ func (p *ports) connect(ctx context.Context, port uint16) (*net.TCPConn, error) 
 	defer cancel()
 	var trouble error // other than that nobody listens there
 	try := func(addr netip.Addr) *net.TCPConn {
-		conn, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
+		conn, err := (&net.Dialer{KeepAlive: -1}).DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
 		if err == nil {
-			return conn.(*net.TCPConn)
+			return conn
 		}
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || isShortage(err) {
 			trouble = err
