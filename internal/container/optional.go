@@ -14,8 +14,8 @@ type Wrapper interface {
 	Unwrap() Runtime
 }
 
-// As finds an optional interface: rt itself if it implements T, else what it
-// wraps, and so on inwards. A wrapper overrides an optional interface by implementing it.
+// As finds an optional interface: rt itself if it implements T, else what it wraps, and so on
+// inwards. A wrapper overrides an optional interface by implementing it.
 //
 //	logs, ok := container.As[container.LogReader](rt)
 func As[T any](rt Runtime) (T, bool) {
@@ -33,8 +33,8 @@ func As[T any](rt Runtime) (T, bool) {
 	return zero, false
 }
 
-// Capabilities are facts about a Runtime, for callers that do different things
-// on different engines. Whether an optional interface is there, [As] tells.
+// Capabilities are facts about a Runtime, for callers that do different things on different
+// engines. Whether an optional interface is there, [As] tells.
 type Capabilities struct {
 	// Ports: containers publish ports; Address, Ports and Options.PortBindings mean something.
 	Ports bool
@@ -69,8 +69,8 @@ func CapabilitiesOf(rt Runtime) Capabilities {
 
 // Closer is implemented by runtimes that hold connections or goroutines.
 type Closer interface {
-	// Close ends what the runtime has under way and waits for its goroutines.
-	// Containers are not touched. A repeated call: nil.
+	// Close ends what the runtime has under way and waits for its goroutines. Containers are not
+	// touched. A repeated call: nil.
 	Close() error
 }
 
@@ -132,10 +132,10 @@ type LogOptions struct {
 
 // LogReader reads what the main process has written.
 type LogReader interface {
-	// Logs writes the log of the container, running or not, to stdout and
-	// stderr (all to stdout where it has a TTY) and returns at its end: with Follow, when
-	// the main process ends (nil) or ctx does (its error). It calls the writers from one
-	// goroutine; an error of theirs ends it and comes back.
+	// Logs writes the log of the container, running or not, to stdout and stderr (all to stdout
+	// where it has a TTY) and returns at its end: with Follow, when the main process ends (nil) or
+	// ctx does (its error). It calls the writers from one goroutine; an error of theirs ends it and
+	// comes back.
 	Logs(ctx context.Context, sessionID string, opts LogOptions, stdout, stderr io.Writer) error
 }
 
@@ -174,10 +174,9 @@ type Copier interface {
 	// exist ([ErrPathNotFound]). Owners and modes are the archive's. When it fails
 	// midway, what was unpacked until then stays.
 	CopyTo(ctx context.Context, sessionID, path string, r io.Reader) error
-	// CopyFrom returns path, a file or a directory with all below it, as a tar
-	// archive whose names start with path's last element. A link that leads
-	// somewhere comes as one, if with another way there. The caller closes it. A path that does not
-	// exist: [ErrPathNotFound].
+	// CopyFrom returns path, a file or a directory with all below it, as a tar archive whose names
+	// start with path's last element. A link that leads somewhere comes as one, if with another way
+	// there. The caller closes it. A path that does not exist: [ErrPathNotFound].
 	CopyFrom(ctx context.Context, sessionID, path string) (io.ReadCloser, error)
 }
 
@@ -204,9 +203,8 @@ type StatsReader interface {
 
 // Pauser freezes containers.
 type Pauser interface {
-	// Pause freezes every process of the container. Paused already: nil. Not
-	// running: ErrContainerStopped. Exec and Attach on a paused container fail
-	// with ErrContainerStopped.
+	// Pause freezes every process of the container. Paused already: nil. Not running:
+	// ErrContainerStopped. Exec and Attach on a paused container fail with ErrContainerStopped.
 	Pause(ctx context.Context, sessionID string) error
 	// Unpause lets them go on. Not paused: nil. Not running: ErrContainerStopped.
 	Unpause(ctx context.Context, sessionID string) error

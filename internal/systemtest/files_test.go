@@ -222,7 +222,8 @@ func stoppedFiles(t *testing.T, d *daemon, id, src, here string) {
 		t.Errorf("what is in it, stopped, is\n%s, want\n%s", got, want)
 	}
 	long := d.must("files", "ls", "-l", id+":/tmp/late")
-	if n := strings.Count(long, "-rw-r-----"); n != 2 || strings.Count(long, " user    2 ")+strings.Count(long, " user 2 ") != 2 {
+	if n := strings.Count(long, "-rw-r-----"); n != 2 ||
+		strings.Count(long, " user    2 ")+strings.Count(long, " user 2 ") != 2 {
 		t.Errorf("ls:\n%s", long) // each of a file's names has its size
 	}
 	if got := d.must("files", "cat", id+":/tmp/late/link", id+":/tmp/late/one"); got != "1\n1\n" {

@@ -43,7 +43,8 @@ func TestGroupsOfDirectories(t *testing.T) {
 		}
 	}
 	var info agentproto.FileInfo
-	if err := begin(t, session, &agentproto.MakeDirectory{As: at(user, shared+"/a/b"), Parents: true}).Receive(&info); err != nil {
+	if err := begin(t, session, &agentproto.MakeDirectory{As: at(user, shared+"/a/b"),
+		Parents: true}).Receive(&info); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][3]uint32{"roots": {0, 0, 0o640}, "owned": {0, 0, 0o600},
@@ -117,11 +118,13 @@ func TestMoveToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []string{"/b", "/b"} {
-		if err := done(begin(t, session, &agentproto.Move{As: at(root, dir+"/a"), To: dir + to, Overwrite: true})); err != nil {
+		if err := done(begin(t, session,
+			&agentproto.Move{As: at(root, dir+"/a"), To: dir + to, Overwrite: true})); err != nil {
 			wantClass(t, err, agentproto.NotFound) // the second time
 		}
 	}
-	if err := done(begin(t, session, &agentproto.Move{As: at(root, dir+"/b"), To: dir + "/./b", Overwrite: true})); err != nil {
+	if err := done(begin(t, session,
+		&agentproto.Move{As: at(root, dir+"/b"), To: dir + "/./b", Overwrite: true})); err != nil {
 		t.Error(err)
 	}
 	if got := namesIn(t, dir); !slices.Equal(got, []string{"b"}) {
@@ -184,7 +187,8 @@ func TestParentsOfLinks(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(dir+"/far/away", 0o755), os.Symlink("far/away", dir+"/link")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := write(t, session, &agentproto.WriteFile{As: at(root, dir+"/link/../b/f"), Parents: true}, "x"); err != nil {
+	if _, err := write(t, session, &agentproto.WriteFile{As: at(root, dir+"/link/../b/f"), Parents: true},
+		"x"); err != nil {
 		t.Error(err)
 	}
 	if b, err := os.ReadFile(dir + "/far/b/f"); err != nil || string(b) != "x" {

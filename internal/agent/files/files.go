@@ -185,8 +185,8 @@ func (c *call) refuse(err error) {
 	}
 }
 
-// over reports whether what is asked for is wanted no more. It costs a look at the stream: ask every
-// so often.
+// over reports whether what is asked for is wanted no more. It costs a look at the stream: ask
+// every so often.
 func (c *call) over() bool { return c.ctx.Err() != nil || c.s.Over() }
 
 // done says that it is.

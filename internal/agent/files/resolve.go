@@ -135,8 +135,8 @@ func place(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	return dir, name, st, err
 }
 
-// placeOnce finds where a file is to be written that the user would open as p: the directory, and the
-// name in it, which is no symbolic link. st is of what is there; nil where nothing is.
+// placeOnce finds where a file is to be written that the user would open as p: the directory, and
+// the name in it, which is no symbolic link. st is of what is there; nil where nothing is.
 func placeOnce(p string) (dir int, name string, st *unix.Stat_t, err error) {
 	if strings.HasSuffix(p, "/") {
 		return -1, "", nil, unix.EISDIR

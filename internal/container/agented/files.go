@@ -141,7 +141,8 @@ func (r *Runtime) ListFiles(
 		}
 		for i := range entries.Files {
 			if names += len(entries.Files[i].Name) + len(entries.Files[i].Target); names > maxNames {
-				return container.Errorf(o.op, sessionID, container.ErrLimitReached, "more than %d bytes of names", maxNames)
+				return container.Errorf(o.op, sessionID, container.ErrLimitReached, "more than %d bytes of names",
+					maxNames)
 			}
 			if err := each(fileInfo(&entries.Files[i])); err != nil {
 				return err
