@@ -253,18 +253,14 @@ func (c *copying) out(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	dir, rename, err := prepare(src, dst)
-	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
 	keep := c.owners && os.Geteuid() == 0
-	if err := untar.Unpack(root, io.MultiReader(&head, r), untar.Options{Owners: keep, Special: keep, Rename: rename,
-		Before: func() error { return context.Cause(ctx) }}); err != nil {
+	root, opts, err := openDestination(src, dst)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // nothing was written to it
+	opts.Owners, opts.Special, opts.Before = keep, keep, func() error { return context.Cause(ctx) }
+	if err := untar.Unpack(root, io.MultiReader(&head, r), opts); err != nil {
 		return err
 	}
 	// What follows an archive's end says whether it was sent whole.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/octobot-run/octobot/internal/untar"
 )
 
 // The rules by which docker cp decides what comes to be where. Paths here and in sessions are both
@@ -60,6 +62,13 @@ func rebased(asked, found string) string {
 
 // prepare gives the directory to unpack into, and how the archive's names change.
 func prepare(src, dst copyEnd) (dir string, rename func(string) (string, error), err error) {
+	dir, from, to, err := place(src, dst)
+	return dir, renamed(from, to), err
+}
+
+// place gives the directory to unpack into, and what becomes of the first element of the archive's
+// names.
+func place(src, dst copyEnd) (dir, from, to string, err error) {
 	dstDir, dstBase := splitEnd(dst.path)
 	_, srcBase := splitEnd(src.path)
 	asked := srcBase
@@ -74,15 +83,67 @@ func prepare(src, dst copyEnd) (dir string, rename func(string) (string, error),
 	}
 	switch {
 	case dst.exists && dst.dir:
-		return dst.path, renamed(srcBase, asked), nil
+		return dst.path, srcBase, asked, nil
 	case dst.exists && src.dir:
-		return "", nil, errCopyDirectory
+		return "", "", "", errCopyDirectory
 	case !dst.exists && !src.dir && assertsDirectory(dst.path):
-		return "", nil, errNoDirectory
+		return "", "", "", errNoDirectory
 	case dst.exists && assertsDirectory(dst.path):
-		return "", nil, fmt.Errorf("%s is not a directory", showName(path.Clean(dst.path)))
+		return "", "", "", fmt.Errorf("%s is not a directory", showName(path.Clean(dst.path)))
 	}
-	return dstDir, renamed(srcBase, dstBase), nil
+	return dstDir, srcBase, dstBase, nil
+}
+
+// openDestination opens the directory here that an archive is unpacked into, and says how. Of a
+// directory it is that very one, made where it is missing, so that no link in the archive leads to
+// what is beside it. Of anything else it is the directory around it, in which the archive may make
+// nothing but that.
+func openDestination(src, dst copyEnd) (*os.Root, untar.Options, error) {
+	dir, from, to, err := place(src, dst)
+	if err != nil {
+		return nil, untar.Options{}, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, untar.Options{}, err
+	}
+	switch {
+	case !src.dir:
+		return root, untar.Options{MaxEntries: 1, Rename: func(name string) (string, error) {
+			if name != from {
+				return "", errNotAskedFor(name)
+			}
+			return to, nil
+		}}, nil
+	case to == ".":
+		return root, untar.Options{Rename: renamed(from, ".")}, nil
+	}
+	defer func() { _ = root.Close() }() // nothing was written to it
+	below, err := makeRoot(root, to)
+	return below, untar.Options{Rename: renamed(from, "."), Itself: true}, err
+}
+
+// makeRoot opens a directory, which it makes where there is none. A link to one is none.
+func makeRoot(in *os.Root, name string) (*os.Root, error) {
+	if err := in.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	root, err := in.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	if err == nil {
+		var there fs.FileInfo
+		if there, err = in.Lstat(name); err == nil && !os.SameFile(there, opened) {
+			err = &fs.PathError{Op: "copy into", Path: name, Err: syscall.ENOTDIR}
+		}
+	}
+	if err != nil {
+		_ = root.Close() // nothing was written to it
+		return nil, err
+	}
+	return root, nil
 }
 
 // renamed changes the first element of names, and refuses names that begin otherwise: an archive
@@ -97,8 +158,12 @@ func renamed(from, to string) func(string) (string, error) {
 		case from == "." || from == "/": // all there is
 			return to + "/" + strings.TrimLeft(name, "/"), nil
 		}
-		return "", fmt.Errorf("the archive holds %.200q, which was not asked for", name)
+		return "", errNotAskedFor(name)
 	}
+}
+
+func errNotAskedFor(name string) error {
+	return fmt.Errorf("the archive holds %.200q, which was not asked for", name)
 }
 
 // checkOutput checks that a copy can come to be at p.

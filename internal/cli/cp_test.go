@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"io/fs"
@@ -260,22 +261,32 @@ func TestCopyOutOfAHostileSession(t *testing.T) {
 		"beside a directory": archive(dirEntry("d/"), reg("kept"), reg("d/../kept")),
 		"hard link beside":   archive(dirEntry("d/"), hardLink("d/x", "kept")),
 		"nothing":            nil,
+
+		"a link instead of a directory": archive(link("d", "."), reg("d/kept")),
+		"twice":                         archive(reg("d"), link("d", "."), reg("d/kept")),
+		"by a link in it":               archive(dirEntry("d/"), link("d/l", ".."), reg("d/l/kept")),
+		"by a link of the destination":  archive(dirEntry("d/"), reg("d/up/kept")),
+		"hard link by a link in it":     archive(dirEntry("d/"), link("d/l", ".."), hardLink("d/x", "d/l/kept")),
+		"hard link by a link there":     archive(dirEntry("d/"), hardLink("d/x", "d/up/kept")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := playServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) })
 			for _, to := range []string{"", "/new"} {
-				dst := here(t, map[string]string{"kept": "mine"})
+				dst := here(t, map[string]string{"kept": "mine", "d/up": "->.."})
+				if name == "a link instead of a directory" || name == "twice" {
+					_ = os.RemoveAll(dst + "/d")
+				}
 				r := octobot(t, "", "--url", url, "cp", "demo:/d", dst+to)
 				if r.code == 0 {
 					// A first name other than was asked for counts as that: it must be inside then.
-					if got := found(t, dst); strings.Contains(got, "..") {
+					if got := found(t, dst); strings.Contains(got, "../") {
 						t.Errorf("%+v: %s", r, got)
 					}
 				}
 				if b, err := os.ReadFile(dst + "/kept"); string(b) != "mine" {
 					t.Errorf("what was not asked for is now %q, %v", b, err)
 				}
-				if _, err := os.Stat(dst + "/d/x"); name == "hard link beside" && err == nil {
+				if _, err := os.Stat(dst + "/d/x"); strings.HasPrefix(name, "hard link") && err == nil {
 					t.Error("the session got a hold of what is beside the destination")
 				}
 				if got := found(t, outside); got != "kept=kept" {
@@ -286,6 +297,46 @@ func TestCopyOutOfAHostileSession(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCopyOutOverALink: a directory that comes is not unpacked where a link leads that has its
+// name.
+func TestCopyOutOverALink(t *testing.T) {
+	src := here(t, map[string]string{"d/kept": "theirs"})
+	var b bytes.Buffer
+	if err := pack(&b, copyEnd{path: src + "/d", exists: true, dir: true},
+		func(s string) (string, error) { return s, nil }, false); err != nil {
+		t.Fatal(err)
+	}
+	url := playServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b.Bytes()) })
+	dst := here(t, map[string]string{"kept": "mine", "d": "->."})
+	r := octobot(t, "", "--url", url, "cp", "demo:/d", dst)
+	if got := found(t, dst); r.code == 0 || got != "d->. kept=mine" {
+		t.Errorf("%+v; there is now %q", r, got)
+	}
+}
+
+// TestCopyOutKeepsModes: the directory that was asked for has the mode and time that it has there.
+func TestCopyOutKeepsModes(t *testing.T) {
+	var b bytes.Buffer
+	w, at := tar.NewWriter(&b), time.Unix(1234567890, 0)
+	if err := cmp.Or(w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o2750, ModTime: at}),
+		w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	url := playServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b.Bytes()) })
+	dst := here(t, map[string]string{"d/": ""})
+	for _, to := range []string{"", "/new"} {
+		if r := octobot(t, "", "--url", url, "cp", "demo:/d", dst+to); r.code != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	for _, name := range []string{"/d", "/new"} {
+		info, err := os.Stat(dst + name)
+		if err != nil || info.Mode() != fs.ModeDir|0o750 || !info.ModTime().Equal(at) {
+			t.Errorf("%s is %v of %v, %v", name, info.Mode(), info.ModTime(), err)
+		}
 	}
 }
 

@@ -5,10 +5,9 @@ package untar
 
 import (
 	"archive/tar"
-	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -30,6 +29,8 @@ type Options struct {
 	// Rename gives names, and those that hard links name, others before they are looked at, or
 	// refuses them. May be nil.
 	Rename func(name string) (string, error)
+	// Itself has the archive's entry for its top, too, set owner, mode and time of the root.
+	Itself bool
 	// Before is asked ahead of each entry; its error ends the unpacking. May be nil.
 	Before func() error
 	// MaxEntries bounds how many files, links and directories there may be; zero: 4 million.
@@ -65,9 +66,10 @@ var maxDelayed = 8 << 20
 
 // Unpack unpacks the archive r into root. Directories are merged with those that are there, and
 // files and links replaced; a directory never takes the place of something else, nor the other way
-// round. Links are made as they are and never followed out of root. Devices, FIFOs and sockets are
-// left out. Blocks of zeros become holes. What was unpacked before a failure stays, but never a
-// part of a file. An archive that is cut off is a failure.
+// round. Links are made as they are. Those that were there are never followed out of root, and no
+// name may lead through one that the archive has made. Devices, FIFOs and sockets are left out.
+// Blocks of zeros become holes. What was unpacked before a failure stays, but never a part of a
+// file. An archive that is cut off is a failure.
 func Unpack(root *os.Root, r io.Reader, opts Options) error {
 	if opts.MaxEntries == 0 {
 		opts.MaxEntries = defaultEntries
@@ -75,7 +77,7 @@ func Unpack(root *os.Root, r io.Reader, opts Options) error {
 	if opts.MaxSparse == 0 {
 		opts.MaxSparse = defaultSparse
 	}
-	u := &unpacker{root: root, opts: opts, buf: make([]byte, copyBuffer)}
+	u := &unpacker{root: root, opts: opts, buf: make([]byte, copyBuffer), seed: maphash.MakeSeed()}
 	err := u.all(tar.NewReader(r))
 	u.leaveDirectory()
 	return errors.Join(err, u.finish())
@@ -92,6 +94,10 @@ type unpacker struct {
 
 	delayed []delayed
 	waiting int // bytes of those
+
+	// The links of the archive so far, as the hashes of their names, which are short.
+	links map[uint64]struct{}
+	seed  maphash.Seed
 }
 
 // delayed is what is set of a directory when all is in it.
@@ -160,6 +166,9 @@ func (u *unpacker) local(name string) (string, error) {
 func (u *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
+		if u.throughLink(name) {
+			return errThroughLink(h.Name)
+		}
 		return u.directory(h, name)
 	case tar.TypeReg, tar.TypeGNUSparse:
 	case tar.TypeSymlink, tar.TypeLink:
@@ -169,6 +178,9 @@ func (u *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error 
 	if name == "." {
 		return fmt.Errorf("%.200q: %w", h.Name, syscall.EISDIR)
 	}
+	if u.throughLink(name) {
+		return errThroughLink(h.Name)
+	}
 	dir, err := u.enterDirectory(path.Dir(name))
 	if err != nil {
 		return err
@@ -176,7 +188,7 @@ func (u *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error 
 	base := path.Base(name)
 	switch h.Typeflag {
 	case tar.TypeSymlink:
-		err = u.symlink(dir, h, base)
+		err = u.symlink(dir, h, name)
 	case tar.TypeLink:
 		err = u.link(dir, h, name)
 	default:
@@ -188,6 +200,36 @@ func (u *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error 
 		pathErr.Path = name
 	}
 	return err
+}
+
+// throughLink reports whether a link of the archive is on the way to name.
+func (u *unpacker) throughLink(name string) bool {
+	if len(u.links) == 0 {
+		return false
+	}
+	for i := range len(name) {
+		if name[i] == '/' && u.isLink(name[:i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func errThroughLink(name string) error {
+	return fmt.Errorf("%w: %.200q leads through a link of the archive's own", ErrName, name)
+}
+
+func (u *unpacker) isLink(name string) bool {
+	_, is := u.links[maphash.String(u.seed, name)]
+	return is
+}
+
+// rememberLink is for good: where something replaces the link, it is no directory either.
+func (u *unpacker) rememberLink(name string) {
+	if u.links == nil {
+		u.links = map[uint64]struct{}{}
+	}
+	u.links[maphash.String(u.seed, name)] = struct{}{}
 }
 
 // enterDirectory opens a directory for the entries in it, and makes it where it is missing.
@@ -274,8 +316,8 @@ func (u *unpacker) directory(h *tar.Header, name string) error {
 		}
 	case err != nil:
 		return err
-	case name == ".":
-		return nil // the destination itself stays what it was
+	case name == "." && !u.opts.Itself:
+		return nil // it stays what it was
 	}
 	if u.opts.Owners {
 		if err := u.root.Lchown(name, h.Uid, h.Gid); err != nil {
@@ -345,13 +387,15 @@ func (u *unpacker) finish() error {
 	return errors.Join(errs...)
 }
 
-func (u *unpacker) symlink(dir *os.Root, h *tar.Header, base string) error {
+func (u *unpacker) symlink(dir *os.Root, h *tar.Header, name string) error {
+	base := path.Base(name)
 	if len(h.Linkname) > maxName {
 		return fmt.Errorf("%w: the target of %.200q", ErrName, h.Name)
 	}
 	if err := place(dir, base, func() error { return dir.Symlink(h.Linkname, base) }); err != nil {
 		return err
 	}
+	u.rememberLink(name)
 	if u.opts.Owners {
 		return dir.Lchown(base, h.Uid, h.Gid)
 	}
@@ -366,139 +410,12 @@ func (u *unpacker) link(dir *os.Root, h *tar.Header, name string) error {
 	if target == name {
 		return fmt.Errorf("%w: %.200q is a link to itself", ErrName, h.Name)
 	}
+	if u.throughLink(target) {
+		return errThroughLink(h.Linkname)
+	}
+	if u.isLink(target) {
+		u.rememberLink(name)
+	}
 	// By the way from the root: a target may be anywhere below it.
 	return place(dir, path.Base(name), func() error { return u.root.Link(target, name) })
-}
-
-// file makes a file when all of it is there: a short one when it was read, a long one beside its
-// place.
-func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
-	if h.Size > int64(len(u.buf)) {
-		return u.longFile(dir, archive, h, base)
-	}
-	content := u.buf[:h.Size]
-	if _, err := io.ReadFull(archive, content); err != nil {
-		return err
-	}
-	var f *os.File
-	err := place(dir, base, func() (err error) {
-		f, err = createNew(dir, base)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return u.complete(dir, f, h, base, func() error {
-		end, err := writeData(f, content, 0)
-		if err == nil && end < h.Size {
-			err = f.Truncate(h.Size)
-		}
-		return err
-	})
-}
-
-func createNew(dir *os.Root, name string) (*os.File, error) {
-	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-}
-
-func (u *unpacker) longFile(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
-	if info, err := dir.Lstat(base); err == nil && info.IsDir() {
-		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
-	}
-	beside := ".octobot-" + rand.Text()
-	f, err := createNew(dir, beside)
-	if err != nil {
-		return err
-	}
-	err = u.complete(dir, f, h, beside, func() error { return u.fill(f, archive) })
-	if err == nil {
-		err = dir.Rename(beside, base)
-	}
-	if err != nil {
-		_ = dir.Remove(beside) // there is an error already
-	}
-	return err
-}
-
-// complete gives a new file, which it closes, its content and what is known of it.
-func (u *unpacker) complete(dir *os.Root, f *os.File, h *tar.Header, name string, fill func() error) (err error) {
-	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	if err := fill(); err != nil {
-		return err
-	}
-	if u.opts.Owners {
-		if err := f.Chown(h.Uid, h.Gid); err != nil {
-			return err
-		}
-	}
-	if err := f.Chmod(u.mode(h)); err != nil {
-		return err
-	}
-	return setTime(dir, name, h.ModTime)
-}
-
-// fill writes a file's content, leaving holes where there are only zeros.
-func (u *unpacker) fill(f *os.File, content io.Reader) error {
-	var at, written int64 // where the file is read, and where what was written ends
-	for {
-		n, err := readFull(content, u.buf)
-		end, writeErr := writeData(f, u.buf[:n], at)
-		if writeErr != nil {
-			return writeErr
-		}
-		written = max(written, end)
-		at += int64(n)
-		switch {
-		case errors.Is(err, io.EOF) && written < at:
-			return f.Truncate(at)
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// readFull reads until b is full, or r says why not. Unlike io.ReadFull, it tells an end from a
-// cut.
-func readFull(r io.Reader, b []byte) (n int, err error) {
-	for n < len(b) && err == nil {
-		var more int
-		more, err = r.Read(b[n:])
-		n += more
-	}
-	return n, err
-}
-
-var zeros [blockSize]byte
-
-// writeData writes b at a place of a new file but for its blocks of zeros, and gives where the last
-// of it ends that was written.
-func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
-	for len(b) > 0 {
-		n := 0 // of b, up to the next hole
-		for n < len(b) {
-			block := b[n:min(n+blockSize, len(b))]
-			if len(block) == blockSize && bytes.Equal(block, zeros[:]) {
-				break
-			}
-			n += len(block)
-		}
-		if n > 0 {
-			if _, err := f.WriteAt(b[:n], at); err != nil {
-				return end, err
-			}
-			end = at + int64(n)
-		}
-		skip := n
-		for len(b)-skip >= blockSize && bytes.Equal(b[skip:skip+blockSize], zeros[:]) {
-			skip += blockSize
-		}
-		b, at = b[skip:], at+int64(skip)
-	}
-	return end, nil
 }

@@ -184,6 +184,10 @@ func TestHostile(t *testing.T) {
 		"hard link via link":    {symlink("out", f.outside), hardLink("x", "out/kept")},
 		"new file in link":      {symlink("out", f.outside), file("out/new/file", "owned")},
 		"link in link":          {symlink("out", f.outside), symlink("out/x", "y")},
+		"through a link in it":  {dir("d", 0o755), symlink("l", "d"), file("l/x", "owned")},
+		"directory in a link":   {dir("d", 0o755), symlink("l", "d"), dir("l/x", 0o755)},
+		"through two names":     {dir("d", 0o755), symlink("l", "d"), hardLink("h", "l"), file("h/x", "owned")},
+		"hard link by a link":   {file("d/x", "1"), symlink("l", "d"), hardLink("h", "l/x")},
 		"over a directory":      {dir("d", 0o755), file("d", "x")},
 		"link over a directory": {dir("e", 0o755), symlink("e", "/")},
 		"directory over file":   {file("f", "x"), dir("f", 0o755)},
@@ -232,6 +236,45 @@ func TestAbsoluteNamesWhereTaken(t *testing.T) {
 	}
 	if got := f.read(t, "etc/x"); got != "1" {
 		t.Errorf("holds %q", got)
+	}
+}
+
+// TestLinksThatWereThere are followed, as they are not the archive's, as long as they stay inside.
+func TestLinksThatWereThere(t *testing.T) {
+	f := newField(t)
+	for name, target := range map[string]string{"l": "d", "out": "../outside"} {
+		if err := os.Symlink(target, filepath.Join(f.inside, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Unpack(f.root, bytes.NewReader(pack(t, dir("d", 0o755), symlink("other", "d"), file("l/x", "1"))),
+		Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.read(t, "d/x"); got != "1" {
+		t.Errorf("holds %q", got)
+	}
+	if err := Unpack(f.root, bytes.NewReader(pack(t, file("out/kept", "owned"))), Options{}); err == nil {
+		t.Error("it was unpacked")
+	}
+	f.untouched(t)
+}
+
+// TestItself: the root stays what it was unless it is one of the archive's directories.
+func TestItself(t *testing.T) {
+	f := newField(t)
+	for _, itself := range []bool{false, true} {
+		want := fs.FileMode(0o755)
+		if itself {
+			want = 0o510
+		}
+		if err := Unpack(f.root, bytes.NewReader(pack(t, dir("./", 0o510), file("x", "1"))),
+			Options{Itself: itself}); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(f.inside); err != nil || info.Mode().Perm() != want {
+			t.Errorf("with %t, the root is %v, %v; want %v", itself, info.Mode(), err, want)
+		}
 	}
 }
 

@@ -1,0 +1,145 @@
+package untar
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// file makes a file when all of it is there: a short one when it was read, a long one beside its
+// place.
+func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
+	if h.Size > int64(len(u.buf)) {
+		return u.longFile(dir, archive, h, base)
+	}
+	content := u.buf[:h.Size]
+	if _, err := io.ReadFull(archive, content); err != nil {
+		return err
+	}
+	var f *os.File
+	err := place(dir, base, func() (err error) {
+		f, err = createNew(dir, base)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return u.complete(dir, f, h, base, func() error {
+		end, err := writeData(f, content, 0)
+		if err == nil && end < h.Size {
+			err = f.Truncate(h.Size)
+		}
+		return err
+	})
+}
+
+func createNew(dir *os.Root, name string) (*os.File, error) {
+	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+}
+
+func (u *unpacker) longFile(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
+	if info, err := dir.Lstat(base); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
+	}
+	beside := ".octobot-" + rand.Text()
+	f, err := createNew(dir, beside)
+	if err != nil {
+		return err
+	}
+	err = u.complete(dir, f, h, beside, func() error { return u.fill(f, archive) })
+	if err == nil {
+		err = dir.Rename(beside, base)
+	}
+	if err != nil {
+		_ = dir.Remove(beside) // there is an error already
+	}
+	return err
+}
+
+// complete gives a new file, which it closes, its content and what is known of it.
+func (u *unpacker) complete(dir *os.Root, f *os.File, h *tar.Header, name string, fill func() error) (err error) {
+	defer func() {
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if err := fill(); err != nil {
+		return err
+	}
+	if u.opts.Owners {
+		if err := f.Chown(h.Uid, h.Gid); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(u.mode(h)); err != nil {
+		return err
+	}
+	return setTime(dir, name, h.ModTime)
+}
+
+// fill writes a file's content, leaving holes where there are only zeros.
+func (u *unpacker) fill(f *os.File, content io.Reader) error {
+	var at, written int64 // where the file is read, and where what was written ends
+	for {
+		n, err := readFull(content, u.buf)
+		end, writeErr := writeData(f, u.buf[:n], at)
+		if writeErr != nil {
+			return writeErr
+		}
+		written = max(written, end)
+		at += int64(n)
+		switch {
+		case errors.Is(err, io.EOF) && written < at:
+			return f.Truncate(at)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// readFull reads until b is full, or r says why not. Unlike io.ReadFull, it tells an end from a
+// cut.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = r.Read(b[n:])
+		n += more
+	}
+	return n, err
+}
+
+var zeros [blockSize]byte
+
+// writeData writes b at a place of a new file but for its blocks of zeros, and gives where the last
+// of it ends that was written.
+func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
+	for len(b) > 0 {
+		n := 0 // of b, up to the next hole
+		for n < len(b) {
+			block := b[n:min(n+blockSize, len(b))]
+			if len(block) == blockSize && bytes.Equal(block, zeros[:]) {
+				break
+			}
+			n += len(block)
+		}
+		if n > 0 {
+			if _, err := f.WriteAt(b[:n], at); err != nil {
+				return end, err
+			}
+			end = at + int64(n)
+		}
+		skip := n
+		for len(b)-skip >= blockSize && bytes.Equal(b[skip:skip+blockSize], zeros[:]) {
+			skip += blockSize
+		}
+		b, at = b[skip:], at+int64(skip)
+	}
+	return end, nil
+}
