@@ -3,10 +3,8 @@ package untar
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"syscall"
 )
@@ -21,54 +19,45 @@ func (u *unpacker) file(dir *os.Root, archive *tar.Reader, h *tar.Header, base s
 	if _, err := io.ReadFull(archive, content); err != nil {
 		return err
 	}
-	var f *os.File
-	err := place(dir, base, func() (err error) {
-		f, err = createNew(dir, base)
-		return err
+	return place(dir, base, func(name string) error {
+		return u.create(dir, name, h, func(f *os.File) error {
+			end, err := writeData(f, content, 0)
+			if err == nil && end < h.Size {
+				err = f.Truncate(h.Size)
+			}
+			return err
+		})
 	})
-	if err != nil {
-		return err
-	}
-	return u.complete(dir, f, h, base, func() error {
-		end, err := writeData(f, content, 0)
-		if err == nil && end < h.Size {
-			err = f.Truncate(h.Size)
-		}
-		return err
-	})
-}
-
-func createNew(dir *os.Root, name string) (*os.File, error) {
-	return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 }
 
 func (u *unpacker) longFile(dir *os.Root, archive *tar.Reader, h *tar.Header, base string) error {
-	if info, err := dir.Lstat(base); err == nil && info.IsDir() {
-		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
-	}
-	beside := ".octobot-" + rand.Text()
-	f, err := createNew(dir, beside)
+	return replace(dir, base, func(name string) error {
+		return u.create(dir, name, h, func(f *os.File) error { return u.fill(f, archive) })
+	})
+}
+
+// create makes a new file, and gives it its content and what is known of it. Where that fails it
+// leaves none.
+func (u *unpacker) create(dir *os.Root, name string, h *tar.Header, fill func(*os.File) error) error {
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	err = u.complete(dir, f, h, beside, func() error { return u.fill(f, archive) })
+	err = u.complete(f, h, fill)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
 	if err == nil {
-		err = dir.Rename(beside, base)
+		err = setTime(dir, name, h.ModTime)
 	}
 	if err != nil {
-		_ = dir.Remove(beside) // there is an error already
+		_ = dir.Remove(name) // there is an error already
 	}
 	return err
 }
 
-// complete gives a new file, which it closes, its content and what is known of it.
-func (u *unpacker) complete(dir *os.Root, f *os.File, h *tar.Header, name string, fill func() error) (err error) {
-	defer func() {
-		if closeErr := f.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	if err := fill(); err != nil {
+func (u *unpacker) complete(f *os.File, h *tar.Header, fill func(*os.File) error) error {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if u.opts.Owners {
@@ -76,10 +65,7 @@ func (u *unpacker) complete(dir *os.Root, f *os.File, h *tar.Header, name string
 			return err
 		}
 	}
-	if err := f.Chmod(u.mode(h)); err != nil {
-		return err
-	}
-	return setTime(dir, name, h.ModTime)
+	return f.Chmod(u.mode(h))
 }
 
 // fill writes a file's content, leaving holes where there are only zeros.

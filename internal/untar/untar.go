@@ -5,6 +5,7 @@ package untar
 
 import (
 	"archive/tar"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -259,23 +260,27 @@ func (u *unpacker) leaveDirectory() {
 	}
 }
 
-// place does what makes a new file, and does it again where something was there that it replaces.
-func place(dir *os.Root, base string, do func() error) error {
-	err := do()
+// place has do make something new. Where something is there already it is made beside that, and then
+// takes its place: what was there is left where it fails. A do that fails leaves nothing.
+func place(dir *os.Root, base string, do func(name string) error) error {
+	err := do(base)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	info, err := dir.Lstat(base)
-	switch {
-	case err == nil && info.IsDir():
+	return replace(dir, base, do)
+}
+
+func replace(dir *os.Root, base string, do func(name string) error) error {
+	if info, err := dir.Lstat(base); err == nil && info.IsDir() {
 		return &fs.PathError{Op: "replace directory", Path: base, Err: syscall.EISDIR}
-	case err == nil:
-		err = dir.Remove(base)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	beside := ".octobot-" + rand.Text()
+	if err := do(beside); err != nil {
 		return err
 	}
-	return do()
+	err := dir.Rename(beside, base)
+	_ = dir.Remove(beside) // it is there where that failed, or both were names of one file
+	return err
 }
 
 // bound refuses a file that has become too long for how little of it the archive holds.
@@ -392,14 +397,20 @@ func (u *unpacker) symlink(dir *os.Root, h *tar.Header, name string) error {
 	if len(h.Linkname) > maxName {
 		return fmt.Errorf("%w: the target of %.200q", ErrName, h.Name)
 	}
-	if err := place(dir, base, func() error { return dir.Symlink(h.Linkname, base) }); err != nil {
+	err := place(dir, base, func(name string) error {
+		err := dir.Symlink(h.Linkname, name)
+		if err != nil || !u.opts.Owners {
+			return err
+		}
+		if err = dir.Lchown(name, h.Uid, h.Gid); err != nil {
+			_ = dir.Remove(name) // there is an error already
+		}
 		return err
+	})
+	if err == nil {
+		u.rememberLink(name)
 	}
-	u.rememberLink(name)
-	if u.opts.Owners {
-		return dir.Lchown(base, h.Uid, h.Gid)
-	}
-	return nil
+	return err
 }
 
 func (u *unpacker) link(dir *os.Root, h *tar.Header, name string) error {
@@ -417,5 +428,7 @@ func (u *unpacker) link(dir *os.Root, h *tar.Header, name string) error {
 		u.rememberLink(name)
 	}
 	// By the way from the root: a target may be anywhere below it.
-	return place(dir, path.Base(name), func() error { return u.root.Link(target, name) })
+	return place(dir, path.Base(name), func(base string) error {
+		return u.root.Link(target, path.Join(path.Dir(name), base))
+	})
 }

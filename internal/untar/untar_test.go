@@ -309,6 +309,52 @@ func TestCutArchive(t *testing.T) {
 	}
 }
 
+// TestFailedReplacement: what can't be made as it should be leaves what it would have replaced, and
+// nothing else.
+func TestFailedReplacement(t *testing.T) {
+	theirs := func(e entry) entry {
+		e.Uid, e.Gid = 1, 1 // which takes root
+		return e
+	}
+	for name, e := range map[string]entry{
+		"short": theirs(file("x", "new")), "long": theirs(file("x", strings.Repeat("new", copyBuffer))),
+		"link": theirs(symlink("x", "new")), "hard link": hardLink("x", "missing"),
+	} {
+		for _, was := range []string{"", "old"} {
+			f := newField(t)
+			if err := os.WriteFile(filepath.Join(f.inside, "x"), []byte(was), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := 1
+			if was == "" {
+				_ = os.Remove(filepath.Join(f.inside, "x"))
+				want = 0
+			}
+			err := asNobody(t, f, func() error {
+				return Unpack(f.root, bytes.NewReader(pack(t, e)), Options{Owners: true})
+			})
+			if err == nil {
+				t.Errorf("%s: it was unpacked", name)
+			}
+			if names, err := os.ReadDir(f.inside); err != nil || len(names) != want || want > 0 && f.read(t, "x") != was {
+				t.Errorf("%s: there are now %v, %v", name, names, err)
+			}
+		}
+	}
+}
+
+// TestLinkOverItself: another name of a file replaces that name, and leaves no third.
+func TestLinkOverItself(t *testing.T) {
+	f := newField(t)
+	b := pack(t, file("a", "1"), hardLink("b", "a"), hardLink("b", "a"))
+	if err := Unpack(f.root, bytes.NewReader(b), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := os.ReadDir(f.inside); err != nil || len(names) != 2 || f.read(t, "b") != "1" {
+		t.Errorf("there are now %v, %v", names, err)
+	}
+}
+
 // TestSwappedDirectory: while an archive is unpacked, somebody makes directories and files into
 // links to where nothing may change, 10,000 times.
 func TestSwappedDirectory(t *testing.T) {
