@@ -261,6 +261,10 @@ func TestHostileArchives(t *testing.T) {
 		"hard link out":  {{Typeflag: tar.TypeLink, Name: "a", Linkname: "../etc/passwd"}},
 		"hard link via link": {link("a", "/etc"),
 			{Typeflag: tar.TypeLink, Name: "b", Linkname: "a/passwd"}},
+		"through a hard link to a link": {link("a", "/etc"), {Typeflag: tar.TypeLink, Name: "b", Linkname: "a"},
+			file("b/passwd")},
+		"through a link that only seems replaced": {link("a", "/etc"), {Typeflag: tar.TypeChar, Name: "a"},
+			file("a/passwd")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := s.UnpackFiles(t.Context(), admin, "x", "/tmp", tarOf(t, headers...), container.UnpackFilesOptions{})
@@ -327,6 +331,13 @@ func TestCutWrites(t *testing.T) {
 	if e := wantCode(t, err, session.CodeCancelled); e.Detail != gone.Detail {
 		t.Errorf("error %v", err)
 	}
+	for _, n := range []int{0, 2000, 512 + 4096} {
+		err = k.UnpackFiles(ctx, admin, "x", "/tmp", bytes.NewReader(archive[:n]), container.UnpackFilesOptions{})
+		wantCode(t, err, session.CodeInvalidArgument)
+	}
+	err = k.UnpackFiles(ctx, admin, "x", "/tmp", strings.NewReader(strings.Repeat("no", 1000)),
+		container.UnpackFilesOptions{})
+	wantCode(t, err, session.CodeInvalidArgument)
 	// A reader that blocks is abandoned.
 	stuck, release := io.Pipe()
 	bounded, cancel := context.WithCancel(ctx)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/untar"
 )
 
 const (
@@ -94,7 +95,7 @@ func (f *stillFiles) unpack(ctx context.Context, dir string, r io.Reader, opts c
 	}
 	check := archiveCheck{links: map[string]bool{}}
 	return f.copyTo(ctx, dir, func(w *tar.Writer) error {
-		err := rewrite(tar.NewReader(r), w, func(h *tar.Header) (bool, error) {
+		err := rewrite(untar.NewReader(r), w, func(h *tar.Header) (bool, error) {
 			if err := check.entry(h); err != nil {
 				return false, f.fail(container.ErrInvalidArgument, "%s", err)
 			}
@@ -104,8 +105,13 @@ func (f *stillFiles) unpack(ctx context.Context, dir string, r io.Reader, opts c
 			// The directory itself stays what it is.
 			return isPlain(h) && (h.Typeflag != tar.TypeDir || path.Clean(h.Name) != "."), nil
 		})
-		if err == nil {
+		switch {
+		case err == nil:
 			_, err = io.Copy(io.Discard, r) // what follows an archive's end
+		case errors.Is(err, tar.ErrHeader):
+			err = f.fail(container.ErrInvalidArgument, "it is no tar archive")
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			err = f.fail(container.ErrInvalidArgument, "the archive is cut off: its end is missing")
 		}
 		return err
 	})
@@ -167,20 +173,30 @@ func (c *archiveCheck) entry(h *tar.Header) error {
 	}
 	switch h.Typeflag {
 	case tar.TypeLink:
-		if _, err := c.local(h.Linkname); err != nil {
+		target, err := c.local(h.Linkname)
+		if err != nil {
 			return err
 		}
-	case tar.TypeSymlink:
-		if c.bytes += len(name) + 64; c.bytes > maxArchiveLinks {
-			return errArchiveLinks
+		if c.links[target] { // then so is this
+			return c.remember(name)
 		}
-		c.links[name] = true
-		return nil
+	case tar.TypeSymlink:
+		return c.remember(name)
 	}
-	delete(c.links, name) // it is replaced
+	if isPlain(h) {
+		delete(c.links, name) // it is replaced
+	}
 	if isSparse(h) && h.Size > maxSparse {
 		return errArchiveSparse
 	}
+	return nil
+}
+
+func (c *archiveCheck) remember(link string) error {
+	if c.bytes += len(link) + 64; c.bytes > maxArchiveLinks {
+		return errArchiveLinks
+	}
+	c.links[link] = true
 	return nil
 }
 
@@ -224,8 +240,14 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
+// entryReader is a [tar.Reader], or one that misses an end.
+type entryReader interface {
+	io.Reader
+	Next() (*tar.Header, error)
+}
+
 // rewrite copies an archive as change wants each entry, without its end.
-func rewrite(r *tar.Reader, w *tar.Writer, change func(*tar.Header) (keep bool, err error)) error {
+func rewrite(r entryReader, w *tar.Writer, change func(*tar.Header) (keep bool, err error)) error {
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -240,7 +262,7 @@ func rewrite(r *tar.Reader, w *tar.Writer, change func(*tar.Header) (keep bool, 
 	}
 }
 
-func rewriteEntry(r *tar.Reader, h *tar.Header, w *tar.Writer, change func(*tar.Header) (bool, error)) error {
+func rewriteEntry(r entryReader, h *tar.Header, w *tar.Writer, change func(*tar.Header) (bool, error)) error {
 	keep, err := change(h)
 	if err != nil || !keep {
 		return err

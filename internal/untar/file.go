@@ -103,6 +103,9 @@ func readFull(r io.Reader, b []byte) (n int, err error) {
 
 var zeros [blockSize]byte
 
+// allZeros looks at no more than blockSize bytes.
+func allZeros(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }
+
 // writeData writes b at a place of a new file but for its blocks of zeros, and gives where the last
 // of it ends that was written.
 func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
@@ -110,7 +113,7 @@ func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
 		n := 0 // of b, up to the next hole
 		for n < len(b) {
 			block := b[n:min(n+blockSize, len(b))]
-			if len(block) == blockSize && bytes.Equal(block, zeros[:]) {
+			if len(block) == blockSize && allZeros(block) {
 				break
 			}
 			n += len(block)
@@ -122,7 +125,7 @@ func writeData(f *os.File, b []byte, at int64) (end int64, err error) {
 			end = at + int64(n)
 		}
 		skip := n
-		for len(b)-skip >= blockSize && bytes.Equal(b[skip:skip+blockSize], zeros[:]) {
+		for len(b)-skip >= blockSize && allZeros(b[skip:skip+blockSize]) {
 			skip += blockSize
 		}
 		b, at = b[skip:], at+int64(skip)

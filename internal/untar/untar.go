@@ -79,7 +79,7 @@ func Unpack(root *os.Root, r io.Reader, opts Options) error {
 		opts.MaxSparse = defaultSparse
 	}
 	u := &unpacker{root: root, opts: opts, buf: make([]byte, copyBuffer), seed: maphash.MakeSeed()}
-	err := u.all(tar.NewReader(r))
+	err := u.all(NewReader(r))
 	u.leaveDirectory()
 	return errors.Join(err, u.finish())
 }
@@ -108,7 +108,7 @@ type delayed struct {
 	modified time.Time
 }
 
-func (u *unpacker) all(archive *tar.Reader) error {
+func (u *unpacker) all(archive *Reader) error {
 	for entries := 0; ; entries++ {
 		if u.opts.Before != nil {
 			if err := u.opts.Before(); err != nil {
@@ -129,7 +129,7 @@ func (u *unpacker) all(archive *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := u.entry(archive, h, name); err != nil {
+		if err := u.entry(archive.Reader, h, name); err != nil {
 			return err
 		}
 	}
@@ -260,8 +260,8 @@ func (u *unpacker) leaveDirectory() {
 	}
 }
 
-// place has do make something new. Where something is there already it is made beside that, and then
-// takes its place: what was there is left where it fails. A do that fails leaves nothing.
+// place has do make something new. Where something is there already it is made beside that, and
+// then takes its place: what was there is left where it fails. A do that fails leaves nothing.
 func place(dir *os.Root, base string, do func(name string) error) error {
 	err := do(base)
 	if !errors.Is(err, fs.ErrExist) {

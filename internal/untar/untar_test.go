@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -292,6 +294,16 @@ func TestCutArchive(t *testing.T) {
 			}
 			if names, err := os.ReadDir(f.inside); err != nil || len(names) != 1 || f.read(t, "x") != "old" {
 				t.Errorf("%d of %d bytes left %v, %v", n, size, names, err)
+			}
+		}
+	}
+	b := pack(t, dir("d", 0o755), file("d/a", "1"), file("d/zeros", string(make([]byte, 512))),
+		file("d/long", strings.Repeat("x", 3000)), symlink("d/l", strings.Repeat("long", 100)))
+	for n := 0; n <= len(b); n += block {
+		for _, r := range []io.Reader{bytes.NewReader(b[:n]), iotest.HalfReader(bytes.NewReader(b[:n]))} {
+			err := Unpack(newField(t).root, r, Options{})
+			if whole := n >= len(b)-block; whole != (err == nil) {
+				t.Errorf("%d of %d bytes: %v", n, len(b), err)
 			}
 		}
 	}
