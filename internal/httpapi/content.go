@@ -198,18 +198,25 @@ var errFileChanged = errors.New("the file was changed meanwhile")
 // copyUnsized sends a file that has no size: it is empty, or one of the kernel's and its content is
 // known when it is read.
 func (f *fileReader) copyUnsized(w *front.ResponseWriter, r *http.Request) error {
+	buf := make([]byte, contentChunk)
+	if r.Method == http.MethodHead {
+		buf = buf[:1] // it is only asked whether there is any
+	}
+	n, err := f.readFirst(buf)
+	if err != nil {
+		return problem.CauseOf(f.ctx, err)
+	}
+	if n == 0 || !f.wanted(w, r) {
+		out := &problemWriter{ResponseWriter: w}
+		http.ServeContent(out, r, "", f.info.Modified, strings.NewReader(""))
+		if out.refused != nil {
+			return out.refused
+		}
+		return nil
+	}
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
-	}
-	buf := make([]byte, contentChunk)
-	n, err := io.ReadFull(f.content, buf)
-	if n == 0 && errors.Is(err, io.EOF) {
-		http.ServeContent(&problemWriter{ResponseWriter: w}, r, "", f.info.Modified, strings.NewReader(""))
-		return nil
-	}
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return problem.CauseOf(f.ctx, err)
 	}
 	if _, err := w.Write(buf[:n]); err != nil {
 		panic(http.ErrAbortHandler)
@@ -219,6 +226,37 @@ func (f *fileReader) copyUnsized(w *front.ResponseWriter, r *http.Request) error
 	}
 	return nil
 }
+
+// readFirst fills b as far as the file goes.
+func (f *fileReader) readFirst(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = f.read(b[n:])
+		n += more
+		f.at, f.want = f.at+int64(more), f.want+int64(more)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// wanted reports whether a request's conditions let it have the file.
+func (f *fileReader) wanted(w http.ResponseWriter, r *http.Request) bool {
+	conditions := &conditionWriter{header: w.Header().Clone()}
+	http.ServeContent(conditions, r, "", f.info.Modified, strings.NewReader(""))
+	return conditions.status == http.StatusOK
+}
+
+// conditionWriter keeps of an answer only its status.
+type conditionWriter struct {
+	header http.Header
+	status int
+}
+
+func (c *conditionWriter) Header() http.Header         { return c.header }
+func (c *conditionWriter) WriteHeader(status int)      { c.status = status }
+func (c *conditionWriter) Write(b []byte) (int, error) { return len(b), nil }
 
 // problemWriter has http.ServeContent refuse in our form.
 type problemWriter struct {

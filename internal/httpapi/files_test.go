@@ -204,7 +204,7 @@ func TestOddFiles(t *testing.T) {
 	f, p := newPlayed(t, settings{})
 	long := strings.Repeat("kernel", 100_000)
 	for path, file := range map[string]*playedFile{
-		"/empty": {}, "/proc": {data: long, version: "v"}, "/grows": {size: 4, data: long},
+		"/empty": {version: "v"}, "/proc": {data: long, version: "v"}, "/grows": {size: 4, data: long},
 		"/shrinks": {size: 1 << 20, data: long}, "/changes": {size: int64(len(long)), data: long, changes: true},
 	} {
 		p.files[path] = file
@@ -231,6 +231,23 @@ func TestOddFiles(t *testing.T) {
 	resp := f.do(t, raw{method: "GET", path: "/v1/sessions/s/files?path=/proc", trusted: true})
 	if resp.ContentLength != -1 {
 		t.Errorf("length %d", resp.ContentLength)
+	}
+	for path, length := range map[string]int64{"/empty": 0, "/proc": -1} {
+		for _, method := range []string{"GET", "HEAD"} {
+			for _, c := range []struct {
+				name, value string
+				status      int
+			}{
+				{"If-Match", `"v0"`, 412}, {"If-Match", `"v"`, 200}, {"If-None-Match", `"v"`, 304},
+				{"If-None-Match", `"v0"`, 200}, {"Range", "bytes=0-9", 200},
+			} {
+				resp := f.do(t, raw{method: method, path: "/v1/sessions/s/files?path=" + path, trusted: true,
+					header: map[string]string{c.name: c.value}})
+				if resp.StatusCode != c.status || c.status == 200 && resp.ContentLength != length {
+					t.Errorf("%s %s, %s %s: %s, length %d", method, path, c.name, c.value, resp.Status, resp.ContentLength)
+				}
+			}
+		}
 	}
 }
 
