@@ -116,7 +116,7 @@ func (f *stillFiles) stat(
 func infoOf(p string, h *tar.Header) *container.FileInfo {
 	info := &container.FileInfo{
 		Name: path.Base(p), Mode: uint32(h.Mode) & 0o7777, UID: int64(h.Uid), GID: int64(h.Gid), Owner: h.Uname,
-		Group: h.Gname, Size: h.Size, Modified: h.ModTime,
+		Group: h.Gname, Size: h.Size, Modified: sayable(h.ModTime),
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -134,6 +134,15 @@ func infoOf(p string, h *tar.Header) *container.FileInfo {
 		info.Version = fmt.Sprintf("a%xx%xx%xx%xx%x", h.ModTime.UnixNano(), h.Size, h.Mode, h.Uid, h.Gid)
 	}
 	return info
+}
+
+// sayable keeps a time, which is whatever somebody in the session likes, to those that JSON knows.
+func sayable(t time.Time) time.Time {
+	const first, last = -62135596800, 253402300799 // seconds: the years 1 to 9999
+	if s := t.Unix(); s < first || s > last {
+		return time.Unix(min(max(s, first), last), 0)
+	}
+	return t
 }
 
 func (f *stillFiles) list(ctx context.Context, p string, each func(container.FileInfo) error) error {
@@ -264,7 +273,7 @@ func (f *stillFiles) write(
 func (f *stillFiles) prepareWrite(
 	ctx context.Context, p string, opts container.WriteFileOptions,
 ) (h *tar.Header, at string, err error) {
-	there, at, err := f.stat(ctx, p, true)
+	there, at, err := f.stat(ctx, p, !opts.New) // a link that leads nowhere is something, too
 	missing := errors.Is(err, container.ErrPathNotFound)
 	switch {
 	case err != nil && !missing:
@@ -280,10 +289,14 @@ func (f *stillFiles) prepareWrite(
 	}
 	h = &tar.Header{Typeflag: tar.TypeReg, Name: path.Base(at), Mode: int64(opts.Mode)}
 	if !missing { // root writes: it stays whose it was
-		h.Mode, h.Uid, h.Gid = cmp.Or(h.Mode, int64(there.Mode)), int(there.UID), int(there.GID)
+		h.Uid, h.Gid = int(there.UID), int(there.GID)
 	}
-	if h.Mode == 0 {
+	switch {
+	case h.Mode != 0:
+	case missing:
 		h.Mode = 0o644
+	default: // what root may do as that user, others' content is not to
+		h.Mode = int64(there.Mode & 0o777)
 	}
 	if missing || opts.Owner != "" {
 		h.Uid, h.Gid, err = f.owner(ctx, cmp.Or(opts.Owner, opts.User))

@@ -3,7 +3,9 @@ package session_test
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -241,6 +243,55 @@ func (c copied) CopyTo(_ context.Context, _, _ string, r io.Reader) error {
 		return err
 	}
 	return c.err
+}
+
+// kept gives what is there by path.
+type kept struct {
+	copied
+	files map[string]*tar.Header
+}
+
+func (k kept) CopyFrom(_ context.Context, _, path string) (io.ReadCloser, error) {
+	h := k.files[path]
+	if h == nil {
+		return nil, container.ErrPathNotFound
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	return io.NopCloser(&b), cmp.Or(w.WriteHeader(h), w.Close())
+}
+
+// TestOddStillFiles: what is there has special modes, leads nowhere, or is of no year.
+func TestOddStillFiles(t *testing.T) {
+	k := newKit(t)
+	k.still(t, "x")
+	var got bytes.Buffer
+	rt := kept{copied{Runtime: k.rt, Copier: k.rt, got: &got}, map[string]*tar.Header{
+		"/suid":     {Typeflag: tar.TypeReg, Name: "suid", Mode: 0o6755},
+		"/closed":   {Typeflag: tar.TypeReg, Name: "closed"},
+		"/dangling": {Typeflag: tar.TypeSymlink, Name: "dangling", Linkname: "/none"},
+		"/late":     {Typeflag: tar.TypeReg, Name: "late", ModTime: time.Unix(1<<60, 0)},
+		"/early":    {Typeflag: tar.TypeReg, Name: "early", ModTime: time.Unix(-1<<60, 0), Format: tar.FormatPAX},
+	}}
+	s := session.NewContainerService(rt, k.store, configure())
+	for name, mode := range map[string]int64{"suid": 0o755, "closed": 0} {
+		_, err := s.WriteFile(t.Context(), admin, "x", "/"+name, strings.NewReader("new"), container.WriteFileOptions{})
+		if h := entriesOf(t, &got)[name]; err != nil || h == nil || h.Mode != mode {
+			t.Errorf("%s: wrote %+v, %v", name, h, err)
+		}
+	}
+	_, err := s.WriteFile(t.Context(), admin, "x", "/dangling", strings.NewReader("new"),
+		container.WriteFileOptions{New: true})
+	wantCode(t, err, session.CodePathExists)
+	for _, path := range []string{"/late", "/early"} {
+		info, err := s.StatFile(t.Context(), admin, "x", path, container.StatFileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := json.Marshal(info.Modified.UTC()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestHostileArchives do not reach the engine, or not whole.
