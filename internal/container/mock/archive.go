@@ -15,6 +15,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock/toybox"
+	"github.com/octobot-run/octobot/internal/untar"
 )
 
 // PackFiles implements [container.FileArchiver].
@@ -176,7 +177,7 @@ func (m *MockProvider) UnpackFiles(
 		in, end := bounded(ctx, u.system, r)
 		defer end()
 		x := &unpacker{ctx: ctx, view: u.Beneath(dir), owners: opts.Owners}
-		return cmp.Or(x.all(tar.NewReader(in)), x.finish())
+		return cmp.Or(x.all(untar.NewReader(in)), x.finish())
 	})
 }
 
@@ -195,7 +196,7 @@ type delayed struct {
 	modified time.Time
 }
 
-func (x *unpacker) all(archive *tar.Reader) error {
+func (x *unpacker) all(archive *untar.Reader) error {
 	for {
 		if err := x.ctx.Err(); err != nil {
 			return err
@@ -211,7 +212,7 @@ func (x *unpacker) all(archive *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := x.entry(archive, h, name); err != nil {
+		if err := x.entry(archive.Reader, h, name); err != nil {
 			return fileError(h.Name, err)
 		}
 	}
