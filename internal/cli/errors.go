@@ -118,10 +118,10 @@ func hintOf(err error) string {
 // oneLine keeps what a server or an engine says from spoiling the terminal.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '\uFFFD'
+		if unicode.IsPrint(r) { // which what changes the direction of text is not
+			return r
 		}
-		return r
+		return '\uFFFD'
 	}, strings.Join(strings.Fields(s), " "))
 }
 

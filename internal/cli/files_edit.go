@@ -59,6 +59,9 @@ func (a *app) edit(ctx context.Context, c *client.Client, id, p, user string) (e
 	local, keep := filepath.Join(dir, localName(p)), false
 	defer func() {
 		if keep {
+			if ctx.Err() != nil { // of which nothing is printed
+				fmt.Fprintf(a.stderr, "octobot: your copy is kept as %s\n", local)
+			}
 			err = fmt.Errorf("%w; your copy is kept as %s", err, local)
 			return
 		}
@@ -169,6 +172,7 @@ func (a *app) runEditor(ctx context.Context, file string) error {
 	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"), "vi")
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", editor+` "$1"`, "octobot", file)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
+	defer leaveInterrupts(ctx)()
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the editor %q: %w", editor, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -137,6 +138,54 @@ func TestEdit(t *testing.T) {
 	}
 	if got := must(t, dir, "files", "cat", "demo:/tmp/n.txt"); got != "theirs" {
 		t.Errorf("the file holds %q", got)
+	}
+}
+
+// TestEditInterrupted: ctrl-c and ctrl-\ are the editor's, and what ends octobot loses nothing.
+func TestEditInterrupted(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	ready, resume := filepath.Join(t.TempDir(), "ready"), filepath.Join(t.TempDir(), "resume")
+	for _, fifo := range []string{ready, resume} {
+		if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	editor(t, `echo mine >"$1"; echo >"`+ready+`"; cat "`+resume+`"`)
+	edit := func(signals ...os.Signal) result {
+		var stdout, stderr bytes.Buffer
+		cmd := exec.Command(os.Args[0], "--data-dir", dir, "files", "edit", "demo:/tmp/n.txt")
+		cmd.Env = append(os.Environ(), asOctobot+"=1")
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.ReadFile(ready); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range signals {
+			if err := cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(resume, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // the code says it
+		return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	}
+	if r := edit(syscall.SIGINT, syscall.SIGINT, syscall.SIGQUIT); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if got := must(t, dir, "files", "cat", "demo:/tmp/n.txt"); got != "mine\n" {
+		t.Errorf("the file holds %q", got)
+	}
+	editor(t, `echo other >"$1"; echo >"`+ready+`"; cat "`+resume+`"`)
+	r := edit(syscall.SIGTERM)
+	names, err := filepath.Glob(os.Getenv("TMPDIR") + "/octobot-edit-*/*")
+	if err != nil || len(names) != 1 || r.code != exitSignal+int(syscall.SIGTERM) ||
+		!strings.Contains(r.stderr, "your copy is kept as "+names[0]) {
+		t.Errorf("%+v, left %q, %v", r, names, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -72,23 +73,49 @@ func (s signalled) Is(target error) bool { return target == context.Canceled || 
 // untilSignal returns a context that the first signal ends. From then on signals
 // do what they do by default.
 func untilSignal(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
+	var others atomic.Int32
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, othersInterrupts{}, &others))
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		select {
-		case s := <-signals:
-			signal.Stop(signals)
-			cancel(signalled{s.(syscall.Signal)})
-		case <-ctx.Done():
-			signal.Stop(signals)
+		defer signal.Stop(signals)
+		for {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGINT && others.Load() > 0 {
+					continue
+				}
+				cancel(signalled{s.(syscall.Signal)})
+			case <-ctx.Done():
+			}
+			return
 		}
 	}()
 	return ctx, func() {
 		cancel(nil)
 		<-done
+	}
+}
+
+// othersInterrupts is the key of how many programs run that ctrl-c and ctrl-\ are meant for.
+type othersInterrupts struct{}
+
+// leaveInterrupts leaves what is typed at the terminal to end a program to the one that is about to
+// run, until done is called. A program that is started meanwhile ignores nothing that octobot did
+// not.
+func leaveInterrupts(ctx context.Context) (done func()) {
+	caught := make(chan os.Signal, 1) // nobody looks
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGQUIT)
+	others, ok := ctx.Value(othersInterrupts{}).(*atomic.Int32)
+	if !ok {
+		others = new(atomic.Int32)
+	}
+	others.Add(1)
+	return func() {
+		others.Add(-1)
+		signal.Stop(caught)
 	}
 }
 

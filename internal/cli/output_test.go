@@ -67,6 +67,17 @@ func TestProgressOnTerminal(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	for s, want := range map[string]string{
+		"a \t\nb": "a b", "Straße 漢字 é ✓": "Straße 漢字 é ✓", "\x1b[2J": "\uFFFD[2J",
+		"a\u202egpj.exe\u2066\u200b": "a\uFFFDgpj.exe\uFFFD\uFFFD", "\xff": "\uFFFD",
+	} {
+		if got := oneLine(s); got != want {
+			t.Errorf("%q is %q, want %q", s, got, want)
+		}
+	}
+}
+
 func TestErrorLinesAreLines(t *testing.T) {
 	err := forEachSession(t.Context(), "rm", []string{"a", "b"},
 		func(string) error { return &exitCode{1, errText("two\nlines\x1b[2J")} })
