@@ -280,13 +280,13 @@ func (c *copying) followed(ctx context.Context, p string) (string, v1.FileInfo, 
 	return p, v1.FileInfo{}, fmt.Errorf("%s: too many links", showName(p))
 }
 
-// linked gives what a link at p leads to.
+// linked gives what a link at p leads to. It is not cleaned: ".." behind a link leads elsewhere.
 func linked(p, target string) string {
 	if path.IsAbs(target) {
 		return target
 	}
 	dir, _ := splitEnd(p)
-	return path.Join(dir, target)
+	return strings.TrimSuffix(dir, "/") + "/" + target
 }
 
 // in copies to the session.

@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -38,13 +39,20 @@ var (
 )
 
 // splitEnd splits a path into the directory and the last element, which is "." where the path ends
-// so.
+// so, or in "..". Nothing is cleaned of "..", which leads elsewhere behind a link.
 func splitEnd(p string) (dir, base string) {
-	clean := path.Clean(p)
-	if path.Base(p) == "." {
-		clean += "/."
+	p = cmp.Or(p, ".")
+	trimmed := strings.TrimRight(p, "/")
+	i := strings.LastIndexByte(trimmed, '/')
+	switch base = trimmed[i+1:]; {
+	case base == "":
+		return "/", "/"
+	case base == "..":
+		return trimmed, "."
+	case i < 0:
+		return ".", base
 	}
-	return path.Dir(clean), path.Base(clean)
+	return cmp.Or(strings.TrimRight(trimmed[:i], "/"), "/"), base
 }
 
 func assertsDirectory(p string) bool { return strings.HasSuffix(p, "/") || path.Base(p) == "." }
@@ -72,6 +80,9 @@ func place(src, dst copyEnd) (dir, from, to string, err error) {
 	dstDir, dstBase := splitEnd(dst.path)
 	_, srcBase := splitEnd(src.path)
 	asked := srcBase
+	if path.Base(src.path) == ".." { // in a session: it has the name that it seems to have
+		asked = path.Base(path.Clean(src.path))
+	}
 	if src.rebase != "" {
 		asked = src.rebase
 	}
@@ -168,7 +179,7 @@ func errNotAskedFor(name string) error {
 
 // checkOutput checks that a copy can come to be at p.
 func checkOutput(p string) error {
-	dir := filepath.Dir(filepath.Clean(p))
+	dir, _ := splitEnd(p)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("there is no directory %q to copy into", dir)
 	}
@@ -208,8 +219,21 @@ func localDestination(p string) (copyEnd, error) {
 }
 
 // localSource finds out what is at p. A link in its directory part, or before a slash at its end,
-// is always followed, a link at its end where follow says so.
+// is always followed, a link at its end where follow says so. What ".." leads to has a name of its
+// own.
 func localSource(p string, follow bool) (copyEnd, error) {
+	if path.Base(p) == ".." {
+		here, err := os.Getwd()
+		if err != nil {
+			return copyEnd{}, err
+		}
+		if !filepath.IsAbs(p) {
+			p = here + "/" + p
+		}
+		if p, err = filepath.EvalSymlinks(p); err != nil {
+			return copyEnd{}, err
+		}
+	}
 	resolved, rebase := "", ""
 	if follow {
 		var err error

@@ -171,18 +171,22 @@ func TestCopyAnswers(t *testing.T) {
 }
 
 func TestCopyLocalLinks(t *testing.T) {
-	dir := here(t, map[string]string{"real/f": "1", "link": "->real", "file": "2", "flink": "->file"})
+	dir := here(t, map[string]string{"real/f": "1", "real/deep/": "", "deep": "->real/deep", "link": "->real", "file": "2", "flink": "->file"})
 	for _, c := range []struct {
 		path   string
 		follow bool
 		want   []string
 	}{
 		{"link", false, []string{"link->real"}},
-		{"link/", false, []string{"link/", "link/f"}},
-		{"link/.", false, []string{"./", "./f"}},
-		{"link", true, []string{"link/", "link/f"}},
+		{"link/", false, []string{"link/", "link/deep/", "link/f"}},
+		{"link/.", false, []string{"./", "./deep/", "./f"}},
+		{"link", true, []string{"link/", "link/deep/", "link/f"}},
 		{"flink", true, []string{"flink"}},
 		{"link/f", false, []string{"f"}},
+		{"real/deep/..", false, []string{"real/", "real/deep/", "real/f"}},
+		{"real/deep/../", true, []string{"real/", "real/deep/", "real/f"}},
+		{"deep/..", false, []string{"real/", "real/deep/", "real/f"}},
+		{"real/deep/../.", false, []string{"./", "./deep/", "./f"}},
 	} {
 		src, err := localSource(dir+"/"+c.path, c.follow)
 		if err != nil {
@@ -216,6 +220,42 @@ func TestCopyLocalLinks(t *testing.T) {
 		if strings.Join(got, " ") != strings.Join(c.want, " ") {
 			t.Errorf("%s (follow %t): %q, want %q", c.path, c.follow, got, c.want)
 		}
+	}
+}
+
+func TestSplitEnd(t *testing.T) {
+	for p, want := range map[string][2]string{
+		"": {".", "."}, ".": {".", "."}, "a": {".", "a"}, "a/": {".", "a"}, "a/.": {"a", "."}, "a//b//": {"a", "b"},
+		"/": {"/", "/"}, "//": {"/", "/"}, "/.": {"/", "."}, "/a": {"/", "a"}, "/a/b": {"/a", "b"},
+		"..": {"..", "."}, "a/..": {"a/..", "."}, "/a/../b/": {"/a/..", "b"},
+	} {
+		if dir, base := splitEnd(p); dir != want[0] || base != want[1] {
+			t.Errorf("%q is %q and %q, want %q", p, dir, base, want)
+		}
+	}
+}
+
+// TestCopyDots: ".." behind a link leads to where the link does, and gives nothing a name.
+func TestCopyDots(t *testing.T) {
+	dir := startDaemon(t)
+	must(t, dir, "create", "demo")
+	src := here(t, map[string]string{"f": "1", "d/x": "2", "d/sub/": ""})
+	must(t, dir, "exec", "demo", "--", "sh", "-c",
+		"mkdir -p /tmp/a/b /tmp/c; ln -s /tmp/a/b /tmp/c/l; ln -s l/../to /tmp/c/to")
+	must(t, dir, "cp", src+"/f", "demo:/tmp/c/to")
+	if got := must(t, dir, "files", "cat", "demo:/tmp/a/to"); got != "1" {
+		t.Errorf("the file holds %q", got)
+	}
+	must(t, dir, "cp", src+"/d/sub/..", "demo:/tmp/a/b")
+	if got := must(t, dir, "files", "ls", "demo:/tmp/a/b"); got != "d\n" {
+		t.Errorf("there is now %q", got)
+	}
+	dst := here(t, map[string]string{"a/b/": "", "c/l": "->../a/b", "c/to": "->l/../to", "into/": ""})
+	must(t, dir, "cp", "demo:/tmp/a/to", dst+"/c/to")
+	must(t, dir, "cp", "demo:/tmp/a/b/d/sub/..", dst+"/into")
+	if got, want := found(t, dst), "a/ a/b/ a/to=1 c/ c/l->../a/b c/to->l/../to into/ into/d/ into/d/sub/ "+
+		"into/d/x=2"; got != want {
+		t.Errorf("there is now\n%s, want\n%s", got, want)
 	}
 }
 

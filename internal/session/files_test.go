@@ -204,6 +204,7 @@ func TestStillArchives(t *testing.T) {
 		session.CodePathNotFound)
 	for path, want := range map[string][]string{
 		"/tmp/d": {"d/", "d/f"}, "/tmp/d/": {"d/", "d/f"}, "/tmp/d/.": {"./", "./f"}, "/tmp/d/f": {"f"},
+		"/tmp/d/none/..": {"./", "./f"},
 	} {
 		out, err := k.PackFiles(ctx, admin, "x", path, "")
 		if err != nil {

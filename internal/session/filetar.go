@@ -29,7 +29,7 @@ const (
 // pack gives a path as an archive, as [container.FileArchiver] promises it.
 func (f *stillFiles) pack(ctx context.Context, p string) (io.ReadCloser, error) {
 	name, asserted := path.Base(p), strings.HasSuffix(p, "/") // which links are followed for
-	if path.Clean(p) == "/" || strings.HasSuffix(p, "/.") {
+	if path.Clean(p) == "/" || strings.HasSuffix(p, "/.") || name == ".." {
 		name, asserted = ".", true
 	}
 	// Engines do not agree on what "/." is called, nor on links before a slash.
