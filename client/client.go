@@ -111,11 +111,19 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	body := &io.LimitedReader{R: resp.Body, N: maxAnswer}
+	if err := json.NewDecoder(body).Decode(out); err != nil {
+		if body.N <= 0 {
+			err = fmt.Errorf("the answer is longer than %d MiB, which is more than is kept in memory", maxAnswer>>20)
+		}
 		return c.failed(ctx, r, err)
 	}
 	return nil
 }
+
+// maxAnswer bounds what is kept in memory of an answer: a list of files is as long as somebody in
+// the session likes. A million of them, with names of usual lengths, are less.
+var maxAnswer int64 = 256 << 20
 
 // send does a request and returns the answer, which is a success. The caller closes its body.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {

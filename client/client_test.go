@@ -49,6 +49,22 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestLongAnswer: what has no end in sight is not kept.
+func TestLongAnswer(t *testing.T) {
+	defer func(n int64) { maxAnswer = n }(maxAnswer)
+	maxAnswer = 4 << 20
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"entries":[{}`+strings.Repeat(`,{"name":"x"}`, 1<<19)+"]}") // until the client leaves
+	})
+	if _, err := c.ListFiles(t.Context(), "s", "/", ""); err == nil || !strings.Contains(err.Error(), "4 MiB") {
+		t.Errorf("list: %v", err)
+	}
+	_, err := c.SearchFiles(t.Context(), "s", "/", SearchFilesOptions{})
+	if err == nil || !strings.Contains(err.Error(), "4 MiB") {
+		t.Errorf("search: %v", err)
+	}
+}
+
 func TestPathsAreEscaped(t *testing.T) {
 	var path, authorization string
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
