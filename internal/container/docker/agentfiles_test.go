@@ -61,6 +61,11 @@ func TestAgentKilledAmidFiles(t *testing.T) {
 					t.Error(err)
 				}
 			}, container.ErrContainerStopped},
+			{func() {
+				if err := k.rt.Remove(t.Context(), k.id); err != nil {
+					t.Error(err)
+				}
+			}, container.ErrContainerNotFound},
 		} {
 			s := newStuck()
 			written := make(chan error, 1)
@@ -74,14 +79,27 @@ func TestAgentKilledAmidFiles(t *testing.T) {
 			}
 			<-s.given
 			cut.how()
-			if err := <-written; !errors.Is(err, cut.want) {
+			// One that is removed has stopped before.
+			wrong := func(err error) bool {
+				return !errors.Is(err, cut.want) &&
+					(cut.want != container.ErrContainerNotFound || !errors.Is(err, container.ErrContainerStopped))
+			}
+			if err := <-written; wrong(err) {
 				t.Errorf("a write that was cut: %v; want %v", err, cut.want)
 			}
 			close(s.more)
-			if _, err := io.Copy(io.Discard, content); !errors.Is(err, cut.want) {
+			if _, err := io.Copy(io.Discard, content); wrong(err) {
 				t.Errorf("a read that was cut: %v; want %v", err, cut.want)
 			}
 			_ = content.Close()
+			if errors.Is(cut.want, container.ErrContainerNotFound) {
+				_, err := k.rt.Create(t.Context(), k.id, container.Options{Image: image,
+					Cmd: []string{"sleep", "3600"}}) // which the test's end removes
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
 			if err := k.rt.Start(t.Context(), k.id); err != nil {
 				t.Fatal(err)
 			}
