@@ -200,13 +200,24 @@ type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
 
+// readFull reads until b is full, or r says why not: what comes in small pieces costs no frame each.
+// Unlike io.ReadFull it does not make the end look like a cut, or the other way round.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = r.Read(b[n:])
+		n += more
+	}
+	return n, err
+}
+
 func (o *operation) sendAll(from io.Reader) error {
 	buf := make([]byte, agentproto.MaxData)
 	stall := time.AfterFunc(o.r.cfg.stallTime, o.Reset)
 	defer stall.Stop()
 	for {
 		stall.Stop()
-		n, err := from.Read(buf)
+		n, err := readFull(from, buf)
 		stall.Reset(o.r.cfg.stallTime)
 		if n > 0 {
 			if err := o.SendData(agentproto.KindData, buf[:n]); err != nil {
