@@ -72,13 +72,14 @@ func testFileWriteWhole(d *disk) {
 func testFileWriteFails(d *disk) {
 	d.put(d.p("f"), "old")
 	before := d.info(d.p("f"))
-	broken := errors.New("broken")
-	for _, size := range []int{0, 10, 3 << 20} {
-		for _, path := range []string{d.p("f"), d.p("new")} {
-			r := io.MultiReader(bytes.NewReader(make([]byte, size)), iotest.ErrReader(broken))
-			_, err := d.WriteFile(d.ctx, d.id, path, r, container.WriteFileOptions{})
-			if !errors.Is(err, broken) {
-				d.Errorf("%d bytes: error is %v; want the reader's own", size, err)
+	for _, broken := range []error{errors.New("broken"), io.ErrUnexpectedEOF} { // which is no end
+		for _, size := range []int{0, 10, 3 << 20} {
+			for _, path := range []string{d.p("f"), d.p("new")} {
+				r := io.MultiReader(bytes.NewReader(make([]byte, size)), iotest.ErrReader(broken))
+				_, err := d.WriteFile(d.ctx, d.id, path, r, container.WriteFileOptions{})
+				if !errors.Is(err, broken) {
+					d.Errorf("%d bytes: error is %v; want the reader's own, %v", size, err, broken)
+				}
 			}
 		}
 	}
