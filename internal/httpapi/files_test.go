@@ -529,8 +529,14 @@ func TestArchives(t *testing.T) {
 	}
 	_, err = f.admin.PackFiles(ctx, "s", "/none", "")
 	wantCode(t, err, v1.CodePathNotFound)
-	wantCode(t, f.admin.UnpackFiles(ctx, "s", "/none", strings.NewReader(""), client.UnpackFilesOptions{}),
-		v1.CodePathNotFound)
+	for dir, c := range map[string]struct {
+		archive string
+		code    v1.Code
+	}{
+		"/none": {string(make([]byte, 1024)), v1.CodePathNotFound}, "/tmp": {"", v1.CodeInvalidArgument},
+	} {
+		wantCode(t, f.admin.UnpackFiles(ctx, "s", dir, strings.NewReader(c.archive), client.UnpackFilesOptions{}), c.code)
+	}
 	_, err = f.admin.ChangeFile(ctx, "s", "/tmp", "", v1.ChangeFileRequest{Mode: "8"})
 	wantCode(t, err, v1.CodeInvalidArgument)
 	_, err = f.admin.ChangeFile(ctx, "s", "/tmp", "", v1.ChangeFileRequest{Mode: "0"})
