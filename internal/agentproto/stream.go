@@ -138,6 +138,10 @@ type Stream struct {
 
 	sending sync.Mutex
 	out     []byte // guarded by sending
+
+	ending   sync.Mutex
+	closing  int  // ends in good order that are on their way; guarded by ending
+	resetDue bool // Reset was called meanwhile; guarded by ending
 }
 
 // conn is what carries a stream: a stream of the multiplexer's, or a connection of its own.
@@ -150,7 +154,19 @@ type conn interface {
 }
 
 func newStream(c conn, most int, onEnd func()) *Stream {
-	return &Stream{c: c, most: most, onEnd: onEnd, r: bufio.NewReaderSize(c, 1<<10)}
+	return &Stream{c: c, most: most, onEnd: onEnd, r: bufio.NewReaderSize(bytesFirst{c}, 1<<10)}
+}
+
+// bytesFirst leaves an error that comes with bytes to the next Read. The multiplexer has one where
+// it can't tell the other side of the room that a Read made, whatever else there is to be read.
+type bytesFirst struct{ io.Reader }
+
+func (r bytesFirst) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if n > 0 {
+		err = nil
+	}
+	return n, err
 }
 
 func (s *Session) newStream(y *yamux.Stream) *Stream {
@@ -248,12 +264,29 @@ func (f Frame) Decode(m Message) error {
 }
 
 // CloseWrite says that no more is sent; reading goes on.
-func (s *Stream) CloseWrite() error { return s.c.CloseWrite() }
+func (s *Stream) CloseWrite() error { return s.inOrder(s.c.CloseWrite) }
+
+// inOrder ends a direction, or both. A reset that comes meanwhile follows: on its own it would
+// reach the other side first at times, which then lost what it has not read.
+func (s *Stream) inOrder(end func() error) error {
+	s.ending.Lock()
+	s.closing++
+	s.ending.Unlock()
+	err := end()
+	s.ending.Lock()
+	s.closing--
+	due := s.resetDue && s.closing == 0
+	s.ending.Unlock()
+	if due {
+		_ = s.c.Reset()
+	}
+	return err
+}
 
 // Close ends both directions. What was sent still arrives.
 func (s *Stream) Close() error {
 	s.end()
-	return s.c.Close()
+	return s.inOrder(s.c.Close)
 }
 
 // Leave ends the operation of who has said all that there was to say, which arrives still, and
@@ -274,6 +307,14 @@ func (s *Stream) Leave(wait time.Duration) {
 // nothing.
 func (s *Stream) Reset() {
 	s.end()
+	s.ending.Lock()
+	s.resetDue = true
+	wait := s.closing > 0
+	s.ending.Unlock()
+	if wait {
+		_ = s.c.SetReadDeadline(time.Unix(1, 0)) // who reads is not to wait for that
+		return
+	}
 	_ = s.c.Reset()
 }
 
