@@ -65,18 +65,24 @@ func (d *door) accept(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		select {
-		case d.conns <- conn:
-			continue
-		case <-d.done:
-		case <-ctx.Done():
+		d.offer(conn)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+	}
+}
+
+// offer hands a connection to who waits for one, and waits until somebody does, or the door is
+// closed.
+func (d *door) offer(conn net.Conn) {
+	select {
+	case d.conns <- conn:
+	case <-d.done:
 		if r, ok := conn.(container.Resetter); ok {
 			r.Reset()
-		} else {
-			_ = conn.Close()
+			return
 		}
-		return ctx.Err()
+		_ = conn.Close()
 	}
 }
 

@@ -107,21 +107,16 @@ func (a *API) connect(
 	if err != nil {
 		return err
 	}
-	s, err := a.accept(w, r)
+	c, err := a.acceptConn(w, r)
 	if err != nil {
 		_ = conn.Close()
 		return nil // it was answered
 	}
-	a.join(s, id, conn)
-	return nil
-}
-
-// join carries a connection's bytes until it has ended.
-func (a *API) join(s *socket, id string, conn net.Conn) {
-	if err := relay.Join(s.ctx, conn.(relay.Conn), &socketConn{api: a, s: s}); err != nil {
-		a.log.LogAttrs(s.ctx, slog.LevelDebug, "connection into a session", slog.String("session", id),
+	if err := relay.Join(c.s.ctx, conn.(relay.Conn), c); err != nil {
+		a.log.LogAttrs(c.s.ctx, slog.LevelDebug, "connection into a session", slog.String("session", id),
 			slog.Any("error", err))
 	}
+	return nil
 }
 
 type listenInput struct {
@@ -175,17 +170,19 @@ func (a *API) acceptConnection(w *front.ResponseWriter, r *http.Request, in *acc
 	if d == nil {
 		return errNotListening
 	}
-	s, err := a.accept(w, r)
+	conn, err := a.acceptConn(w, r)
 	if err != nil {
 		return nil // it was answered
 	}
-	conn := &socketConn{api: a, s: s}
-	gone := conn.awaitGone()
+	s, gone := conn.s, conn.awaitGone()
 	select {
 	case accepted := <-d.conns:
 		peer := v1.Peer{Address: accepted.RemoteAddr().String()}
-		if err := s.say(v1.Control{Connected: &peer}); err != nil {
-			s.cancel(err)
+		if isOver(gone) || s.ctx.Err() != nil || s.say(v1.Control{Connected: &peer}) != nil {
+			s.cancel(errGone)
+			s.leave()
+			d.offer(accepted) // to the next one who waits
+			return nil
 		}
 		if err := relay.Join(s.ctx, accepted.(relay.Conn), conn); err != nil {
 			a.log.LogAttrs(s.ctx, slog.LevelDebug, "connection from a session", slog.String("session", in.ID),
@@ -200,4 +197,13 @@ func (a *API) acceptConnection(w *front.ResponseWriter, r *http.Request, in *acc
 	}
 	s.closeWith(v1.Control{Error: &a.problemOf(s.ctx, problem.CauseOf(s.ctx, errGone)).Problem})
 	return nil
+}
+
+func isOver(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/container/mock"
+	"github.com/octobot-run/octobot/internal/httpapi"
 )
 
 // serving makes a session in which something listens on port 3000: it does what "serve" says with
@@ -319,4 +321,66 @@ func TestListenEndsWithItsToken(t *testing.T) {
 	for f.front.Streams().Count() != 0 {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// TestPortCloseDelivers: a client that says the end of its bytes and leaves at once has sent them
+// all.
+func TestPortCloseDelivers(t *testing.T) {
+	f := newFixture(t, settings{})
+	const connections, size = 200, 100_000
+	got := make(chan string, connections)
+	serving(t, f, func(c *mock.Conn) {
+		go func() {
+			b, err := io.ReadAll(c)
+			got <- fmt.Sprint(len(b), err)
+			_ = c.Close()
+		}()
+	})
+	var clients sync.WaitGroup
+	for range connections {
+		conn := dialPort(t, f.admin)
+		clients.Go(func() {
+			if _, err := conn.Write(make([]byte, size)); err != nil {
+				t.Error(err)
+			}
+			_ = conn.Close()
+		})
+	}
+	clients.Wait()
+	for range connections {
+		if got, want := <-got, fmt.Sprint(size, nil); got != want {
+			t.Errorf("the program got %s; want %s", got, want)
+		}
+	}
+}
+
+// TestPortSlowProgram: what a client has left that is gone by the time arrives, although the server
+// finds out that it is gone before the program takes it.
+func TestPortSlowProgram(t *testing.T) {
+	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetTiming(25*time.Millisecond, 0) })
+	goOn, got := make(chan struct{}), make(chan string, 1)
+	serving(t, f, func(c *mock.Conn) {
+		<-goOn
+		b, err := io.ReadAll(c)
+		got <- fmt.Sprint(len(b), err)
+		_ = c.Close()
+	})
+	conn := dialPort(t, f.admin)
+	const size = 1 << 20
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		_, _ = conn.Write(make([]byte, size))
+		_ = conn.Close()
+	}()
+	select { // all that fits in between, and time for the pings
+	case <-wrote:
+	case <-time.After(500 * time.Millisecond):
+	}
+	time.Sleep(400 * time.Millisecond)
+	close(goOn)
+	if got, want := <-got, fmt.Sprint(size, nil); got != want {
+		t.Errorf("the program got %s; want %s", got, want)
+	}
+	<-wrote
 }

@@ -60,6 +60,19 @@ type socket struct {
 // accept upgrades a request that checkUpgrade let through. The handler answers for the connection
 // from then on: it calls bye.
 func (a *API) accept(w *front.ResponseWriter, r *http.Request) (*socket, error) {
+	s, err := a.upgrade(w, r)
+	if err != nil {
+		return nil, err
+	}
+	s.wg.Go(func() {
+		if err := s.ping(2 * a.timing.keepalive); err != nil {
+			s.cancel(err)
+		}
+	})
+	return s, nil
+}
+
+func (a *API) upgrade(w *front.ResponseWriter, r *http.Request) (*socket, error) {
 	w.Streaming()
 	// The origin was checked, by rules that know of the server's other names.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
@@ -77,27 +90,26 @@ func (a *API) accept(w *front.ResponseWriter, r *http.Request) (*socket, error) 
 		case <-s.life.Done():
 		}
 	})
-	s.wg.Go(func() { s.ping(2 * a.timing.keepalive) })
 	return s, nil
 }
 
 // ping keeps what is in between from forgetting a quiet connection. A peer that does not
-// answer may be busy, or our own client, and is left alone; TCP finds out about one that is gone.
-func (s *socket) ping(interval time.Duration) {
+// answer may be busy, or our own client, and is left alone; TCP finds out about one that is gone:
+// that is an error. It ends with ctx: nil.
+func (s *socket) ping(interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
 		case <-s.ctx.Done():
-			return
+			return nil
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, interval)
 		err := s.conn.Ping(ctx)
 		cancel()
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			s.cancel(err)
-			return
+			return err
 		}
 	}
 }

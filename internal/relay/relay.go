@@ -21,7 +21,10 @@ import (
 //
 // Where it has Await, which waits until Read would not, an idle connection holds no buffer. Where
 // it has Broken, which tells without waiting that it was reset, that is noticed also while the
-// other side takes nothing.
+// other side takes nothing, and while that says nothing after all that there was to be read. Deaf
+// is of connections that know more in the latter case: that nothing is taken any more. Where it has
+// Ended, that is called when all was read and passed on, as nobody reads from it any more, and it
+// says when the other side goes away.
 type Conn interface {
 	io.Reader
 	io.Writer
@@ -38,13 +41,21 @@ type awaiter interface{ Await() error }
 
 type breakable interface{ Broken() bool }
 
+type deafer interface{ Deaf() bool }
+
+type ender interface{ Ended() (gone <-chan struct{}) }
+
 // chunk is how much is read at a time: as much as travels in one message of an agent's.
 const chunk = 64<<10 - 12
 
 var chunks = sync.Pool{New: func() any { b := make([]byte, chunk); return &b }}
 
-// stalled is how long a write may take before its source is asked whether it is still there.
-const stalled = 2 * time.Second
+const (
+	// stalled is how long a write may take before its source is asked whether it is still there.
+	stalled = 2 * time.Second
+	// lookEvery is how often one is asked whose own direction has ended.
+	lookEvery = 3 * time.Second
+)
 
 // Join copies both ways until both directions have ended, or either connection is reset, or ctx
 // ends, which resets both. Then both are closed. The error is nil where both directions ended in
@@ -53,9 +64,9 @@ const stalled = 2 * time.Second
 // Where one side takes no more although it was not reset, because its reader has gone, what it has
 // sent itself still arrives.
 func Join(ctx context.Context, a, b Conn) error {
-	reset := sync.OnceFunc(func() {
-		a.Reset()
-		b.Reset()
+	reset := sync.OnceFunc(func() { both(a.Reset, b.Reset) })
+	closeBoth := sync.OnceFunc(func() {
+		both(func() { _ = a.Close() }, func() { _ = b.Close() })
 	})
 	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -63,20 +74,72 @@ func Join(ctx context.Context, a, b Conn) error {
 		reset()
 	})
 	var there, back error
-	var wg sync.WaitGroup
-	wg.Go(func() { there = carry(b, a, reset) })
-	back = carry(a, b, reset)
-	wg.Wait()
+	thereOver, backOver := make(chan struct{}), make(chan struct{})
+	both(func() {
+		var inOrder bool
+		inOrder, there = carry(b, a, reset)
+		close(thereOver)
+		if inOrder {
+			follow(a, backOver, closeBoth)
+		}
+	}, func() {
+		var inOrder bool
+		inOrder, back = carry(a, b, reset)
+		close(backOver)
+		if inOrder {
+			follow(b, thereOver, closeBoth)
+		}
+	})
 	if !stop() {
 		<-over
 	}
-	_ = a.Close()
-	_ = b.Close()
+	closeBoth()
 	return errors.Join(context.Cause(ctx), there, back)
 }
 
-// carry copies one direction.
-func carry(dst, src Conn, reset func()) error {
+// both does two things at once: either may wait for somebody who does not answer.
+func both(one, other func()) {
+	var wg sync.WaitGroup
+	wg.Go(one)
+	other()
+	wg.Wait()
+}
+
+// follow looks after a connection whose own direction has ended in good order, until the other one
+// has ended. Who goes away meanwhile takes nothing more, which otherwise only a write would find
+// out; what it has sent still arrives.
+func follow(conn Conn, over <-chan struct{}, closeBoth func()) {
+	var away <-chan struct{}
+	if e, ok := conn.(ender); ok {
+		away = e.Ended()
+	}
+	gone := func() bool { return false }
+	if b, ok := conn.(breakable); ok {
+		gone = b.Broken
+	}
+	if d, ok := conn.(deafer); ok {
+		gone = d.Deaf
+	}
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-away:
+			closeBoth()
+			return
+		case <-ticker.C:
+			if gone() {
+				closeBoth()
+				return
+			}
+		}
+	}
+}
+
+// carry copies one direction. It says whether that came to its end in good order.
+func carry(dst, src Conn, reset func()) (inOrder bool, err error) {
 	watch := newWatch(src, reset)
 	defer watch.stop()
 	await := func() error { return nil }
@@ -89,14 +152,14 @@ func carry(dst, src Conn, reset func()) error {
 			err = step(dst, src, watch)
 		}
 		if lost, ok := errors.AsType[*writeError](err); ok {
-			return lost.err
+			return false, lost.err
 		}
 		switch {
 		case err == io.EOF: // itself: others are of what is beneath
-			return dst.CloseWrite()
+			return true, dst.CloseWrite()
 		case err != nil:
 			reset()
-			return err
+			return false, err
 		}
 	}
 }

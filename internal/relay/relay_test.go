@@ -1,10 +1,13 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,5 +72,41 @@ func TestCancel(t *testing.T) {
 			t.Error("a connection goes on")
 		}
 		_ = conn.Close()
+	}
+}
+
+// follower is one that tells when it is gone.
+type follower struct {
+	relay.Conn
+	gone chan struct{}
+	deaf atomic.Bool
+}
+
+func (f *follower) Ended() <-chan struct{} { return f.gone }
+func (f *follower) Deaf() bool             { return f.deaf.Load() }
+
+// TestGoneAfterItsEnd: who has ended its direction and goes away has sent all that it has sent, to
+// a program that is silent as well.
+func TestGoneAfterItsEnd(t *testing.T) {
+	for name, leave := range map[string]func(*follower){
+		"told": func(f *follower) { close(f.gone) }, "found out": func(f *follower) { f.deaf.Store(true) },
+	} {
+		near, far := pair(t)
+		program, target := pair(t)
+		f := &follower{Conn: relay.TCP(far), gone: make(chan struct{})}
+		joined := make(chan error, 1)
+		go func() { joined <- relay.Join(t.Context(), f, relay.TCP(target)) }()
+		sent := bytes.Repeat([]byte("x"), 1<<20)
+		go func() {
+			_, _ = near.Write(sent)
+			_ = near.CloseWrite()
+		}()
+		if got, err := io.ReadAll(program); err != nil || len(got) != len(sent) {
+			t.Errorf("%s: the program got %d bytes, %v", name, len(got), err)
+		}
+		leave(f)
+		<-joined
+		_ = near.Close()
+		_ = program.Close()
 	}
 }

@@ -177,3 +177,10 @@ func (c *usedConn) Broken() bool {
 	b, ok := c.Conn.(interface{ Broken() bool })
 	return ok && b.Broken()
 }
+
+// Deaf tells that nothing is taken any more after the end of what there was to be read, where the
+// connection can.
+func (c *usedConn) Deaf() bool {
+	d, ok := c.Conn.(interface{ Deaf() bool })
+	return ok && d.Deaf()
+}

@@ -90,12 +90,17 @@ func (l *listener) accept() {
 				return
 			}
 		}
-		select {
-		case l.conns <- conn:
-		case <-l.done:
-			relay.TCP(conn).Reset()
-			return
-		}
+		l.offer(conn)
+	}
+}
+
+// offer hands a connection to who waits for one, and waits until somebody does, or nobody listens
+// any more.
+func (l *listener) offer(conn *net.TCPConn) {
+	select {
+	case l.conns <- conn:
+	case <-l.done:
+		relay.TCP(conn).Reset()
 	}
 }
 
@@ -119,8 +124,15 @@ func (p *ports) acceptPort(ctx context.Context, s *agentproto.Stream, request []
 	waiting, unwatch := watch(ctx, s.Raw())
 	select {
 	case conn := <-l.conns:
+		gone := waiting.Err() != nil
 		unwatch()
-		return connected(ctx, s, relay.TCP(conn), conn.RemoteAddr().String())
+		address := conn.RemoteAddr().String()
+		if gone || s.Send(&agentproto.Connected{Address: address}) != nil {
+			l.offer(conn) // to the next one who waits
+			return nil
+		}
+		_ = relay.Join(ctx, s.Raw(), relay.TCP(conn)) // however it ended, both sides know by now
+		return nil
 	case <-l.done:
 		unwatch()
 		return ended
