@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,6 +65,7 @@ type PortConn struct {
 	frame  io.Reader // the binary frame being read; nil between frames; of the reading goroutine
 	ended  error     // what every Read gives from now on; of the reading goroutine
 
+	leaving atomic.Bool // Close was called
 	closing sync.Mutex
 	closed  bool // CloseWrite was called; guarded by closing
 
@@ -90,14 +92,14 @@ func (p *PortConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		n, err := p.frame.Read(b)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // itself: others are of what is beneath
 			p.frame, err = nil, nil
 		}
 		if err != nil {
 			p.ended = p.explain(err)
 			return n, p.ended
 		}
-		if n > 0 {
+		if n > 0 || len(b) == 0 {
 			return n, nil
 		}
 	}
@@ -106,13 +108,27 @@ func (p *PortConn) Read(b []byte) (int, error) {
 // Await waits until Read would not: who reads much at once need hold no buffer until then. An
 // error is Read's.
 func (p *PortConn) Await() error {
-	if p.ended == nil && p.frame == nil {
-		p.ended = p.await()
+	for p.ended == nil {
+		if p.frame == nil {
+			if p.ended = p.begin(); p.ended != nil {
+				break
+			}
+		}
+		// It tells whether anything is left of the frame, and may wait for more of it.
+		switch _, err := p.frame.Read(nil); {
+		case err == nil:
+			return nil
+		case err == io.EOF:
+			p.frame = nil
+		default:
+			p.ended = p.explain(err)
+		}
 	}
 	return p.ended
 }
 
-func (p *PortConn) await() error {
+// begin takes the next frame of bytes.
+func (p *PortConn) begin() error {
 	for {
 		kind, frame, err := p.conn.Reader(p.ctx)
 		if err != nil {
@@ -142,6 +158,9 @@ func (p *PortConn) explain(err error) error {
 	if cause := context.Cause(p.ctx); cause != nil {
 		return cause
 	}
+	if p.leaving.Load() {
+		return net.ErrClosed
+	}
 	return &resetError{err}
 }
 
@@ -168,26 +187,30 @@ func (p *PortConn) Write(b []byte) (int, error) {
 const portChunk = 64 << 10
 
 // CloseWrite says that no more is written; reading goes on.
-func (p *PortConn) CloseWrite() error { return p.closeWrite(p.ctx) }
-
-func (p *PortConn) closeWrite(ctx context.Context) error {
+func (p *PortConn) CloseWrite() error {
 	p.closing.Lock()
 	defer p.closing.Unlock()
 	if p.closed {
 		return nil
 	}
 	p.closed = true
-	if err := writeControl(ctx, p.conn, v1.Control{EOF: true}); err != nil {
+	if err := writeControl(p.ctx, p.conn, v1.Control{EOF: true}); err != nil {
 		return p.explain(err)
 	}
 	return nil
 }
 
-// Close implements [net.Conn]: it ends both directions. What was written still arrives.
+// Close implements [net.Conn]: it ends both directions. What was written still arrives, for which
+// it waits, unless the other side takes nothing for some seconds.
 func (p *PortConn) Close() error {
-	ctx, cancel := context.WithTimeout(p.ctx, farewell)
-	defer cancel()
-	_ = p.closeWrite(ctx) // the connection may have ended
+	late := time.AfterFunc(farewell, p.Reset) // also for who is in CloseWrite
+	defer late.Stop()
+	p.leaving.Store(true)
+	if p.CloseWrite() == nil {
+		// The server answers once it has taken all that was written. To leave before would drop
+		// what is still on its way, once anything comes the other way.
+		_ = p.conn.Close(websocket.StatusNormalClosure, "")
+	}
 	p.Reset()
 	return nil
 }
@@ -313,8 +336,11 @@ func (l *Listener) watch() {
 	}
 }
 
-// Accept implements [net.Listener]. After an error the listener is of no more use; one of Close is
-// net.ErrClosed.
+// Done is closed when the listener is of no more use, which Accept says why.
+func (l *Listener) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Accept implements [net.Listener]. After an error it may be called again, and may succeed, unless
+// Done is closed; one of Close is net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	conn, err := l.client.dial(l.ctx, request{method: http.MethodGet,
 		path: []string{"v1", "sessions", l.session, "listeners", l.listening.ID}})
@@ -350,6 +376,12 @@ func readConnected(ctx context.Context, conn *websocket.Conn) (v1.Peer, error) {
 }
 
 func (l *Listener) explain(err error) error {
+	if CodeOf(err) == v1.CodePortClosed {
+		select { // the listener's own connection tells why
+		case <-l.ctx.Done():
+		case <-time.After(farewell):
+		}
+	}
 	if cause := context.Cause(l.ctx); cause != nil {
 		return cause
 	}
