@@ -187,7 +187,7 @@ func as(t *testing.T, secret string) context.Context {
 
 // TestStreamsAreShared checks that neither one project nor all of them lock others out.
 func TestStreamsAreShared(t *testing.T) {
-	s := newStreams(doorman{}, 4, 2)
+	s := newStreams(doorman{}, 4, 2, 4*portsFactor)
 	open := func(secret string, kind Kind) (func(), v1.Code) {
 		t.Helper()
 		_, leave, err := s.Open(as(t, secret), kind)
@@ -301,4 +301,21 @@ func TestBodiesGoThroughTheBudget(t *testing.T) {
 	}
 	close(site.release)
 	wg.Wait()
+}
+
+// TestPortsLeaveRoom: connections to ports take half of what there may be, and one project can
+// still have a thousand.
+func TestPortsLeaveRoom(t *testing.T) {
+	for connections, want := range map[int]int{0: 0, 10: 5, 1: 1} {
+		f := New(doorman{}, Config{MaxConnections: connections})
+		if connections == 0 {
+			want = f.cfg.MaxConnections / 2
+		}
+		if got := f.streams.ports; got != want {
+			t.Errorf("%d of %d connections are to ports at most; want %d", got, connections, want)
+		}
+	}
+	if most := maxConnections / 2; most < 1000 || portsFactor*defaultMaxStreams < 1000 {
+		t.Errorf("a project can't have a thousand")
+	}
 }

@@ -124,9 +124,10 @@ func New(auth Authenticator, cfg Config) *Front {
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, defaultMaxStreams)
 	files := maxFiles()
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, min(maxConnections, files/2))
-	// A stream takes about two: its client's, and the engine's.
+	// A stream takes about two: its client's, and the engine's. A connection to a port takes the
+	// first alone, and all of them leave room for as many others.
 	f := &Front{auth: auth, cfg: cfg, log: cfg.Logger,
-		streams: newStreams(auth, min(maxStreams, files/8), cfg.MaxStreams)}
+		streams: newStreams(auth, min(maxStreams, files/8), cfg.MaxStreams, max(1, cfg.MaxConnections/2))}
 	f.metrics = newMetrics(cfg.Register, f.streams.Count)
 	return f
 }

@@ -23,7 +23,7 @@ const (
 	Ports Kind = "connections to ports"
 )
 
-// portsFactor is how many times more connections to ports there may be than other streams.
+// portsFactor is how many times more connections to ports one owner may have than other streams.
 const portsFactor = 4
 
 // Streams counts what takes as long as its client likes, bounds it, and ends it.
@@ -31,6 +31,7 @@ type Streams struct {
 	auth   Authenticator
 	most   int             // of each kind, from callers that were asked who they are
 	share  int             // of those, for one owner
+	ports  int             // in place of most, for connections to ports
 	ending context.Context // ends with shutdown
 	end    context.CancelCauseFunc
 
@@ -60,8 +61,8 @@ func ownerOf(who session.Principal) Owner {
 	return Owner{Project: who.ProjectID}
 }
 
-func newStreams(auth Authenticator, most, share int) *Streams {
-	s := &Streams{auth: auth, most: most, share: min(share, most), open: make(map[streamsOf]int)}
+func newStreams(auth Authenticator, most, share, ports int) *Streams {
+	s := &Streams{auth: auth, most: most, share: min(share, most), ports: ports, open: make(map[streamsOf]int)}
 	s.ending, s.end = context.WithCancelCause(context.Background())
 	return s
 }
@@ -88,7 +89,7 @@ func (s *Streams) Open(parent context.Context, kind Kind) (ctx context.Context, 
 	}
 	most := s.most
 	if kind == Ports { // a page alone takes dozens, each of which costs little
-		most, share = portsFactor*most, portsFactor*share
+		most, share = s.ports, min(portsFactor*share, s.ports)
 	}
 	if err := s.enter(kind, counts, most, share); err != nil {
 		return nil, nil, err
