@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,7 +71,8 @@ What can't be connected is told, and forwarding goes on, also when the daemon or
 		if s.Status != v1.StatusRunning {
 			return fmt.Errorf("forward %s: the session is %s; octobot start", id, s.Status)
 		}
-		f := &forwarder{app: a, client: c, id: id, user: user, quiet: quiet, slots: make(chan struct{}, maxForwarded)}
+		f := &forwarder{app: a, client: c, id: id, born: s.CreatedAt, user: user, quiet: quiet,
+			slots: make(chan struct{}, forwardedConns())}
 		if err := f.run(ctx, ways); err != nil {
 			return fmt.Errorf("forward %s: %w", id, err)
 		}
@@ -109,6 +111,9 @@ func (e end) String() string {
 func parseWays(bind, pairs, toSession, fromSession []string) ([]way, error) {
 	var ways []way
 	hosts, err := parseBinds(bind)
+	if slices.Contains(bind, "") {
+		err = errors.New("an address is empty; *: all of this machine's")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--address: %w", err)
 	}
@@ -138,7 +143,7 @@ func parseWays(bind, pairs, toSession, fromSession []string) ([]way, error) {
 		if err != nil {
 			return nil, fmt.Errorf("-R %s: %w", arg, err)
 		}
-		w.reverse, w.from = true, w.from[:1]
+		w.reverse = true
 		ways = append(ways, w)
 	}
 	return ways, nil

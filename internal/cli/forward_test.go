@@ -2,18 +2,26 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	v1 "github.com/octobot-run/octobot/api/v1"
+	"github.com/octobot-run/octobot/client"
 )
 
 // run is octobot that runs beside the test.
@@ -113,6 +121,9 @@ func TestForward(t *testing.T) {
 		t.Errorf("through the port came %q", got)
 	}
 	f.sees(`Connection from 127.0.0.1:\d+ to 3000`)
+	if info, err := os.Stat(here); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is %v, %v", info.Mode(), err)
+	}
 	if got := exchange(t, "unix", here, "hello"); got != "hello" {
 		t.Errorf("through the socket came %q", got)
 	}
@@ -172,13 +183,136 @@ func TestForwardBack(t *testing.T) {
 	}
 }
 
+// TestForwardBackEnds: what listens in a session ends with it, and does not move to another.
+func TestForwardBackEnds(t *testing.T) {
+	dir := startDaemon(t)
+	for name, tt := range map[string]struct{ again, says string }{
+		"gone":     {"", "it is closed"},
+		"replaced": {"create", "it is closed|another session has that name now"},
+	} {
+		must(t, dir, "create", name)
+		f := beside(t, dir, "forward", name, "-R", "localhost:4000:localhost:1")
+		f.sees("Forwarding from 127.0.0.1:4000 in " + name)
+		f.sees(`Forwarding from \[::1\]:4000 in ` + name)
+		must(t, dir, "rm", "-f", name)
+		if tt.again != "" {
+			must(t, dir, tt.again, name)
+		}
+		f.sees(tt.says)
+		if code := <-f.done; code != 1 {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+		f.done <- 1
+	}
+}
+
+// troubled is a listener that has no room for a connection at first.
+type troubled struct {
+	net.Listener
+	errs []error
+}
+
+func (l *troubled) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+// TestForwardAcceptsAgain where this machine had no room for a connection, which is told once.
+func TestForwardAcceptsAgain(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	out := &running{}
+	f := &forwarder{app: &app{stdout: out, stderr: out}, id: "demo", slots: make(chan struct{}, 1)}
+	err = f.accept(t.Context(), &troubled{inner, []error{syscall.EMFILE, syscall.EMFILE, syscall.ECONNABORTED}},
+		func(c net.Conn) {
+			_ = c.Close()
+			_ = inner.Close()
+		})
+	f.working.Wait()
+	if !errors.Is(err, net.ErrClosed) || strings.Count(out.printed(), "too many open files") != 1 {
+		t.Errorf("%v; printed was %q", err, out.printed())
+	}
+}
+
+// TestForwardOutlivesRefusals: what listens in the session goes on while the server is busy, and
+// ends when it says so.
+func TestForwardOutlivesRefusals(t *testing.T) {
+	var asked atomic.Int32
+	over := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/sessions/demo/listeners", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Write(t.Context(), websocket.MessageText, []byte(`{"listening":{"id":"l","address":"::1","port":4000}}`))
+		<-over
+		_ = conn.CloseNow()
+	})
+	mux.HandleFunc("GET /v1/sessions/demo/listeners/l", func(w http.ResponseWriter, r *http.Request) {
+		switch n := asked.Add(1); {
+		case n <= 2:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"status":503,"code":"busy","detail":"too much at once"}`)
+			return
+		case n > 3:
+			close(over)
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Write(t.Context(), websocket.MessageText, []byte(`{"connected":{"address":"[::1]:9"}}`))
+		_, _, _ = conn.Read(t.Context())
+		_ = conn.CloseNow()
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	c, err := client.New(client.Options{URL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.Listen(t.Context(), "demo", "::1", 4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out := &running{}
+	f := &forwarder{app: &app{stdout: out, stderr: out}, client: c, id: "demo", slots: make(chan struct{}, 1)}
+	served := 0
+	err = f.accept(t.Context(), l, func(c net.Conn) {
+		served++
+		resetConn(c)
+	})
+	f.working.Wait()
+	if err == nil || served != 1 || strings.Count(out.printed(), "too much at once") != 1 {
+		t.Errorf("%d served, %v; printed was %q", served, err, out.printed())
+	}
+}
+
 func TestForwardArguments(t *testing.T) {
 	dir := startDaemon(t)
 	golden(t, "forward", transcript(t, dir,
 		"create --no-start idle", "create demo", "ports", "ports demo", "ports nope", "ports idle",
 		"forward", "forward demo", "forward demo x", "forward demo 0", "forward demo 70000", "forward demo 1:2:3",
 		"forward nope 3000", "forward idle 3000",
-		"forward --address nowhere demo 3000",
+		"forward --address nowhere demo 3000", "forward --address 127.0.0.1, demo 3000",
 		"forward demo -L 3000", "forward demo -L 3000:db:5432", "forward demo -L [::1:3000:localhost:1",
 		"forward demo -L 3000:localhost:0", "forward demo -L x:/run/s", "forward demo -R /s:localhost:1",
 		"forward demo -R 4000:localhost",
