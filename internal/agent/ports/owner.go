@@ -2,8 +2,10 @@ package ports
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,11 +14,13 @@ import (
 
 const (
 	// maxProcesses, maxUsers and maxHeld bound how far owners are looked for, and ownersWithin for
-	// how long.
+	// how long. The kernel may make a search wait in one place, for as long as a process likes
+	// whose memory is behind a file system of its own: ownersLate is when what was found has to do.
 	maxProcesses = 4096
 	maxUsers     = 64
 	maxHeld      = 1 << 16
 	ownersWithin = 300 * time.Millisecond
+	ownersLate   = 500 * time.Millisecond
 	maxCommand   = 256 // bytes of a command that are told
 )
 
@@ -33,18 +37,45 @@ type user struct{ uid, gid uint32 }
 type search struct {
 	proc   string
 	wanted map[string]string // what a descriptor links to, and its inode
-	found  map[string]owner  // by inode; of several the first
 	links  int
 	until  time.Time
+
+	mu    sync.Mutex
+	found map[string]owner // by inode; of several the first; guarded by mu
 }
 
-// owners finds which processes hold the sockets, by inode.
+// owners finds which processes hold the sockets, by inode, in bounded time. There is one search at
+// a time: beside one that hangs, none is found.
 func (p *ports) owners(sockets []socket) map[string]owner {
+	late := time.NewTimer(ownersLate)
+	defer late.Stop()
+	select {
+	case p.searching <- struct{}{}:
+	case <-late.C:
+		return nil
+	}
 	s := &search{proc: p.proc, wanted: make(map[string]string, len(sockets)),
 		found: make(map[string]owner, len(sockets)), until: time.Now().Add(ownersWithin)}
 	for _, l := range sockets {
 		s.wanted["socket:["+l.inode+"]"] = l.inode
 	}
+	done := make(chan struct{})
+	go func() {
+		defer func() { <-p.searching }()
+		defer close(done)
+		s.run()
+	}()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.found)
+}
+
+// run searches, as far as the bounds allow.
+func (s *search) run() {
 	users, processes := s.users()
 	for _, u := range users {
 		look := func() error {
@@ -60,10 +91,11 @@ func (p *ports) owners(sockets []socket) map[string]owner {
 		// sessions don't have. Where the agent may become nobody, some stay unknown.
 		_ = account.Account{UID: int(u.uid), GID: int(u.gid)}.Do(look)
 	}
-	return s.found
 }
 
 func (s *search) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return len(s.found) == len(s.wanted) || s.links > maxHeld || time.Now().After(s.until)
 }
 
@@ -112,10 +144,25 @@ func (s *search) look(pid int) {
 			continue
 		}
 		inode, ok := s.wanted[link]
-		if _, known := s.found[inode]; ok && !known {
-			s.found[inode] = owner{pid, s.command(pid)}
+		if !ok || !s.claim(inode, pid) {
+			continue
 		}
+		args := s.command(pid) // may hang
+		s.mu.Lock()
+		s.found[inode] = owner{pid, args}
+		s.mu.Unlock()
 	}
+}
+
+// claim notes the holder of a socket, unless one is known.
+func (s *search) claim(inode string, pid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.found[inode]; known {
+		return false
+	}
+	s.found[inode] = owner{pid: pid}
+	return true
 }
 
 func (s *search) dir(pid int) string { return s.proc + "/" + strconv.Itoa(pid) }

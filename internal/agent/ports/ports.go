@@ -38,15 +38,17 @@ func Register(reg agent.Registry) {
 }
 
 type ports struct {
-	slots chan struct{} // holds an element for each connection
-	proc  string        // where the kernel's tables are
+	slots     chan struct{} // holds an element for each connection
+	searching chan struct{} // holds an element while owners are searched for
+	proc      string        // where the kernel's tables are
 
 	mu        sync.Mutex
 	listeners map[string]*listener // by ID; guarded by mu
 }
 
 func newPorts(most int) *ports {
-	return &ports{slots: make(chan struct{}, most), proc: "/proc", listeners: make(map[string]*listener)}
+	return &ports{slots: make(chan struct{}, most), searching: make(chan struct{}, 1), proc: "/proc",
+		listeners: make(map[string]*listener)}
 }
 
 // enter makes room for a connection, until leave is called.

@@ -440,3 +440,43 @@ func TestSocketAsAnother(t *testing.T) {
 	_, err = get(open+"/s", "")
 	wantClass(t, err, agentproto.NotFound)
 }
+
+// TestOwnersHang: a process whose command line the kernel does not give holds up no list for long,
+// nor more than one thread.
+func TestOwnersHang(t *testing.T) {
+	p := newPorts(1)
+	p.proc = t.TempDir()
+	fds := filepath.Join(p.proc, "7", "fd")
+	if err := os.MkdirAll(fds, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("socket:[5]", filepath.Join(fds, "3")); err != nil {
+		t.Fatal(err)
+	}
+	line := filepath.Join(p.proc, "7", "cmdline")
+	if err := syscall.Mkfifo(line, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sockets := []socket{{inode: "5"}}
+	if found := p.owners(sockets); found["5"].pid != 7 || found["5"].args != nil {
+		t.Errorf("found %+v", found)
+	}
+	if found := p.owners(sockets); len(found) != 0 {
+		t.Errorf("a second search found %+v", found)
+	}
+	f, err := os.OpenFile(line, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	if err := os.Remove(line); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "owners are found again", func() bool { return p.owners(sockets)["5"].pid == 7 })
+}
+
+// TestCantBecome: what this process lacks is not the path's fault.
+func TestCantBecome(t *testing.T) {
+	_, err := connectSocket(t.Context(), "/none", func(func() error) error { return syscall.EPERM })
+	wantClass(t, socketError("/none", err), agentproto.Unsupported)
+}

@@ -20,8 +20,10 @@ import (
 const (
 	maxPath  = 4096 // bytes of a path
 	maxLinks = 40   // symbolic links on the way, as in the kernel
-	// socketAgain is how long it takes to try again where a queue is full.
-	socketAgain = 10 * time.Millisecond
+	// firstSocketAgain and lastSocketAgain are how long it takes to try again where a queue is
+	// full, which costs a thread each time.
+	firstSocketAgain = 10 * time.Millisecond
+	lastSocketAgain  = 200 * time.Millisecond
 )
 
 func (p *ports) dialSocket(ctx context.Context, s *agentproto.Stream, request []byte) error {
@@ -55,8 +57,8 @@ func (p *ports) dialSocket(ctx context.Context, s *agentproto.Stream, request []
 // socketError says what is wrong with a socket.
 func socketError(path string, err error) error {
 	switch {
-	case errors.Is(err, account.ErrNotRoot):
-		return agentproto.Errorf(agentproto.Unsupported, "%v", err)
+	case errors.As(err, new(*becomeError)):
+		return agentproto.Errorf(agentproto.Unsupported, "the agent can't act for that user: %v", err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return agentproto.Errorf(agentproto.Refused, "nothing listens on %s", path)
 	case errors.Is(err, syscall.EAGAIN):
@@ -70,24 +72,34 @@ func socketError(path string, err error) error {
 	return agentproto.Errorf(agentproto.NotFound, "%s: %v", path, err)
 }
 
+// becomeError is why nothing was tried as somebody: this process can't be that user.
+type becomeError struct{ err error }
+
+func (e *becomeError) Error() string { return e.err.Error() }
+func (e *becomeError) Unwrap() error { return e.err }
+
 // connectSocket connects as somebody.
 func connectSocket(ctx context.Context, path string, as func(func() error) error) (conn *net.UnixConn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	for {
-		fd := -1
+	for wait := firstSocketAgain; ; wait = min(2*wait, lastSocketAgain) {
+		fd, became := -1, false
 		err := as(func() (err error) {
+			became = true
 			fd, err = dialPath(path)
 			return err
 		})
 		if err == nil {
 			return connOf(fd)
 		}
+		if !became {
+			return nil, &becomeError{err}
+		}
 		if !errors.Is(err, syscall.EAGAIN) {
 			return nil, err
 		}
 		select {
-		case <-time.After(socketAgain):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil, err
 		}
