@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
 	"github.com/octobot-run/octobot/internal/container"
@@ -161,11 +162,23 @@ func (l *portListener) fail(err error) error {
 	return l.o.fail(err)
 }
 
+// closeWithin is how long the end of a listener may take to leave for an agent, which may take
+// nothing.
+const closeWithin = time.Second
+
 // Close implements [net.Listener]. A repeated call: nil.
 func (l *portListener) Close() error {
 	l.close.Do(func() {
 		l.end()
-		l.o.end()
+		told := make(chan struct{})
+		if !l.o.r.startWork(func() { l.o.end(); close(told) }) {
+			l.o.end() // the link has ended
+			return
+		}
+		select {
+		case <-told:
+		case <-time.After(closeWithin):
+		}
 	})
 	return nil
 }
