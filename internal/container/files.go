@@ -77,9 +77,10 @@ type FileArchiver interface {
 	// UnpackFiles unpacks a tar archive into a directory that exists. Directories are merged with
 	// those that are there, files and links replaced; a directory never takes the place of
 	// something else, nor the other way round: [ErrPathExists]. Nothing is made outside the
-	// directory, whatever names and links the archive holds: [ErrInvalidArgument]. Devices, FIFOs
-	// and sockets are left out. All is the user's; with Owners it has the owners and the special
-	// modes of the archive, which takes root. An archive that is none, or is cut:
+	// directory, whatever names and links the archive holds, nor by a name that leads through a
+	// link of the archive's own: [ErrInvalidArgument]. Devices, FIFOs and sockets are left out. All
+	// is the user's; with Owners it has the owners and the special modes of the archive, which
+	// takes root. An archive that is none, or is cut, between two entries too:
 	// [ErrInvalidArgument]. What was unpacked before a failure stays. r is as with WriteFile.
 	UnpackFiles(ctx context.Context, sessionID, dir string, r io.Reader, opts UnpackFilesOptions) error
 }

@@ -349,12 +349,15 @@ func testUnpackLinks(d *disk) {
 	d.must(d.unpack(d.dir, regular("sub/f", "one"), hardLink("hard", "sub/f"), symlink("link", "sub/f"),
 		symlink("far", "/etc/passwd"), symlink("up", "../.."), symlink("dir", "sub")))
 	d.reads(d.p("link"), "one")
-	// A link of the archive's own is followed where it stays inside, or refused as well.
-	if err := d.unpack(d.dir, symlink("dir", "sub"), regular("dir/g", "two")); err != nil {
-		d.class(err, container.ErrInvalidArgument)
-	} else {
-		d.reads(d.p("sub/g"), "two")
+	d.must(d.unpack(d.dir, regular("dir/g", "two")))
+	d.reads(d.p("sub/g"), "two") // a link that was there, and stays inside, is followed
+	for _, last := range []tar.Header{regular("own/g", "x"), folder("own/d/", 0o755), hardLink("h", "own/g"),
+		regular("too/g", "x")} {
+		d.class(d.unpack(d.dir, symlink("own", "sub"), hardLink("too", "own"), last), container.ErrInvalidArgument,
+			last.Name)
 	}
+	d.reads(d.p("sub/g"), "two")
+	d.run("rm own too")
 	for name, target := range map[string]string{"link": "sub/f", "far": "/etc/passwd", "up": "../..", "dir": "sub"} {
 		d.equal("target of "+name, d.info(d.p(name)).Target, target)
 	}

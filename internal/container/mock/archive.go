@@ -176,7 +176,7 @@ func (m *MockProvider) UnpackFiles(
 		}
 		in, end := bounded(ctx, u.system, r)
 		defer end()
-		x := &unpacker{ctx: ctx, view: u.Beneath(dir), owners: opts.Owners}
+		x := &unpacker{ctx: ctx, view: u.Beneath(dir), owners: opts.Owners, links: map[string]bool{}}
 		return cmp.Or(x.all(untar.NewReader(in)), x.finish())
 	})
 }
@@ -187,6 +187,7 @@ type unpacker struct {
 	view    toybox.View
 	owners  bool
 	delayed []delayed
+	links   map[string]bool // the archive's own
 }
 
 // delayed is what is set of a directory when all is in it.
@@ -208,7 +209,7 @@ func (x *unpacker) all(archive *untar.Reader) error {
 		if err != nil {
 			return archiveError(err)
 		}
-		name, err := localName(h.Name)
+		name, err := x.localName(h.Name)
 		if err != nil {
 			return err
 		}
@@ -227,7 +228,7 @@ func archiveError(err error) error {
 }
 
 // localName makes a name of an archive one below the directory that it is unpacked into.
-func localName(name string) (string, error) {
+func (x *unpacker) localName(name string) (string, error) {
 	elsewhere := strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0)
 	for element := range strings.SplitSeq(name, "/") {
 		elsewhere = elsewhere || element == ".."
@@ -235,7 +236,13 @@ func localName(name string) (string, error) {
 	if elsewhere {
 		return "", refuse(container.ErrInvalidArgument, "the archive's name %.200q leads out of it", name)
 	}
-	return path.Clean("./" + name), nil
+	name = path.Clean("./" + name)
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if x.links[dir] {
+			return "", refuse(container.ErrInvalidArgument, "the archive's name %.200q leads through its link", name)
+		}
+	}
+	return name, nil
 }
 
 func (x *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error {
@@ -254,11 +261,13 @@ func (x *unpacker) entry(archive *tar.Reader, h *tar.Header, name string) error 
 		if err := x.view.Symlink(h.Linkname, name); err != nil {
 			return err
 		}
+		x.links[name] = true
 	case tar.TypeLink:
-		target, err := localName(h.Linkname)
+		target, err := x.localName(h.Linkname)
 		if err != nil {
 			return err
 		}
+		x.links[name] = x.links[target]
 		return x.view.Link(target, name)
 	default:
 		if err := x.file(archive, name); err != nil {
