@@ -2,7 +2,6 @@ package ports
 
 import (
 	"bytes"
-	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -71,7 +70,11 @@ func (p *ports) owners(sockets []socket) map[string]owner {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.found)
+	found := make(map[string]owner, len(s.found))
+	for inode, o := range s.found {
+		found[inode] = o
+	}
+	return found
 }
 
 // run searches, as far as the bounds allow.

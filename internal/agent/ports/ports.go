@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/octobot-run/octobot/internal/agent"
 	"github.com/octobot-run/octobot/internal/agentproto"
 	"github.com/octobot-run/octobot/internal/relay"
@@ -92,13 +94,25 @@ func (p *ports) dialPort(ctx context.Context, s *agentproto.Stream, request []by
 	return connected(ctx, s, relay.TCP(conn), conn.RemoteAddr().String())
 }
 
+// dialer is used for addresses alone: by what takes names, too, it would bring a resolver, which
+// are 200 KiB of the agent's.
+var dialer = net.Dialer{KeepAlive: -1, Control: leavePort}
+
+// leavePort has the kernel choose a connection's port when it connects, and not before, when it
+// could not give one port to connections to several others.
+func leavePort(_, _ string, conn syscall.RawConn) error {
+	return conn.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
+}
+
 // connect tries the loopbacks first, and then what the port is bound to instead.
 func (p *ports) connect(ctx context.Context, port uint16) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var trouble error // other than that nobody listens there
 	try := func(addr netip.Addr) *net.TCPConn {
-		conn, err := (&net.Dialer{KeepAlive: -1}).DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
+		conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, port))
 		if err == nil {
 			return conn
 		}

@@ -56,9 +56,10 @@ func (p *ports) dialSocket(ctx context.Context, s *agentproto.Stream, request []
 
 // socketError says what is wrong with a socket.
 func socketError(path string, err error) error {
+	if cant, ok := errors.AsType[*becomeError](err); ok {
+		return agentproto.Errorf(agentproto.Unsupported, "the agent can't act for that user: %v", cant.err)
+	}
 	switch {
-	case errors.As(err, new(*becomeError)):
-		return agentproto.Errorf(agentproto.Unsupported, "the agent can't act for that user: %v", err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return agentproto.Errorf(agentproto.Refused, "nothing listens on %s", path)
 	case errors.Is(err, syscall.EAGAIN):
