@@ -54,7 +54,8 @@ func TestLongAnswer(t *testing.T) {
 	defer func(n int64) { maxAnswer = n }(maxAnswer)
 	maxAnswer = 4 << 20
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"entries":[{}`+strings.Repeat(`,{"name":"x"}`, 1<<19)+"]}") // until the client leaves
+		// until the client leaves
+		_, _ = io.WriteString(w, `{"entries":[{}`+strings.Repeat(`,{"name":"x"}`, 1<<19)+"]}")
 	})
 	if _, err := c.ListFiles(t.Context(), "s", "/", ""); err == nil || !strings.Contains(err.Error(), "4 MiB") {
 		t.Errorf("list: %v", err)

@@ -171,7 +171,8 @@ func TestCopyAnswers(t *testing.T) {
 }
 
 func TestCopyLocalLinks(t *testing.T) {
-	dir := here(t, map[string]string{"real/f": "1", "real/deep/": "", "deep": "->real/deep", "link": "->real", "file": "2", "flink": "->file"})
+	dir := here(t, map[string]string{"real/f": "1", "real/deep/": "", "deep": "->real/deep", "link": "->real",
+		"file": "2", "flink": "->file"})
 	for _, c := range []struct {
 		path   string
 		follow bool

@@ -257,7 +257,8 @@ func TestForwardOutlivesRefusals(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		_ = conn.Write(t.Context(), websocket.MessageText, []byte(`{"listening":{"id":"l","address":"::1","port":4000}}`))
+		_ = conn.Write(t.Context(), websocket.MessageText,
+			[]byte(`{"listening":{"id":"l","address":"::1","port":4000}}`))
 		<-over
 		_ = conn.CloseNow()
 	})

@@ -29,8 +29,8 @@ type Site interface {
 	Route(r *http.Request) (handler http.Handler, name string, err error)
 	// Public reports whether anybody may have what a request asks for, without a token.
 	Public(r *http.Request) bool
-	// Refuse answers a request with an error, in the site's own form. It is a
-	// [*problem.Problem], a [*session.Error], or any other, which is for the log only.
+	// Refuse answers a request with an error, in the site's own form. It is a [*problem.Problem], a
+	// [*session.Error], or any other, which is for the log only.
 	Refuse(w http.ResponseWriter, r *http.Request, err error)
 }
 

@@ -244,7 +244,8 @@ func TestOddFiles(t *testing.T) {
 				resp := f.do(t, raw{method: method, path: "/v1/sessions/s/files?path=" + path, trusted: true,
 					header: map[string]string{c.name: c.value}})
 				if resp.StatusCode != c.status || c.status == 200 && resp.ContentLength != length {
-					t.Errorf("%s %s, %s %s: %s, length %d", method, path, c.name, c.value, resp.Status, resp.ContentLength)
+					t.Errorf("%s %s, %s %s: %s, length %d", method, path, c.name, c.value, resp.Status,
+						resp.ContentLength)
 				}
 			}
 		}
@@ -535,7 +536,8 @@ func TestArchives(t *testing.T) {
 	}{
 		"/none": {string(make([]byte, 1024)), v1.CodePathNotFound}, "/tmp": {"", v1.CodeInvalidArgument},
 	} {
-		wantCode(t, f.admin.UnpackFiles(ctx, "s", dir, strings.NewReader(c.archive), client.UnpackFilesOptions{}), c.code)
+		wantCode(t, f.admin.UnpackFiles(ctx, "s", dir, strings.NewReader(c.archive), client.UnpackFilesOptions{}),
+			c.code)
 	}
 	_, err = f.admin.ChangeFile(ctx, "s", "/tmp", "", v1.ChangeFileRequest{Mode: "8"})
 	wantCode(t, err, v1.CodeInvalidArgument)

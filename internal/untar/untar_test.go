@@ -348,7 +348,8 @@ func TestFailedReplacement(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s: it was unpacked", name)
 			}
-			if names, err := os.ReadDir(f.inside); err != nil || len(names) != want || want > 0 && f.read(t, "x") != was {
+			if names, err := os.ReadDir(f.inside); err != nil || len(names) != want ||
+				want > 0 && f.read(t, "x") != was {
 				t.Errorf("%s: there are now %v, %v", name, names, err)
 			}
 		}

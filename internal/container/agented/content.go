@@ -200,8 +200,8 @@ type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
 
-// readFull reads until b is full, or r says why not: what comes in small pieces costs no frame each.
-// Unlike io.ReadFull it does not make the end look like a cut, or the other way round.
+// readFull reads until b is full, or r says why not: what comes in small pieces costs no frame
+// each. Unlike io.ReadFull it does not make the end look like a cut, or the other way round.
 func readFull(r io.Reader, b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		var more int
