@@ -72,6 +72,7 @@ func (c *content) next() error {
 			c.err = c.o.fail(cutShort(err))
 		case frame.Kind == agentproto.KindData:
 			c.rest = frame.Payload
+			c.o.r.pace.makeWay()
 		default:
 			c.err = cmp.Or(c.o.last(frame), io.EOF)
 		}
@@ -220,6 +221,7 @@ func (o *operation) sendAll(from io.Reader) error {
 		n, err := readFull(from, buf)
 		stall.Reset(o.r.cfg.stallTime)
 		if n > 0 {
+			o.r.pace.makeWay()
 			if err := o.SendData(agentproto.KindData, buf[:n]); err != nil {
 				return err
 			}

@@ -54,6 +54,9 @@ func (r *Runtime) open(
 			return nil, err
 		}
 	}
+	if at.purpose == forCommands || at.purpose == forTerminals {
+		r.pace.note()
+	}
 	for again := false; ; again = true {
 		b := r.box(at)
 		if b == nil {

@@ -36,6 +36,8 @@ type Runtime struct {
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
+	pace pace
+
 	working sync.Mutex     // held while work begins, and while life ends
 	work    sync.WaitGroup // links, and what makes them
 

@@ -258,6 +258,7 @@ func (v *viewer) Write(b []byte) (int, error) {
 	case len(b) == 0:
 		return 0, nil
 	}
+	v.o.r.pace.note()
 	v.typing.Add(1)
 	defer v.typing.Add(-1)
 	if err := v.o.SendData(agentproto.KindData, b); err != nil {
