@@ -173,14 +173,11 @@ func besideCopy(ctx context.Context, e env) (_ string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	t, err := openTerminal(ctx, rt, id, "main", "sh", "-c", "stty -icanon; echo ready; exec cat >/dev/null")
+	t, err := openEcho(ctx, rt, id)
 	if err != nil {
 		return "", err
 	}
 	defer t.Close()
-	if err := await(t, len("ready\r\n")); err != nil {
-		return "", err
-	}
 	both := func() (exec, echo time.Duration, err error) {
 		var execs, echoes []time.Duration
 		for range 10 * e.rounds {
@@ -192,12 +189,7 @@ func besideCopy(ctx context.Context, e env) (_ string, err error) {
 				return 0, 0, err
 			}
 			execs = append(execs, took)
-			if took, err = timed(func() error {
-				if _, err := t.Write([]byte("k")); err != nil {
-					return err
-				}
-				return await(t, 1)
-			}); err != nil {
+			if took, err = timed(func() error { return key(t) }); err != nil {
 				return 0, 0, err
 			}
 			echoes = append(echoes, took)

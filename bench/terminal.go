@@ -74,6 +74,26 @@ func newTerminal(ctx context.Context, e env) (_ string, err error) {
 	return versus(took) + fmt.Sprintf("; p99 %s", precise(percentile(took[1], 99))), nil
 }
 
+// openEcho opens a terminal that does nothing but show what is typed.
+func openEcho(ctx context.Context, rt container.Runtime, id string) (container.Terminal, error) {
+	t, err := openTerminal(ctx, rt, id, "main", "sh", "-c", "stty -icanon; echo ready; exec cat >/dev/null")
+	if err != nil {
+		return nil, err
+	}
+	if err := await(t, len("ready\r\n")); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// key types a key, and waits until it shows.
+func key(t container.Terminal) error {
+	if _, err := t.Write([]byte("k")); err != nil {
+		return err
+	}
+	return await(t, 1)
+}
+
 // echo measures how long a key takes to show, alone and beside others.
 func echo(ctx context.Context, e env) (_ string, err error) {
 	const id = "bench-echo"
@@ -82,22 +102,14 @@ func echo(ctx context.Context, e env) (_ string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	t, err := openTerminal(ctx, rt, id, "main", "sh", "-c", "stty -icanon; echo ready; exec cat >/dev/null")
+	t, err := openEcho(ctx, rt, id)
 	if err != nil {
 		return "", err
 	}
 	defer t.Close()
-	if err := await(t, len("ready\r\n")); err != nil {
-		return "", err
-	}
 	keys := func(n int) (took []time.Duration, err error) {
 		for range n {
-			d, err := timed(func() error {
-				if _, err := t.Write([]byte("k")); err != nil {
-					return err
-				}
-				return await(t, 1)
-			})
+			d, err := timed(func() error { return key(t) })
 			if err != nil {
 				return nil, err
 			}

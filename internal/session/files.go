@@ -70,11 +70,8 @@ func (s *ContainerService) ReadFile(
 	ctx context.Context, who Principal, id, path string, opts container.ReadFileOptions,
 ) (info *container.FileInfo, content io.ReadCloser, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "read file", id, start, &err) }(time.Now())
-	if err := container.ValidateFile(path, opts.User, 0); err != nil {
+	if err := cmp.Or(container.ValidateFile(path, opts.User, 0), opts.Validate()); err != nil {
 		return nil, nil, err
-	}
-	if opts.Offset < 0 || opts.Length < 0 {
-		return nil, nil, invalid("offset %d and length %d are not both 0 or more", opts.Offset, opts.Length)
 	}
 	leave, err := s.visit(ctx, who, id)
 	if err != nil {

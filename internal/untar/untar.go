@@ -25,8 +25,6 @@ type Options struct {
 	Owners bool
 	// Special keeps setuid, setgid and sticky bits.
 	Special bool
-	// Absolute takes names that begin with a slash, as relative to the directory.
-	Absolute bool
 	// Rename gives names, and those that hard links name, others before they are looked at, or
 	// refuses them. May be nil.
 	Rename func(name string) (string, error)
@@ -143,13 +141,7 @@ func (u *unpacker) local(name string) (string, error) {
 			return "", err
 		}
 	}
-	if strings.HasPrefix(name, "/") {
-		if !u.opts.Absolute {
-			return "", fmt.Errorf("%w: %.200q", ErrName, name)
-		}
-		name = strings.TrimLeft(name, "/")
-	}
-	if len(name) > maxName || strings.ContainsRune(name, 0) {
+	if strings.HasPrefix(name, "/") || len(name) > maxName || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("%w: %.200q", ErrName, name)
 	}
 	depth := 0

@@ -29,6 +29,8 @@ const (
 	maxFile = 1 << 20
 	// maxGroups is how many supplementary groups the kernel takes.
 	maxGroups = 65536
+	// maxName bounds the name of a user or group that is told.
+	maxName = 256
 )
 
 // Lookup finds "name", "uid", "name:group" or "uid:gid" as engines do: a number needs no entry; a
@@ -112,6 +114,29 @@ func (a *Account) groups(file, wanted string) error {
 	}
 	a.GID = number
 	return nil
+}
+
+// Users gives the names of users by their numbers, of several the first. What of the file counts,
+// [Lookup] says.
+func Users() map[int]string { return names("etc/passwd") }
+
+// Groups gives the names of groups, as Users does.
+func Groups() map[int]string { return names("etc/group") }
+
+func names(file string) map[int]string {
+	found := map[int]string{}
+	for line := range strings.Lines(read("/", file)) {
+		// name:password:number, and more
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 4)
+		if len(f) < 3 || f[0] == "" || len(f[0]) > maxName {
+			continue
+		}
+		number, ok := id(f[2])
+		if _, known := found[number]; ok && !known {
+			found[number] = f[0]
+		}
+	}
+	return found
 }
 
 func member(list, name string) bool {

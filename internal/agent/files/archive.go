@@ -35,14 +35,9 @@ var unpackable = map[int64]bool{
 }
 
 func (v *service) pack(c *call, r *agentproto.Pack) error {
-	release, err := take(v.long, longOnes)
-	if err != nil {
-		return err
-	}
-	defer release()
 	out := &sender{s: c.s, buf: v.buffer()[:0]}
 	defer func() { v.giveBack(out.buf[:cap(out.buf)]) }()
-	err = c.account.Do(func() error {
+	err := c.asLong(func() error {
 		p := &packer{w: tar.NewWriter(out), out: out, links: map[inode]string{}, copy: v.buffer()}
 		defer v.giveBack(p.copy)
 		name := path.Base(r.Path)
@@ -52,11 +47,11 @@ func (v *service) pack(c *call, r *agentproto.Pack) error {
 		if err := p.top(r.Path, name); err != nil {
 			return err
 		}
-		return p.w.Close()
+		if err := p.w.Close(); err != nil {
+			return err
+		}
+		return out.flush()
 	})
-	if err == nil {
-		err = out.flush()
-	}
 	if err != nil {
 		return err
 	}
@@ -289,13 +284,8 @@ func (p *packer) file(fd int, h *tar.Header, st *unix.Stat_t) error {
 }
 
 func (v *service) unpack(c *call, r *agentproto.Unpack) error {
-	release, err := take(v.long, longOnes)
-	if err != nil {
-		return err
-	}
-	defer release()
 	in := &received{s: c.s}
-	err = c.account.Do(func() error {
+	err := c.asLong(func() error {
 		fd, err := open(unix.AT_FDCWD, r.Path, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return err

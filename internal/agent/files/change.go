@@ -182,12 +182,7 @@ func renameNew(from int, name string, to int, newName string) error {
 func (v *service) remove(c *call, r *agentproto.Remove) error {
 	as := c.as
 	if r.Recursive {
-		release, err := take(v.long, longOnes)
-		if err != nil {
-			return err
-		}
-		defer release()
-		as = c.account.Do
+		as = c.asLong
 	}
 	err := as(func() error {
 		dir, name, err := parent(r.Path)
@@ -281,12 +276,7 @@ func (v *service) change(c *call, r *agentproto.ChangeFile) error {
 	}
 	as := c.as
 	if r.Recursive {
-		release, err := take(v.long, longOnes)
-		if err != nil {
-			return err
-		}
-		defer release()
-		as = c.account.Do
+		as = c.asLong
 	}
 	var info agentproto.FileInfo
 	err := as(func() error {

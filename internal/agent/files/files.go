@@ -26,8 +26,6 @@ const (
 	maxWatch   = 64
 )
 
-const longOnes = "archives, searches and changes of whole directories"
-
 // maxPath is the kernel's bound.
 const maxPath = 4096
 
@@ -141,6 +139,16 @@ func (c *call) as(do func() error) error {
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
 	}
+	return c.account.Do(do)
+}
+
+// asLong does something as the call's user that takes as long as there is to do.
+func (c *call) asLong(do func() error) error {
+	release, err := take(c.service.long, "archives, searches and changes of whole directories")
+	if err != nil {
+		return err
+	}
+	defer release()
 	return c.account.Do(do)
 }
 

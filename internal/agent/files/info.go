@@ -1,59 +1,33 @@
 package files
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/octobot-run/octobot/internal/agent/account"
 	"github.com/octobot-run/octobot/internal/agentproto"
 )
 
-// maxAccounts bounds what is read of /etc/passwd and /etc/group.
-const maxAccounts = 1 << 20
-
 // names gives the names of user and group numbers, for one request.
 type names struct {
-	users, groups map[uint32]string // nil until they are needed
+	users, groups map[int]string // nil until they are needed
 }
 
 func (n *names) user(id uint32) string {
 	if n.users == nil {
-		n.users = readNames("/etc/passwd")
+		n.users = account.Users()
 	}
-	return n.users[id]
+	return n.users[int(id)]
 }
 
 func (n *names) group(id uint32) string {
 	if n.groups == nil {
-		n.groups = readNames("/etc/group")
+		n.groups = account.Groups()
 	}
-	return n.groups[id]
-}
-
-// readNames reads the first and third fields. A file that is not there, or is none, names nobody.
-func readNames(file string) map[uint32]string {
-	found := map[uint32]string{}
-	fd, _, err := openRegular(unix.AT_FDCWD, file, unix.O_RDONLY)
-	if err != nil {
-		return found
-	}
-	f := os.NewFile(uintptr(fd), file)
-	defer f.Close()
-	b, _ := io.ReadAll(io.LimitReader(f, maxAccounts))
-	for line := range bytes.Lines(b) {
-		name, rest, _ := bytes.Cut(line, []byte(":"))
-		_, rest, _ = bytes.Cut(rest, []byte(":"))
-		number, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(":"))
-		id, err := strconv.ParseUint(string(number), 10, 32)
-		if _, known := found[uint32(id)]; err == nil && !known && len(name) <= 256 {
-			found[uint32(id)] = string(name)
-		}
-	}
-	return found
+	return n.groups[int(id)]
 }
 
 func typeOf(mode uint32) agentproto.FileType {

@@ -32,16 +32,11 @@ const (
 )
 
 func (v *service) search(c *call, r *agentproto.Search) error {
-	release, err := take(v.long, longOnes)
-	if err != nil {
-		return err
-	}
-	defer release()
 	s := &searcher{c: c, request: r, until: time.Now().Add(searchTime), lines: bufio.NewReaderSize(nil, maxLine)}
 	if err := s.prepare(); err != nil {
 		return agentproto.Errorf(agentproto.InvalidArgument, "%v", err)
 	}
-	err = c.account.Do(func() error {
+	err := c.asLong(func() error {
 		fd, err := open(unix.AT_FDCWD, r.Path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return err

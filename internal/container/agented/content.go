@@ -17,10 +17,7 @@ import (
 func (r *Runtime) ReadFile(
 	ctx context.Context, sessionID, path string, opts container.ReadFileOptions,
 ) (*container.FileInfo, io.ReadCloser, error) {
-	problem := container.ValidateFile(path, opts.User, 0)
-	if problem == nil {
-		problem = opts.Validate()
-	}
+	problem := cmp.Or(container.ValidateFile(path, opts.User, 0), opts.Validate())
 	o, err := r.beginFiles(ctx, "readfile", place{sessionID, forFiles}, problem,
 		&agentproto.ReadFile{As: as(opts.User, path), Offset: opts.Offset, Length: opts.Length})
 	if err != nil {

@@ -3,7 +3,6 @@ package agented
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -26,12 +25,9 @@ func (r *Runtime) beginFiles(
 	if err := cmp.Or(container.ValidateSessionID(at.sessionID), problem); err != nil {
 		return nil, failed(op, at.sessionID, err)
 	}
-	o, err := r.open(ctx, op, at, request)
-	if plain, ok := errors.AsType[*noAgent](err); ok {
-		return nil, withoutAgent(op, at.sessionID, plain)
-	}
+	o, err := r.ask(ctx, op, at, request, container.ErrPathNotFound)
 	if err == nil {
-		o.missing, o.taken = container.ErrPathNotFound, container.ErrPathExists
+		o.taken = container.ErrPathExists
 	}
 	return o, err
 }

@@ -63,28 +63,26 @@ func (r *Runtime) OpenTerminal(
 func (r *Runtime) askKeeper(
 	ctx context.Context, op, sessionID string, request agentproto.Message, missing error,
 ) (*operation, error) {
-	return r.ask(ctx, op, place{sessionID, forTerminals}, request, missing)
+	o, err := r.ask(ctx, op, place{sessionID, forTerminals}, request, missing)
+	if err == nil {
+		o.taken = container.ErrTerminalExists
+	}
+	return o, err
 }
 
 // ask begins an operation that nothing but an agent can do.
 func (r *Runtime) ask(
 	ctx context.Context, op string, at place, request agentproto.Message, missing error,
 ) (*operation, error) {
-	sessionID := at.sessionID
 	o, err := r.open(ctx, op, at, request)
 	if plain, ok := errors.AsType[*noAgent](err); ok {
-		return nil, withoutAgent(op, sessionID, plain)
+		return nil, container.Errorf(op, at.sessionID, container.ErrUnsupported,
+			"that takes Octobot's agent, which this container can't use: %s", plain.reason)
 	}
 	if err == nil {
-		o.missing, o.taken = missing, container.ErrTerminalExists
+		o.missing = missing
 	}
 	return o, err
-}
-
-// withoutAgent is about what takes an agent.
-func withoutAgent(op, sessionID string, plain *noAgent) error {
-	return container.Errorf(op, sessionID, container.ErrUnsupported,
-		"that takes Octobot's agent, which this container can't use: %s", plain.reason)
 }
 
 // ListTerminals implements [container.Terminals].

@@ -299,21 +299,12 @@ func (n *node) isBelow(other *node) bool {
 }
 
 // Remove removes a file, a link, or an empty directory.
-func (v View) Remove(p string) error {
-	v.fsys.mu.Lock()
-	defer v.fsys.mu.Unlock()
-	s, err := v.existing(p, false, true)
-	switch {
-	case err != nil:
-		return err
-	case s.dots:
-		return syscall.EBUSY
-	}
-	return v.remove(s, false)
-}
+func (v View) Remove(p string) error { return v.removeAt(p, false) }
 
 // RemoveAll is Remove with all that is below.
-func (v View) RemoveAll(p string) error {
+func (v View) RemoveAll(p string) error { return v.removeAt(p, true) }
+
+func (v View) removeAt(p string, all bool) error {
 	v.fsys.mu.Lock()
 	defer v.fsys.mu.Unlock()
 	s, err := v.existing(p, false, true)
@@ -323,7 +314,7 @@ func (v View) RemoveAll(p string) error {
 	case s.dots:
 		return syscall.EBUSY
 	}
-	return v.remove(s, true)
+	return v.remove(s, all)
 }
 
 func (v View) remove(s spot, all bool) error {
