@@ -136,19 +136,19 @@ func (s *screen) exitCode() int {
 func command(cmd ...string) container.AttachOptions { return container.AttachOptions{Cmd: cmd} }
 
 func testAttachCommand(f *fixture) {
-	s := f.attach(f.running(), command("echo", "hello"))
+	s := f.attach(f.shared(), command("echo", "hello"))
 	f.equal("exit code", s.end(), 0)
 	f.equal("output", s.text(), "hello\r\n")
 }
 
 func testAttachEcho(f *fixture) {
-	s := f.attach(f.running(), command("cat"))
+	s := f.attach(f.shared(), command("cat"))
 	s.typeIn("typed\n")
 	s.await("typed\r\ntyped\r\n")
 }
 
 func testAttachSize(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for range 3 {
 		s := f.attach(id, container.AttachOptions{Cmd: []string{"stty", "size"}, Rows: 33, Cols: 101})
 		f.equal("exit code", s.end(), 0)
@@ -157,7 +157,7 @@ func testAttachSize(f *fixture) {
 }
 
 func testAttachResize(f *fixture) {
-	s := f.attach(f.running(), container.AttachOptions{Cmd: []string{"sh"}, Rows: 24, Cols: 80})
+	s := f.attach(f.shared(), container.AttachOptions{Cmd: []string{"sh"}, Rows: 24, Cols: 80})
 	for i := range uint(20) {
 		f.must(s.Resize(10+i, 100+i))
 	}
@@ -179,13 +179,13 @@ func testAttachResize(f *fixture) {
 }
 
 func testAttachResizeEnded(f *fixture) {
-	s := f.attach(f.running(), command("true"))
+	s := f.attach(f.shared(), command("true"))
 	s.end()
 	f.must(s.Resize(30, 90))
 }
 
 func testAttachExitCode(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for _, want := range []int{0, 7, 127} {
 		s := f.attach(id, command("sh", "-c", "exit "+string(rune('0'+want%10))))
 		if want == 127 {
@@ -197,13 +197,13 @@ func testAttachExitCode(f *fixture) {
 }
 
 func testAttachSignal(f *fixture) {
-	s := f.attach(f.running(), command("sh", "-c", "kill -9 $$; sleep 60"))
+	s := f.attach(f.shared(), command("sh", "-c", "kill -9 $$; sleep 60"))
 	f.equal("exit code", s.end(), 137)
 }
 
 func testAttachAllOutput(f *fixture) {
 	const size = 2_000_000
-	s := f.attach(f.running(), command("sh", "-c", "head -c 2000000 /dev/zero; echo end"))
+	s := f.attach(f.shared(), command("sh", "-c", "head -c 2000000 /dev/zero; echo end"))
 	f.equal("exit code", s.end(), 0)
 	f.equal("bytes", len(s.text()), size+len("end\r\n"))
 	if !strings.HasSuffix(s.text(), "end\r\n") {
@@ -214,7 +214,7 @@ func testAttachAllOutput(f *fixture) {
 // testAttachShell: without a command and without a TTY of the main process, it is a shell, and
 // its end is not the container's.
 func testAttachShell(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	s := f.attach(id, container.AttachOptions{Rows: 24, Cols: 80})
 	s.typeIn("echo h'i' there\n")
 	s.await("hi there\r\n")
@@ -224,7 +224,7 @@ func testAttachShell(f *fixture) {
 }
 
 func testAttachEnv(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	s := f.attach(id, command("sh", "-c", "echo $TERM"))
 	s.end()
 	f.equal("TERM", s.text(), "xterm-256color\r\n")
@@ -237,7 +237,7 @@ func testAttachEnv(f *fixture) {
 }
 
 func testAttachEndOfInput(f *fixture) {
-	s := f.attach(f.running(), command("cat"))
+	s := f.attach(f.shared(), command("cat"))
 	s.typeIn("last\n")
 	s.await("last\r\nlast\r\n")
 	s.typeIn("\x04")
@@ -245,21 +245,21 @@ func testAttachEndOfInput(f *fixture) {
 }
 
 func testAttachInterrupt(f *fixture) {
-	id := f.running()
-	s := f.attach(id, command("sleep", "4242"))
-	f.awaitProcess(id, "sleep 4242")
+	id := f.shared()
+	s := f.attach(id, command("sleep", "4311"))
+	f.awaitProcess(id, "sleep 4311")
 	s.typeIn("\x03")
 	f.equal("exit code", s.end(), 130)
 }
 
 func testAttachClose(f *fixture) {
-	id := f.running()
-	s := f.attach(id, command("sh", "-c", "sleep 4242; true"))
-	f.awaitProcess(id, "sleep 4242")
+	id := f.shared()
+	s := f.attach(id, command("sh", "-c", "sleep 4312; true"))
+	f.awaitProcess(id, "sleep 4312")
 	for range 2 {
 		f.must(s.Close())
 	}
-	f.awaitGone(id, "4242")
+	f.awaitGone(id, "4312")
 	f.equal("status", f.get(id).Status, container.StatusRunning)
 	if _, err := s.Write([]byte("x")); err == nil {
 		f.Fatal("a closed terminal takes input")
@@ -270,9 +270,9 @@ func testAttachClose(f *fixture) {
 }
 
 func testAttachCloseUnblocks(f *fixture) {
-	id := f.running()
-	s := f.attach(id, command("sleep", "4242"))
-	f.awaitProcess(id, "sleep 4242")
+	id := f.shared()
+	s := f.attach(id, command("sleep", "4313"))
+	f.awaitProcess(id, "sleep 4313")
 	f.must(s.Close())
 	f.mustBePrompt("read", func() { <-s.closed })
 }
@@ -282,8 +282,8 @@ func testAttachCloseUnblocksWrite(f *fixture) {
 	if !container.CapabilitiesOf(f.rt).RealProcesses {
 		return // which takes what is typed
 	}
-	id := f.running()
-	s := f.attach(id, command("sh", "-c", "stty raw -echo; echo ready; exec sleep 4242"))
+	id := f.shared()
+	s := f.attach(id, command("sh", "-c", "stty raw -echo; echo ready; exec sleep 4314"))
 	s.await("ready")
 	written := make(chan struct{})
 	go func() {
@@ -297,11 +297,11 @@ func testAttachCloseUnblocksWrite(f *fixture) {
 	}()
 	f.must(s.Close())
 	f.mustBePrompt("write", func() { <-written })
-	f.awaitGone(id, "4242")
+	f.awaitGone(id, "4314")
 }
 
 func testAttachContext(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	ctx, cancel := context.WithCancel(f.ctx)
 	live := f.ctx
 	f.ctx = ctx
@@ -324,7 +324,7 @@ func testAttachStopped(f *fixture) {
 }
 
 func testAttachMissing(f *fixture) {
-	pty, err := f.rt.Attach(f.ctx, f.running(), command("no-such-program"))
+	pty, err := f.rt.Attach(f.ctx, f.shared(), command("no-such-program"))
 	if err == nil {
 		_ = pty.Close()
 	}
@@ -344,7 +344,7 @@ func testAttachContainerStops(f *fixture) {
 }
 
 func testAttachTwo(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	a, b := f.attach(id, command("cat")), f.attach(id, command("cat"))
 	a.typeIn("first\n")
 	b.typeIn("second\n")

@@ -39,7 +39,7 @@ var execCases = []testCase{
 }
 
 func testExecStreams(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	res := f.exec(id, container.ExecOptions{}, "sh", "-c", "echo out; echo err >&2; echo out again")
 	f.equal("stdout", res.Stdout, "out\nout again\n")
 	f.equal("stderr", res.Stderr, "err\n")
@@ -51,7 +51,7 @@ func testExecStreams(f *fixture) {
 // testExecCodes: whatever a command's end, it is a result. 125 to 127 are what engines
 // use for troubles of their own.
 func testExecCodes(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for script, want := range map[string]int{
 		"exit 0": 0, "exit 1": 1, "exit 43": 43, "exit 125": 125, "exit 126": 126, "exit 127": 127, "exit 255": 255,
 		"kill -9 $$; sleep 60": 137, "kill -15 $$; sleep 60": 143, "no-such-program": 127,
@@ -64,7 +64,7 @@ func testExecCodes(f *fixture) {
 }
 
 func testExecStdin(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for _, in := range []string{"", "x", "line\n", strings.Repeat("many bytes\n", 100_000)} {
 		res := f.exec(id, container.ExecOptions{Stdin: strings.NewReader(in)}, "cat")
 		f.equal("stdout", res.Stdout, in)
@@ -77,7 +77,7 @@ func testExecStdin(f *fixture) {
 // testExecStdinUnread: neither an input that never ends nor one that nobody reads holds
 // the call.
 func testExecStdinUnread(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	r, w := io.Pipe()
 	defer w.Close()
 	f.mustBePrompt("true", func() {
@@ -115,14 +115,14 @@ func testExecEnv(f *fixture) {
 }
 
 func testExecDir(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	f.equal("directory", f.exec(id, container.ExecOptions{WorkingDir: "/home/user"}, "pwd").Stdout, "/home/user\n")
 	_, err := f.rt.Exec(f.ctx, id, []string{"pwd"}, container.ExecOptions{WorkingDir: "/no/such/directory"})
 	f.class(err, container.ErrExecFailed)
 }
 
 func testExecUser(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for user, want := range map[string]string{"": "0", "root": "0", "user": "1000", "1000": "1000",
 		"1000:1000": "1000"} {
 		f.equal("uid of "+user, f.exec(id, container.ExecOptions{User: user}, "id", "-u").Stdout, want+"\n")
@@ -132,7 +132,7 @@ func testExecUser(f *fixture) {
 }
 
 func testExecBinary(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	data := make([]byte, 3*256)
 	for i := range data {
 		data[i] = byte(i)
@@ -142,13 +142,13 @@ func testExecBinary(f *fixture) {
 }
 
 func testExecLongArgument(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	arg := strings.Repeat("0123456789", 10_000)
 	f.equal("stdout", f.exec(id, container.ExecOptions{}, "echo", arg).Stdout, arg+"\n")
 }
 
 func testExecLimit(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	run := func(n int, limit int64) *container.ExecResult {
 		f.Helper()
 		res := f.exec(id, container.ExecOptions{MaxOutput: limit}, "sh", "-c",
@@ -170,7 +170,7 @@ func testExecLimit(f *fixture) {
 }
 
 func testExecMissing(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for _, cmd := range []string{"no-such-program", "/no/such/program", "/etc/passwd", "/tmp"} {
 		_, err := f.rt.Exec(f.ctx, id, []string{cmd}, container.ExecOptions{})
 		f.class(err, container.ErrExecFailed, cmd)
@@ -217,7 +217,7 @@ func (f *fixture) awaitGone(id, args string) {
 }
 
 func testExecBackground(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	f.mustBePrompt("exec", func() {
 		res := f.exec(id, container.ExecOptions{}, "sh", "-c", "sleep 1235 & echo done")
 		f.equal("stdout", res.Stdout, "done\n")
@@ -231,8 +231,8 @@ func testExecCancel(f *fixture) {
 	if !f.caps.KillsExec {
 		return
 	}
-	id := f.running()
-	f.cancelled(id, container.ExecOptions{}, "sleep 4242 & sleep 4242 & sh -c 'sleep 4242; true'; true")
+	id := f.shared()
+	f.cancelled(id, container.ExecOptions{}, "SLEEP & SLEEP & sh -c 'SLEEP; true'; true", "4301")
 	f.equal("main process", f.get(id).Status, container.StatusRunning)
 	f.equal("output", f.sh(id, "echo alive"), "alive")
 }
@@ -241,14 +241,15 @@ func testExecCancelSetsid(f *fixture) {
 	if !f.caps.KillsExec {
 		return
 	}
-	id := f.running()
-	f.cancelled(id, container.ExecOptions{}, "setsid sleep 4242 & setsid sh -c 'sleep 4242; true' & sleep 4242; true")
+	id := f.shared()
+	f.cancelled(id, container.ExecOptions{}, "setsid SLEEP & setsid sh -c 'SLEEP; true' & SLEEP; true", "4302")
 }
 
-// cancelled runs a script that starts processes of which each shows "4242", cancels it,
+// cancelled runs a script whose SLEEPs become processes that show for how long, cancels it,
 // and sees that all have ended.
-func (f *fixture) cancelled(id string, opts container.ExecOptions, script string) {
+func (f *fixture) cancelled(id string, opts container.ExecOptions, script, seconds string) {
 	f.Helper()
+	script = strings.ReplaceAll(script, "SLEEP", "sleep "+seconds)
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -256,23 +257,23 @@ func (f *fixture) cancelled(id string, opts container.ExecOptions, script string
 		_, err := f.rt.Exec(ctx, id, []string{"sh", "-c", script}, opts)
 		failed <- err
 	}()
-	f.awaitSleepers(id, script)
+	f.awaitSleepers(id, script, "sleep "+seconds)
 	f.mustBePrompt("cancel", func() {
 		cancel()
 		f.class(<-failed, context.Canceled)
 	})
-	f.awaitGone(id, "4242")
+	f.awaitGone(id, seconds)
 }
 
-// awaitSleepers waits until every "sleep 4242" of a script runs.
-func (f *fixture) awaitSleepers(id, script string) {
+// awaitSleepers waits until every one of a script's sleeps runs.
+func (f *fixture) awaitSleepers(id, script, sleep string) {
 	f.Helper()
-	want := strings.Count(script, "sleep 4242")
+	want := strings.Count(script, sleep)
 	f.poll("all processes", func() bool {
 		n := 0
 		for line := range strings.Lines(f.processes(id)) {
 			// The shells' own command lines hold the script.
-			if strings.Contains(line, "sleep 4242") && !strings.Contains(line, "sh -c") {
+			if strings.Contains(line, sleep) && !strings.Contains(line, "sh -c") {
 				n++
 			}
 		}
@@ -281,7 +282,7 @@ func (f *fixture) awaitSleepers(id, script string) {
 }
 
 func testExecDeadline(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
 	defer cancel()
 	f.mustBePrompt("exec", func() {
@@ -297,7 +298,7 @@ func testExecDeadline(f *fixture) {
 }
 
 func testExecConcurrent(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() {
@@ -315,26 +316,26 @@ func testExecConcurrent(f *fixture) {
 }
 
 func testExecTty(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	res := f.exec(id, container.ExecOptions{Tty: true}, "sh", "-c", "echo out; echo err >&2")
 	f.equal("stdout", res.Stdout, "out\r\nerr\r\n")
 	f.equal("stderr", res.Stderr, "")
 }
 
 func testExecTtySize(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	res := f.exec(id, container.ExecOptions{Tty: true, Rows: 33, Cols: 101}, "stty", "size")
 	f.equal("size", res.Stdout, "33 101\r\n")
 }
 
 func testExecTtyStdin(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	res := f.exec(id, container.ExecOptions{Tty: true, Stdin: strings.NewReader("hello\n\x04")}, "cat")
 	f.equal("stdout", strings.ReplaceAll(res.Stdout, "^D\b\b", ""), "hello\r\nhello\r\n")
 }
 
 func testExecTtyCode(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	f.equal("exit code", f.exec(id, container.ExecOptions{Tty: true}, "sh", "-c", "exit 43").ExitCode, 43)
 }
 
@@ -342,5 +343,5 @@ func testExecTtyCancel(f *fixture) {
 	if !f.caps.KillsExec {
 		return
 	}
-	f.cancelled(f.running(), container.ExecOptions{Tty: true}, "sleep 4242 & sleep 4242; true")
+	f.cancelled(f.shared(), container.ExecOptions{Tty: true}, "SLEEP & SLEEP; true", "4303")
 }

@@ -69,11 +69,11 @@ func (f *fixture) unpacked(c container.Copier, id, path string) (map[string]stri
 }
 
 func testCopy(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	random := make([]byte, 3<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random) // never fails
 	f.must(c.CopyTo(f.ctx, id, "/tmp", packed(regular("text", "hello\n"), regular("binary", string(random)))))
@@ -108,11 +108,11 @@ func testCopyNotRunning(f *fixture) {
 }
 
 func testCopyDirectory(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	f.sh(id, "mkdir -p /tmp/d/sub; echo 1 > /tmp/d/one; echo 2 > /tmp/d/sub/two")
 	files, names := f.unpacked(c, id, "/tmp/d")
 	for i, name := range names {
@@ -126,11 +126,11 @@ func testCopyDirectory(f *fixture) {
 }
 
 func testCopyLinks(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	f.sh(id, "cd /tmp; echo 1 > one; ln -s one link")
 	r, err := c.CopyFrom(f.ctx, id, "/tmp/link")
 	f.must(err)
@@ -142,11 +142,11 @@ func testCopyLinks(f *fixture) {
 }
 
 func testCopyModes(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	owned := regular("owned", "x")
 	owned.Mode, owned.Uid, owned.Gid = 0o751, 1000, 1000
 	f.must(c.CopyTo(f.ctx, id, "/tmp", packed(owned)))
@@ -161,11 +161,11 @@ func testCopyModes(f *fixture) {
 }
 
 func testCopyMissing(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	f.class(c.CopyTo(f.ctx, id, "/no/such/directory", packed(regular("x", "x"))), container.ErrPathNotFound)
 	f.class(c.CopyTo(f.ctx, id, "/etc/passwd", packed(regular("x", "x"))), container.ErrPathNotFound)
 	r, err := c.CopyFrom(f.ctx, id, "/no/such/file")
@@ -176,11 +176,11 @@ func testCopyMissing(f *fixture) {
 }
 
 func testCopyBadPath(f *fixture) {
+	id := f.shared()
 	c, ok := optional[container.Copier](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	for _, path := range []string{"", "relative", "/a\x00b", "/\xff"} {
 		f.class(c.CopyTo(f.ctx, id, path, emptyTar()), container.ErrInvalidArgument)
 		r, err := c.CopyFrom(f.ctx, id, path)

@@ -81,13 +81,16 @@ func Run(t *testing.T, h Harness) {
 		}
 		t.Run(topic.name, func(t *testing.T) {
 			runShared(t, h, topic)
+			idle := beginIdle(t, h, topic)
 			for _, c := range topic.cases {
 				t.Run(c.name, func(t *testing.T) {
 					if why, ok := h.Excused[topic.name+"/"+c.name]; ok {
 						t.Skipf("excused: %s", why)
 					}
 					t.Parallel()
-					c.run(newFixture(t, h))
+					f := newFixture(t, h)
+					f.lodging = idle
+					c.run(f)
 				})
 			}
 		})
@@ -111,6 +114,7 @@ type topic struct {
 	name   string
 	cases  []testCase
 	shared []sharedCase
+	idle   bool // some of its cases share a container, see fixture.shared
 }
 
 type testCase struct {
@@ -125,16 +129,16 @@ var topics = []topic{
 	{name: "cancel", cases: cancelCases},
 	{name: "options", cases: optionCases},
 	{name: "exit", cases: exitCases},
-	{name: "exec", cases: execCases},
-	{name: "stream", cases: streamCases},
-	{name: "attach", cases: attachCases},
+	{name: "exec", cases: execCases, idle: true},
+	{name: "stream", cases: streamCases, idle: true},
+	{name: "attach", cases: attachCases, idle: true},
 	{name: "terminals", cases: terminalCases},
 	{name: "processes", cases: processCases},
 	{name: "dialing", cases: dialingCases},
 	{name: "ports", cases: portCases},
 	{name: "networks", cases: networkCases},
 	{name: "logs", cases: logCases},
-	{name: "files", cases: fileCases},
+	{name: "files", cases: fileCases, idle: true},
 	{name: "filesystem", cases: filesCases, shared: filesystemCases},
 	{name: "archives", shared: archiveCases},
 	{name: "filewatch", shared: watchCases},
@@ -165,6 +169,7 @@ type fixture struct {
 	instance string
 	rt       container.Runtime
 	caps     container.Capabilities
+	lodging  *lodging // of the topic's cases that share a container; nil: there is none
 }
 
 func newFixture(t *testing.T, h Harness) *fixture {

@@ -99,7 +99,7 @@ func testProcessGroup(f *fixture) {
 	id := f.running()
 	script := "sleep 4242 & sleep 4242; true"
 	p := f.startScript(id, script)
-	f.awaitSleepers(id, script)
+	f.awaitSleepers(id, script, "sleep 4242")
 	f.signal(id, p.ID, 15)
 	f.equal("exit code", f.waitProcess(id, p.ID), 143)
 	f.awaitGone(id, "4242")
@@ -114,7 +114,7 @@ func testProcessKillTree(f *fixture) {
 	script := "setsid sleep 4242 & setsid sh -c 'sleep 4242; true' & sh -c 'sleep 4242 & true'; " +
 		"sh -c 'setsid sleep 4242 & true'; sh -c 'sleep 4242; true'; true"
 	p := f.startScript(id, script)
-	f.awaitSleepers(id, script)
+	f.awaitSleepers(id, script, "sleep 4242")
 	f.mustBePrompt("kill", func() { f.signal(id, p.ID, 9) })
 	if left := f.processes(id); strings.Contains(left, "4242") {
 		f.Fatalf("what is left is %s", left)

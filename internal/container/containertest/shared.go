@@ -59,6 +59,28 @@ func runShared(t *testing.T, h Harness, topic topic) {
 	}
 }
 
+// lodging is a running idle container that cases of a topic share.
+type lodging struct {
+	rt container.Runtime
+	id string
+}
+
+func beginIdle(t *testing.T, h Harness, topic topic) *lodging {
+	if !topic.idle {
+		return nil
+	}
+	f := newFixture(t, h)
+	return &lodging{f.rt, f.running()}
+}
+
+// shared gives the session of a running idle container for a case that leaves it as it was: others
+// of the topic are in it at the same time, and containers are what costs time on a real engine. It
+// comes first in a case: from then on f.rt is the runtime that has it.
+func (f *fixture) shared() string {
+	f.rt = f.lodging.rt
+	return f.lodging.id
+}
+
 // during is the same fixture for a subtest.
 func (f *fixture) during(t *testing.T) *fixture {
 	ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)

@@ -25,11 +25,11 @@ var streamCases = []testCase{
 }
 
 func testStreamResult(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	var stdout, stderr strings.Builder
 	code, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2; exit 43"},
 		container.ExecOptions{}, &stdout, &stderr)
@@ -46,11 +46,11 @@ func testStreamResult(f *fixture) {
 }
 
 func testStreamLarge(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	const size = 64 << 20
 	in := &hashed{hash: sha256.New(), r: io.LimitReader(rand.NewChaCha8([32]byte{1}), size)}
 	out := &hashed{hash: sha256.New()}
@@ -81,11 +81,11 @@ func (h *hashed) Write(b []byte) (int, error) {
 
 // testStreamDialogue: each line comes back before the next is sent.
 func testStreamDialogue(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	stdin, in := io.Pipe()
 	out, stdout := io.Pipe()
 	ended := make(chan error, 1)
@@ -114,29 +114,29 @@ type failing struct{}
 func (failing) Write([]byte) (int, error) { return 0, errWriter }
 
 func testStreamWriterError(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	f.mustBePrompt("exec", func() {
-		_, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo x; sleep 4242"}, container.ExecOptions{},
+		_, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo x; sleep 4315"}, container.ExecOptions{},
 			failing{}, nil)
 		if !errors.Is(err, errWriter) {
 			f.Fatalf("error is %v; want the writer's", err)
 		}
 	})
 	if f.caps.KillsExec {
-		f.awaitGone(id, "4242")
+		f.awaitGone(id, "4315")
 	}
 }
 
 func testStreamCancel(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	f.mustBePrompt("exec", func() {
@@ -159,11 +159,11 @@ func (w writerFunc) Write(b []byte) (int, error) { return w(b) }
 // testStreamSlowWriter: a writer that stands still holds the command up, and no more is
 // read than fits some buffers.
 func testStreamSlowWriter(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	id := f.running()
 	first, release := make(chan struct{}), make(chan struct{})
 	written := 0
 	ended := make(chan error, 1)
@@ -187,21 +187,23 @@ func testStreamSlowWriter(f *fixture) {
 }
 
 func testStreamMissing(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
-	_, err := s.ExecStream(f.ctx, f.running(), []string{"no-such-program"}, container.ExecOptions{}, nil, nil)
+	_, err := s.ExecStream(f.ctx, id, []string{"no-such-program"}, container.ExecOptions{}, nil, nil)
 	f.class(err, container.ErrExecFailed)
 }
 
 func testStreamTty(f *fixture) {
+	id := f.shared()
 	s, ok := optional[container.StreamExecer](f)
 	if !ok {
 		return
 	}
 	var stdout, stderr strings.Builder
-	code, err := s.ExecStream(f.ctx, f.running(), []string{"sh", "-c", "echo out; echo err >&2; exit 5"},
+	code, err := s.ExecStream(f.ctx, id, []string{"sh", "-c", "echo out; echo err >&2; exit 5"},
 		container.ExecOptions{Tty: true}, &stdout, &stderr)
 	f.must(err)
 	f.equal("exit code", code, 5)
