@@ -133,7 +133,7 @@ var topics = []topic{
 	{name: "stream", cases: streamCases, idle: true},
 	{name: "attach", cases: attachCases, idle: true},
 	{name: "terminals", cases: terminalCases},
-	{name: "processes", cases: processCases},
+	{name: "processes", cases: processCases, idle: true},
 	{name: "dialing", cases: dialingCases},
 	{name: "ports", cases: portCases},
 	{name: "networks", cases: networkCases},

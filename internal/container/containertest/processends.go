@@ -9,7 +9,7 @@ import (
 )
 
 func testProcessExitCode(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for script, want := range map[string]int{
 		"exit 0": 0, "exit 1": 1, "exit 43": 43, "exit 125": 125, "exit 126": 126, "exit 127": 127, "exit 255": 255,
 		"no-such-program": 127, "kill -9 $$; sleep 60": 137, "kill -15 $$; sleep 60": 143,
@@ -25,17 +25,17 @@ func testProcessExitCode(f *fixture) {
 
 // testProcessKilled: the PID that is told is the command's.
 func testProcessKilled(f *fixture) {
-	id := f.running()
-	p := f.startProcess(id, "sleep", "4242")
+	id := f.shared()
+	p := f.startProcess(id, "sleep", "5080")
 	f.sh(id, fmt.Sprintf("kill -9 %d", p.PID))
 	f.equal("exit code", f.waitProcess(id, p.ID), 137)
 }
 
 // testProcessSignals: the command has the signals as every program expects them.
 func testProcessSignals(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for _, signal := range []int{1, 2, 3, 6, 9, 10, 12, 13, 14, 15, 64} {
-		p := f.startProcess(id, "sleep", "4242")
+		p := f.startProcess(id, "sleep", "5090")
 		f.signal(id, p.ID, signal)
 		f.equal(fmt.Sprint("exit code after signal ", signal), f.waitProcess(id, p.ID), 128+signal)
 	}
@@ -44,8 +44,8 @@ func testProcessSignals(f *fixture) {
 // testProcessHarmless: SIGCHLD, SIGCONT, SIGURG, SIGWINCH and SIGSTOP end nothing, and SIGKILL ends
 // what was stopped.
 func testProcessHarmless(f *fixture) {
-	id := f.running()
-	p := f.startProcess(id, "sleep", "4242")
+	id := f.shared()
+	p := f.startProcess(id, "sleep", "5100")
 	for _, signal := range []int{17, 18, 23, 28, 19} {
 		f.signal(id, p.ID, signal)
 	}
@@ -58,7 +58,7 @@ func testProcessTraps(f *fixture) {
 	if !f.caps.RealProcesses {
 		return
 	}
-	id := f.running()
+	id := f.shared()
 	p := f.startScript(id, `
 		trap "echo TERM" TERM
 		trap "echo INT" INT
@@ -84,10 +84,10 @@ func testProcessTraps(f *fixture) {
 }
 
 func testProcessIgnores(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, `trap "" TERM; echo ready; sleep 4242; true`)
+	id := f.shared()
+	p := f.startScript(id, `trap "" TERM; echo ready; sleep 5120; true`)
 	f.awaitPosition(id, p.ID, len("ready\n"))
-	f.awaitProcess(id, "sleep 4242")
+	f.awaitProcess(id, "sleep 5120")
 	f.signal(id, p.ID, 15)
 	f.equal("running", f.process(id, p.ID).Running, true)
 	f.signal(id, p.ID, 9)
@@ -96,27 +96,27 @@ func testProcessIgnores(f *fixture) {
 }
 
 func testProcessGroup(f *fixture) {
-	id := f.running()
-	script := "sleep 4242 & sleep 4242; true"
+	id := f.shared()
+	script := "sleep 5130 & sleep 5130; true"
 	p := f.startScript(id, script)
-	f.awaitSleepers(id, script, "sleep 4242")
+	f.awaitSleepers(id, script, "sleep 5130")
 	f.signal(id, p.ID, 15)
 	f.equal("exit code", f.waitProcess(id, p.ID), 143)
-	f.awaitGone(id, "4242")
+	f.awaitGone(id, "5130")
 	f.equal("main process", f.get(id).Status, container.StatusRunning)
 }
 
 // testProcessKillTree: when the signal has been sent, nothing is left: neither what has left the
 // session nor what has lost its parent. Others go on.
 func testProcessKillTree(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	other := f.startProcess(id, "sleep", "5353")
-	script := "setsid sleep 4242 & setsid sh -c 'sleep 4242; true' & sh -c 'sleep 4242 & true'; " +
-		"sh -c 'setsid sleep 4242 & true'; sh -c 'sleep 4242; true'; true"
+	script := "setsid sleep 5140 & setsid sh -c 'sleep 5140; true' & sh -c 'sleep 5140 & true'; " +
+		"sh -c 'setsid sleep 5140 & true'; sh -c 'sleep 5140; true'; true"
 	p := f.startScript(id, script)
-	f.awaitSleepers(id, script, "sleep 4242")
+	f.awaitSleepers(id, script, "sleep 5140")
 	f.mustBePrompt("kill", func() { f.signal(id, p.ID, 9) })
-	if left := f.processes(id); strings.Contains(left, "4242") {
+	if left := f.processes(id); strings.Contains(left, "5140") {
 		f.Fatalf("what is left is %s", left)
 	}
 	f.equal("running", f.process(id, p.ID).Running, false)
@@ -126,7 +126,7 @@ func testProcessKillTree(f *fixture) {
 }
 
 func testProcessSignalEnded(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	p := f.startScript(id, "echo bye; exit 7")
 	before := f.awaitEnd(id, p.ID)
 	for _, signal := range []int{15, 10, 9} {
@@ -140,8 +140,8 @@ func testProcessSignalEnded(f *fixture) {
 
 // testProcessManyWait: all who wait are told, and so is who comes a moment later.
 func testProcessManyWait(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, gate(4242)+"; exit 7")
+	id := f.shared()
+	p := f.startScript(id, gate(5160)+"; exit 7")
 	processes, codes := f.detached(), make(chan any, 8)
 	for range cap(codes) {
 		go func() {
@@ -153,7 +153,7 @@ func testProcessManyWait(f *fixture) {
 			codes <- info.ExitCode
 		}()
 	}
-	f.openGate(id, 4242)
+	f.openGate(id, 5160)
 	for range cap(codes) {
 		f.equal("exit code", <-codes, any(7))
 	}
@@ -161,30 +161,30 @@ func testProcessManyWait(f *fixture) {
 }
 
 func testProcessWaitContext(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, gate(4242)+"; exit 7")
+	id := f.shared()
+	p := f.startScript(id, gate(5170)+"; exit 7")
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	waiting, others := f.waiting(ctx, id, p.ID), f.waiting(f.ctx, id, p.ID)
 	cancel()
 	f.mustBePrompt("wait", func() { f.class(<-waiting, context.Canceled) })
 	f.equal("running", f.process(id, p.ID).Running, true)
-	f.openGate(id, 4242)
+	f.openGate(id, 5170)
 	f.must(<-others)
 	f.equal("exit code", f.waitProcess(id, p.ID), 7)
 }
 
 // testProcessBackground: a process ends with its command, and what that has left behind goes on.
 func testProcessBackground(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "sleep 4242 & echo bye; exit 7")
+	id := f.shared()
+	p := f.startScript(id, "sleep 5180 & echo bye; exit 7")
 	f.mustBePrompt("the end", func() {
 		r := f.readAll(id, p.ID)
 		f.equal("output", r.stdout(), "bye\n")
 		f.equal("running", r.info.Running, false)
 		f.equal("exit code", f.waitProcess(id, p.ID), 7)
 	})
-	f.awaitProcess(id, "sleep 4242")
+	f.awaitProcess(id, "sleep 5180")
 }
 
 // testProcessKept: who has waited for a process can look at it once more, for a moment. One that

@@ -121,14 +121,14 @@ func testProcessListed(f *fixture) {
 }
 
 func testProcessContext(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	p, err := f.detached().StartProcess(ctx, id, []string{"sh", "-c", gate(4242) + "; echo after; exit 7"},
+	p, err := f.detached().StartProcess(ctx, id, []string{"sh", "-c", gate(5010) + "; echo after; exit 7"},
 		container.ProcessOptions{})
 	f.must(err)
 	cancel()
-	f.openGate(id, 4242)
+	f.openGate(id, 5010)
 	f.equal("exit code", f.waitProcess(id, p.ID), 7)
 	f.equal("output", f.read(id, p.ID, 0).stdout(), "after\n")
 }
@@ -177,7 +177,7 @@ func testProcessEnv(f *fixture) {
 }
 
 func testProcessNoInput(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	f.mustBePrompt("cat", func() {
 		p := f.startScript(id, "cat; head -n 1; exit 7")
 		f.equal("exit code", f.waitProcess(id, p.ID), 7)
@@ -187,7 +187,7 @@ func testProcessNoInput(f *fixture) {
 }
 
 func testProcessLongCommand(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	arg := strings.Repeat("0123456789", 10_000)
 	p := f.startProcess(id, "echo", arg)
 	f.equal("output", f.readAll(id, p.ID).stdout(), arg+"\n")
@@ -222,7 +222,7 @@ func testProcessBadArguments(f *fixture) {
 	for _, pid := range []string{"", "../p", "a b", "-a", "ä", strings.Repeat("a", 64)} {
 		f.each(f.processCalls(id, pid), container.ErrInvalidArgument)
 	}
-	info := f.startProcess(id, "sleep", "4242")
+	info := f.startProcess(id, "sleep", "5040")
 	for _, signal := range []int{-9, -1, 0, 65, 1 << 20} {
 		f.class(p.SignalProcess(f.ctx, id, info.ID, signal), container.ErrInvalidArgument, "signal ", signal)
 	}
@@ -234,9 +234,9 @@ func testProcessBadArguments(f *fixture) {
 }
 
 func testProcessMissing(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	f.each(f.processCalls(id, "0123456789abcdef"), container.ErrProcessNotFound)
-	p := f.startProcess(id, "sleep", "4242")
+	p := f.startProcess(id, "sleep", "5050")
 	f.each(f.processCalls(id, "0123456789abcdef"), container.ErrProcessNotFound)
 	f.equal("running", f.process(id, p.ID).Running, true)
 }

@@ -14,16 +14,16 @@ import (
 // testProcessStreams: what is written on one stream when what was written before has come is after
 // it for everybody, whichever stream that was on.
 func testProcessStreams(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "echo one; "+gate(4242)+"; echo two >&2; "+gate(4243)+"; echo three; "+gate(4244)+
+	id := f.shared()
+	p := f.startScript(id, "echo one; "+gate(5190)+"; echo two >&2; "+gate(5191)+"; echo three; "+gate(5192)+
 		"; echo four >&2; echo five >&2")
 	reader := f.follow(f.ctx, id, p.ID, 0)
 	f.awaitPosition(id, p.ID, len("one\n"))
-	f.openGate(id, 4242)
+	f.openGate(id, 5190)
 	f.awaitPosition(id, p.ID, len("one\ntwo\n"))
-	f.openGate(id, 4243)
+	f.openGate(id, 5191)
 	f.awaitPosition(id, p.ID, len("one\ntwo\nthree\n"))
-	f.openGate(id, 4244)
+	f.openGate(id, 5192)
 	reader.awaitEnd()
 	for _, r := range []*reading{reader, f.read(id, p.ID, 0)} {
 		data, tags := r.both()
@@ -40,7 +40,7 @@ func mixedOut() string { return lines(1, 30_000) + lines(60_001, 90_000) }
 func mixedErr() string { return lines(30_001, 60_000) + lines(90_001, 100_000) }
 
 func testProcessMuch(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	p := f.startScript(id, mixed+"; exit 7")
 	follower := f.readAll(id, p.ID)
 	for _, r := range []*reading{follower, f.read(id, p.ID, 0)} {
@@ -56,7 +56,7 @@ func testProcessMuch(f *fixture) {
 }
 
 func testProcessBinary(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	data := make([]byte, 3*256)
 	for i := range data {
 		data[i] = byte(i)
@@ -72,7 +72,7 @@ func testProcessBinary(f *fixture) {
 // testProcessAllOutput: who is told of the end finds all of the output there, however short the
 // process was, and so does who follows it from the start.
 func testProcessAllOutput(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for range 20 {
 		p := f.startScript(id, "echo out; echo err >&2; exit 7")
 		reader := f.follow(f.ctx, id, p.ID, 0)
@@ -93,7 +93,7 @@ func testProcessAllOutput(f *fixture) {
 // testProcessReadEnding: who reads again and again until the process does not run has all of its
 // output then.
 func testProcessReadEnding(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for range 20 {
 		p := f.startProcess(id, "echo", "x")
 		got, at, running := "", int64(0), true
@@ -107,8 +107,8 @@ func testProcessReadEnding(f *fixture) {
 }
 
 func testProcessSince(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, mixed+"; "+gate(4242))
+	id := f.shared()
+	p := f.startScript(id, mixed+"; "+gate(5240))
 	f.awaitPosition(id, p.ID, len(mixedOut()+mixedErr()))
 	whole := f.read(id, p.ID, 0)
 	f.equal("stdout", whole.stdout(), mixedOut())
@@ -130,15 +130,15 @@ func testProcessSince(f *fixture) {
 		}
 	}
 	check(false)
-	f.openGate(id, 4242)
+	f.openGate(id, 5240)
 	f.awaitEnd(id, p.ID)
 	check(false)
 	check(true)
 }
 
 func testProcessBeyond(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "echo out; "+gate(4242)+"; exit 7")
+	id := f.shared()
+	p := f.startScript(id, "echo out; "+gate(5250)+"; exit 7")
 	end := int64(len("out\n"))
 	f.awaitPosition(id, p.ID, int(end))
 	check := func() {
@@ -153,21 +153,21 @@ func testProcessBeyond(f *fixture) {
 		f.equal("position", f.read(id, p.ID, end).info.Position, end)
 	}
 	check()
-	f.openGate(id, 4242)
+	f.openGate(id, 5250)
 	f.equal("exit code", f.awaitEnd(id, p.ID).ExitCode, 7)
 	check()
 }
 
 func testProcessFollow(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "echo one; "+gate(4242)+"; echo two; "+gate(4243)+"; echo three; exit 7")
+	id := f.shared()
+	p := f.startScript(id, "echo one; "+gate(5260)+"; echo two; "+gate(5261)+"; echo three; exit 7")
 	early := f.follow(f.ctx, id, p.ID, 0)
 	early.await("one\n")
-	f.openGate(id, 4242)
+	f.openGate(id, 5260)
 	early.await("one\ntwo\n")
 	late := f.follow(f.ctx, id, p.ID, int64(len("one\nt")))
 	late.await("wo\n")
-	f.openGate(id, 4243)
+	f.openGate(id, 5261)
 	for r, want := range map[*reading]string{early: "one\ntwo\nthree\n", late: "wo\nthree\n"} {
 		r.awaitEnd()
 		f.equal("output", r.stdout(), want)
@@ -177,18 +177,18 @@ func testProcessFollow(f *fixture) {
 }
 
 func testProcessFollowQuiet(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, gate(4242)+"; exit 7")
+	id := f.shared()
+	p := f.startScript(id, gate(5270)+"; exit 7")
 	reader := f.follow(f.ctx, id, p.ID, 0)
-	f.openGate(id, 4242)
+	f.openGate(id, 5270)
 	reader.awaitEnd()
 	f.equal("position", reader.info.Position, int64(0))
 	f.equal("exit code", reader.info.ExitCode, 7)
 }
 
 func testProcessFollowContext(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "echo begin; "+gate(4242)+"; echo end; exit 7")
+	id := f.shared()
+	p := f.startScript(id, "echo begin; "+gate(5280)+"; echo end; exit 7")
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
 	reader := f.follow(ctx, id, p.ID, 0)
@@ -200,7 +200,7 @@ func testProcessFollowContext(f *fixture) {
 	})
 	f.equal("position", reader.info.Position, int64(len("begin\n")))
 
-	f.openGate(id, 4242)
+	f.openGate(id, 5280)
 	rest := f.readWith(id, p.ID, container.OutputOptions{Since: reader.info.Position, Follow: true})
 	f.equal("output", rest.stdout(), "end\n")
 	f.equal("exit code", f.waitProcess(id, p.ID), 7)
@@ -208,8 +208,8 @@ func testProcessFollowContext(f *fixture) {
 
 // testProcessNotFollowed: it comes to an end, even where the output does not.
 func testProcessNotFollowed(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, "echo begin; sleep 4242; true")
+	id := f.shared()
+	p := f.startScript(id, "echo begin; sleep 5290; true")
 	f.awaitPosition(id, p.ID, len("begin\n"))
 	f.mustBePrompt("read", func() {
 		r := f.read(id, p.ID, 0)
@@ -227,7 +227,7 @@ func testProcessNotFollowed(f *fixture) {
 }
 
 func testProcessNilWriters(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	p := f.startScript(id, "echo out; echo err >&2")
 	f.awaitEnd(id, p.ID)
 	var out, errs strings.Builder
@@ -247,9 +247,9 @@ func testProcessNilWriters(f *fixture) {
 
 // testProcessWriterError: the error comes back, and the process goes on.
 func testProcessWriterError(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for _, to := range []string{"", " >&2"} {
-		p := f.startScript(id, "echo begin"+to+"; "+gate(4242)+"; exit 7")
+		p := f.startScript(id, "echo begin"+to+"; "+gate(5310)+"; exit 7")
 		for _, n := range []int{0, 3} {
 			r := f.newReading()
 			r.take = func([]byte) (int, error) { return n, errWriter }
@@ -262,14 +262,14 @@ func testProcessWriterError(f *fixture) {
 			f.equal("position", r.info.Position, int64(n))
 		}
 		f.equal("running", f.process(id, p.ID).Running, true)
-		f.openGate(id, 4242)
+		f.openGate(id, 5310)
 		f.equal("exit code", f.waitProcess(id, p.ID), 7)
 	}
 }
 
 // testProcessCuts: who is cut off wherever it likes, and comes back, gets every byte once.
 func testProcessCuts(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	p := f.startScript(id, mixed+"; exit 7")
 	var data, tags string
 	var cuts []int
@@ -317,8 +317,8 @@ func testProcessCuts(f *fixture) {
 // testProcessSlowReader: one that takes nothing does not hold the process up, and gets on with what
 // is kept.
 func testProcessSlowReader(f *fixture) {
-	id := f.running()
-	p := f.startScript(id, fmt.Sprintf("echo begin; %s; seq 1 %d; exit 7", gate(4242), manyNumbers))
+	id := f.shared()
+	p := f.startScript(id, fmt.Sprintf("echo begin; %s; seq 1 %d; exit 7", gate(5330), manyNumbers))
 	first, release := make(chan struct{}), make(chan struct{})
 	slow, stood := f.newReading(), false
 	slow.take = func(b []byte) (int, error) {
@@ -338,7 +338,7 @@ func testProcessSlowReader(f *fixture) {
 	case <-slow.done:
 		f.Fatalf("the reading ended (%v) with %s", slow.err, show(slow.stdout()))
 	}
-	f.openGate(id, 4242)
+	f.openGate(id, 5330)
 	f.mustBePrompt("the process", func() { f.awaitEnd(id, p.ID) })
 	close(release)
 	slow.awaitEnd()
