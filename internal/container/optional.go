@@ -210,6 +210,17 @@ type Pauser interface {
 	Unpause(ctx context.Context, sessionID string) error
 }
 
+// OriginReader tells whose the container is that a session's calls reach. A name may have come to
+// another container than the caller's record is about: of an earlier session of that ID, where the
+// record comes from a backup.
+type OriginReader interface {
+	// Origin gives the label [LabelOrigin] of the session's container; empty where it has none. It
+	// is cheap enough to ask before every call: the engine is asked about a container only when it
+	// has not been seen before. A later call does not go on to a container of another origin: what
+	// came in the place of the one that was looked at is [ErrContainerNotFound].
+	Origin(ctx context.Context, sessionID string) (string, error)
+}
+
 // HostProcesses tells where a container is among the host's processes, for who has to look at it
 // from outside.
 type HostProcesses interface {

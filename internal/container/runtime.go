@@ -20,7 +20,8 @@
 //	   └───────────────┴──────────── stopped
 //	         Remove
 //
-// The session ID is the only name that crosses the seam. Two instances of
+// The session ID is the only name that crosses the seam. A container is found by its name, and by
+// its labels where somebody has changed the name behind our back. Two instances of
 // Octobot can share an engine: a Runtime lists, finds and removes only the
 // containers that carry its own instance's label.
 package container

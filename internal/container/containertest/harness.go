@@ -47,6 +47,9 @@ type Harness struct {
 	// provider, and removes it when the test ends.
 	Foreign func(t *testing.T, name string, labels map[string]string)
 
+	// Rename has the engine itself give a container another name, as a person may do.
+	Rename func(t *testing.T, name, to string)
+
 	// Count asks the engine itself how many containers, in whatever state, carry all of the
 	// labels.
 	Count func(t *testing.T, labels map[string]string) int

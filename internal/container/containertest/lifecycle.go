@@ -30,6 +30,7 @@ var lifecycleCases = []testCase{
 	{"restart keeps files", testRestartKeepsFiles},
 	{"container is a copy", testContainerIsCopy},
 	{"another runtime of the instance", testSameInstance},
+	{"renamed", testRenamed},
 }
 
 func testHappyPath(f *fixture) {
@@ -389,4 +390,37 @@ func testSameInstance(f *fixture) {
 	f.equal("status", f.get(id).Status, container.StatusRunning)
 	f.equal("output", f.sh(id, "echo still here"), "still here")
 	f.must(f.rt.Remove(f.ctx, id))
+}
+
+// testRenamed: somebody gives our container another name. It stays the session's, also for who has
+// never seen it under its own.
+func testRenamed(f *fixture) {
+	id := f.id("s")
+	opts := f.idle()
+	opts.Origin = "here: sqlite"
+	made := f.start(id, opts)
+	f.h.Rename(f.T, container.Name(id), f.id("renamed"))
+	restarted := f.open(f.instance)
+	for _, rt := range []container.Runtime{f.rt, restarted} {
+		c, err := rt.Get(f.ctx, id)
+		f.must(err)
+		f.equal("engine's ID", c.ID, made.ID)
+		if list := f.sessions(rt); len(list) != 1 || list[0] != id {
+			f.Fatalf("list is %q; want %q", list, id)
+		}
+		_, err = rt.Create(f.ctx, id, f.idle())
+		f.class(err, container.ErrContainerExists)
+		if reader, ok := container.As[container.OriginReader](rt); ok {
+			origin, err := reader.Origin(f.ctx, id)
+			f.must(err)
+			f.equal("origin", origin, opts.Origin)
+		}
+	}
+	f.rt = f.open(f.instance) // which has to find it for each of these first
+	f.equal("output", f.sh(id, "echo found"), "found")
+	f.must(f.open(f.instance).Stop(f.ctx, id, 0))
+	f.must(f.open(f.instance).Start(f.ctx, id))
+	f.must(f.open(f.instance).Remove(f.ctx, id))
+	f.equal("containers left", f.count(id), 0)
+	f.class(f.rt.Remove(f.ctx, id), container.ErrContainerNotFound)
 }

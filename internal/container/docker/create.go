@@ -60,6 +60,9 @@ func (p *DockerProvider) Create(
 		return nil, err
 	}
 	defer c.Done()
+	if err := c.checkRenamed(); err != nil {
+		return nil, c.toError(err)
+	}
 	owner := p.networkOf(sessionID, opts.ProjectID)
 	spec, err := p.createRequest(sessionID, opts, cmp.Or(opts.NetworkMode, p.cfg.Docker.Network, owner.name))
 	if err != nil {
@@ -116,7 +119,7 @@ func (p *DockerProvider) Create(
 			id, err = c.create(spec)
 		}
 	}
-	p.sessions.put(sessionID, remembered{id, p.networkName(sessionID, opts.ProjectID)})
+	p.sessions.put(sessionID, p.remember(sessionID, id, spec.Config.Labels))
 	return &container.Container{
 		ID:        id,
 		SessionID: sessionID,
@@ -127,6 +130,24 @@ func (p *DockerProvider) Create(
 		Detailed:  true,
 		Tty:       opts.Tty,
 	}, nil
+}
+
+// checkRenamed refuses where the session has a container that is known, whose name somebody has
+// changed: the engine would make another one beside it.
+func (c *call) checkRenamed() error {
+	known := c.p.sessions.get(c.SessionID)
+	if known.id == "" {
+		return nil
+	}
+	_, err := c.p.client.ContainerInspect(c.Ctx, known.id, client.ContainerInspectOptions{})
+	switch {
+	case err == nil:
+		return container.Errorf("", "", container.ErrContainerExists, "")
+	case !isNoContainer(err):
+		return err
+	}
+	c.p.sessions.drop(c.SessionID, known.id)
+	return nil
 }
 
 // create asks the engine for the container. The request does not end with the caller: an engine

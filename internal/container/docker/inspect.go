@@ -68,22 +68,33 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 	if err != nil {
 		return nil, c.toError(err)
 	}
-	slices.SortFunc(res.Items, func(a, b dockercontainer.Summary) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]),
-			cmp.Compare(a.ID, b.ID))
-	})
-
+	inOrderOfCreation(res.Items)
+	named := make(map[string]bool, len(res.Items)) // sessions with a container of the right name
+	for _, item := range res.Items {
+		if session := item.Labels[container.LabelSession]; p.isNamed(session, item) {
+			named[session] = true
+		}
+	}
 	list := make([]*container.Container, 0, len(res.Items))
 	of := make(map[string]remembered, len(res.Items))
 	networks := make(map[string]bool)
 	for _, item := range res.Items {
 		session := item.Labels[container.LabelSession]
-		// A container that carries our labels under another name was not made by this package.
-		if !slices.Contains(item.Names, "/"+container.Name(session)) || !p.ownsLabels(session, item.Labels) {
+		renamed := !p.isNamed(session, item)
+		if !p.ownsLabels(session, item.Labels) || renamed && (named[session] || of[session].id != "") {
 			continue
 		}
-		network := p.networkName(session, item.Labels[container.LabelProject])
-		of[session], networks[network] = remembered{item.ID, network}, true
+		if renamed {
+			copied, err := p.isCopy(c.Ctx, item)
+			if err != nil {
+				return nil, c.toError(err)
+			}
+			if copied {
+				continue
+			}
+		}
+		r := p.remember(session, item.ID, item.Labels)
+		of[session], networks[r.network] = r, true
 		list = append(list, fromSummary(session, item))
 	}
 	p.sessions.keep(of)
@@ -91,6 +102,18 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 		p.sweepNetworks(networks)
 	}
 	return list, nil
+}
+
+func inOrderOfCreation(items []dockercontainer.Summary) {
+	slices.SortFunc(items, func(a, b dockercontainer.Summary) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Labels[labelCreate], b.Labels[labelCreate]),
+			cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// isNamed reports whether a container has the name that its session's was made with.
+func (p *DockerProvider) isNamed(session string, item dockercontainer.Summary) bool {
+	return slices.Contains(item.Names, "/"+container.Name(session)) && p.ownsLabels(session, item.Labels)
 }
 
 func (p *DockerProvider) ownLabels() client.Filters {

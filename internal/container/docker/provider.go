@@ -65,6 +65,7 @@ var (
 
 	_ container.HostProcesses = (*DockerProvider)(nil)
 	_ container.Dialer        = (*DockerProvider)(nil)
+	_ container.OriginReader  = (*DockerProvider)(nil)
 )
 
 // NewDockerProvider makes a provider for the engine that cfg names, or that

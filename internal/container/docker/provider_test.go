@@ -147,6 +147,11 @@ func conformance(
 				}
 			})
 		},
+		Rename: func(t *testing.T, name, to string) {
+			if _, err := cli.ContainerRename(t.Context(), name, client.ContainerRenameOptions{NewName: to}); err != nil {
+				t.Fatal(err)
+			}
+		},
 		Count: func(t *testing.T, labels map[string]string) int {
 			filters := make(client.Filters)
 			for k, v := range labels {

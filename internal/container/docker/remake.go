@@ -132,7 +132,6 @@ func (c *call) remake(id string, refusal error) (string, *dockercontainer.HostCo
 	if id, err = (&call{Call: &alone, p: c.p}).create(spec); err != nil {
 		return "", nil, err
 	}
-	c.p.sessions.put(c.SessionID,
-		remembered{id, c.p.networkName(c.SessionID, spec.Config.Labels[container.LabelProject])})
+	c.p.sessions.put(c.SessionID, c.p.remember(c.SessionID, id, spec.Config.Labels))
 	return id, spec.HostConfig, nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	cerrdefs "github.com/containerd/errdefs"
+	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -19,14 +20,14 @@ type sessionIDs struct {
 	of map[string]remembered
 }
 
-// remembered is the container's ID, and the network of ours that it is on, if it is on one: the
-// name is empty where sessions get none of ours.
-type remembered struct{ id, network string }
+// remembered is the container's ID, its origin, and the network of ours that it is on, if it is on
+// one: the name is empty where sessions get none of ours.
+type remembered struct{ id, origin, network string }
 
-func (s *sessionIDs) get(session string) string {
+func (s *sessionIDs) get(session string) remembered {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.of[session].id
+	return s.of[session]
 }
 
 func (s *sessionIDs) network(session string) string {
@@ -72,19 +73,24 @@ func (s *sessionIDs) keep(listed map[string]remembered) {
 	s.of = maps.Clone(listed)
 }
 
-// withContainer calls fn with the ID of the session's container. Where the engine has
-// no container of a remembered ID, the session is looked up once more.
+// withContainer calls fn with the ID of the session's container. Where the engine has no container
+// of a remembered ID, the session is looked up once more; but one of another origin is not what the
+// caller has in mind, see [container.OriginReader].
 func (c *call) withContainer(fn func(id string) error) error {
-	if id := c.p.sessions.get(c.SessionID); id != "" {
-		err := fn(id)
+	known := c.p.sessions.get(c.SessionID)
+	if known.id != "" {
+		err := fn(known.id)
 		if !isNoContainer(err) {
 			return err
 		}
-		c.p.sessions.drop(c.SessionID, id)
+		c.p.sessions.drop(c.SessionID, known.id)
 	}
 	found, err := c.inspect()
 	if err != nil {
 		return err
+	}
+	if known.id != "" && found.Container.Config.Labels[container.LabelOrigin] != known.origin {
+		return container.Errorf("", "", container.ErrContainerNotFound, "another one has its name")
 	}
 	return fn(found.Container.ID)
 }
@@ -93,21 +99,86 @@ func (c *call) withContainer(fn func(id string) error) error {
 func (c *call) inspect() (client.ContainerInspectResult, error) {
 	found, err := c.p.inspect(c.Ctx, c.SessionID)
 	if err == nil {
-		c.p.sessions.put(c.SessionID, remembered{found.Container.ID,
-			c.p.networkName(c.SessionID, found.Container.Config.Labels[container.LabelProject])})
+		c.p.sessions.put(c.SessionID, c.p.remember(c.SessionID, found.Container.ID, found.Container.Config.Labels))
 	}
 	return found, err
 }
 
+func (p *DockerProvider) remember(session, id string, labels map[string]string) remembered {
+	return remembered{id, labels[container.LabelOrigin], p.networkName(session, labels[container.LabelProject])}
+}
+
 func (p *DockerProvider) inspect(ctx context.Context, session string) (client.ContainerInspectResult, error) {
 	found, err := p.client.ContainerInspect(ctx, container.Name(session), client.ContainerInspectOptions{})
+	switch {
+	case err == nil && found.Container.Config != nil && p.ownsLabels(session, found.Container.Config.Labels):
+		return found, nil
+	case err != nil && !isNoContainer(err):
+		return found, err
+	}
+	id, err := p.findRenamed(ctx, session)
 	if err != nil {
 		return found, err
 	}
-	if found.Container.Config == nil || !p.ownsLabels(session, found.Container.Config.Labels) {
-		return found, container.Errorf("", "", container.ErrContainerNotFound, "")
+	found, err = p.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err == nil && found.Container.Config == nil {
+		return found, container.Errorf("", "", container.ErrUnavailable, "the engine told no labels")
 	}
-	return found, nil
+	return found, err
+}
+
+// findRenamed finds a session's container that somebody has given another name.
+func (p *DockerProvider) findRenamed(ctx context.Context, session string) (id string, err error) {
+	res, err := p.client.ContainerList(ctx, client.ContainerListOptions{
+		All: true, Filters: p.ownLabels().Add("label", container.LabelSession+"="+session)})
+	if err != nil {
+		return "", err
+	}
+	inOrderOfCreation(res.Items)
+	for _, item := range res.Items {
+		if !p.ownsLabels(session, item.Labels) {
+			continue
+		}
+		if copied, err := p.isCopy(ctx, item); err != nil || !copied {
+			return item.ID, err
+		}
+	}
+	return "", container.Errorf("", "", container.ErrContainerNotFound, "")
+}
+
+// isCopy reports whether a container has our labels from its image, which somebody made of a
+// session's container: then it is not ours, whatever they say. It is taken for one where its image
+// is gone, so that nobody can tell.
+func (p *DockerProvider) isCopy(ctx context.Context, item dockercontainer.Summary) (bool, error) {
+	image, err := p.client.ImageInspect(ctx, item.ImageID)
+	if cerrdefs.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	inherited := ""
+	if image.Config != nil {
+		inherited = image.Config.Labels[labelCreate]
+	}
+	return inherited == item.Labels[labelCreate], nil
+}
+
+// Origin implements [container.OriginReader].
+func (p *DockerProvider) Origin(ctx context.Context, sessionID string) (string, error) {
+	c, err := p.beginCall(ctx, "origin", sessionID, nil)
+	if err != nil {
+		return "", err
+	}
+	defer c.Done()
+	if known := p.sessions.get(sessionID); known.id != "" {
+		return known.origin, nil
+	}
+	found, err := c.inspect()
+	if err != nil {
+		return "", c.toError(err)
+	}
+	return found.Container.Config.Labels[container.LabelOrigin], nil
 }
 
 func (p *DockerProvider) ownsLabels(session string, labels map[string]string) bool {

@@ -104,6 +104,20 @@ func (e *Engine) Count(labels map[string]string) int {
 	return n
 }
 
+// Rename gives a container another name, as a person may do. It reports whether there was one of
+// the first name, and none of the second.
+func (e *Engine) Rename(name, to string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, ok := e.boxes[name]
+	if _, taken := e.boxes[to]; !ok || taken {
+		return false
+	}
+	delete(e.boxes, name)
+	b.name, e.boxes[to] = to, b
+	return true
+}
+
 // Lose makes the session's container vanish without an event, as if somebody had removed it
 // while nobody looked. It reports whether there was one.
 func (e *Engine) Lose(sessionID string) bool {

@@ -50,6 +50,7 @@ var (
 	_ container.FileWatcher  = (*MockProvider)(nil)
 	_ container.FileSearcher = (*MockProvider)(nil)
 	_ container.PortDialer   = (*MockProvider)(nil)
+	_ container.OriginReader = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several
@@ -119,11 +120,31 @@ func (m *MockProvider) keep(t io.Closer) error {
 
 // own finds a container of this instance. The caller holds the engine's mutex.
 func (m *MockProvider) own(sessionID string) (*box, error) {
-	b, ok := m.engine.boxes[container.Name(sessionID)]
-	if !ok || b.instance != m.instance || b.c.SessionID != sessionID {
-		return nil, refuse(container.ErrContainerNotFound, "")
+	owns := func(b *box) bool { return b.instance == m.instance && b.c.SessionID == sessionID }
+	if b, ok := m.engine.boxes[container.Name(sessionID)]; ok && owns(b) {
+		return b, nil
 	}
-	return b, nil
+	for _, b := range m.engine.boxes { // somebody may have changed its name
+		if owns(b) {
+			return b, nil
+		}
+	}
+	return nil, refuse(container.ErrContainerNotFound, "")
+}
+
+// Origin implements [container.OriginReader].
+func (m *MockProvider) Origin(ctx context.Context, sessionID string) (string, error) {
+	origin := ""
+	err := m.sessionCall(ctx, "origin", sessionID, nil, func(context.Context) error {
+		m.engine.mu.Lock()
+		defer m.engine.mu.Unlock()
+		b, err := m.own(sessionID)
+		if err == nil {
+			origin = b.c.Labels[container.LabelOrigin]
+		}
+		return err
+	})
+	return origin, err
 }
 
 // running finds a container in which commands can be run.
@@ -161,7 +182,8 @@ func (m *MockProvider) Create(
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		name := container.Name(sessionID)
-		if _, taken := m.engine.boxes[name]; taken {
+		_, taken := m.engine.boxes[name]
+		if _, err := m.own(sessionID); taken || err == nil {
 			return refuse(container.ErrContainerExists, "")
 		}
 		if m.engine.images != nil && !m.engine.images[opts.Image] {

@@ -45,6 +45,11 @@ func conform(t *testing.T, wrap func(container.Runtime) container.Runtime) {
 		Foreign: func(t *testing.T, name string, labels map[string]string) {
 			t.Cleanup(engine.AddForeign(name, labels))
 		},
+		Rename: func(t *testing.T, name, to string) {
+			if !engine.Rename(name, to) {
+				t.Fatalf("%s can't become %s", name, to)
+			}
+		},
 		Planned: func(*testing.T, string) []int { return nil },
 		Count:   func(_ *testing.T, labels map[string]string) int { return engine.Count(labels) },
 	})
