@@ -90,14 +90,17 @@ func (s *ContainerService) Logs(
 	return s.hintIfChanged(logs.Logs(ctx, id, opts, stdout, stderr))
 }
 
-// getUsable reads a session that who reaches and that has a container to work with. Who goes on to
+// getUsable reads a session that who reaches and that has a container to work with, its own. Who goes on to
 // work with that by the session's ID, without its lock, is one of its guests before.
 func (s *ContainerService) getUsable(ctx context.Context, who Principal, id string) (Session, error) {
 	sess, err := s.getReachable(ctx, who, id)
 	if err != nil {
 		return Session{}, err
 	}
-	return sess, checkUsable(sess)
+	if err := checkUsable(sess); err != nil {
+		return Session{}, err
+	}
+	return sess, s.checkOrigin(ctx, sess)
 }
 
 // markInUse marks a session that who reaches as in use; the caller calls end once, when it works

@@ -125,7 +125,8 @@ func (s *ContainerService) lockSession(
 	return sess, unlock, nil
 }
 
-// lockUsable is lockSession for one that has a container to work with.
+// lockUsable is lockSession for one that has a container to work with, and not another one of its
+// name. Where the engine does not say, what comes next meets the same trouble.
 func (s *ContainerService) lockUsable(
 	ctx context.Context, who Principal, id string,
 ) (sess Session, unlock func(), err error) {
@@ -133,7 +134,13 @@ func (s *ContainerService) lockUsable(
 	if err != nil {
 		return Session{}, nil, err
 	}
-	if err := checkUsable(sess); err != nil {
+	err = checkUsable(sess)
+	if err == nil {
+		if err = s.checkOrigin(ctx, sess); !errors.Is(err, errForeign) {
+			err = nil
+		}
+	}
+	if err != nil {
 		unlock()
 		return Session{}, nil, err
 	}

@@ -146,18 +146,15 @@ func (s *ContainerService) Stats(
 
 func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]View, error) {
 	views := make([]View, 0, len(sessions))
-	var byID map[string]*container.Container
+	var byID map[string][]*container.Container
 	var engineErr error
 	if slices.ContainsFunc(sessions, engineMatters) {
 		var containers []*container.Container
 		containers, engineErr = s.listing(ctx)
-		byID = make(map[string]*container.Container, len(containers))
-		for _, c := range containers {
-			byID[c.SessionID] = c
-		}
+		byID = bySession(containers)
 	}
 	for _, sess := range sessions {
-		c := byID[sess.ID]
+		c := pickContainer(sess, byID[sess.ID])
 		if c == nil && engineErr == nil && engineMatters(sess) {
 			v, err := s.lookTwice(ctx, sess)
 			if errors.Is(err, ErrNotFound) {

@@ -108,11 +108,11 @@ func everything(
 	_, errs["pause"] = s.Pause(ctx, who, id)
 	_, errs["unpause"] = s.Unpause(ctx, who, id)
 	_, errs["stats"] = s.Stats(ctx, who, id)
-	errs["delete"] = s.Delete(ctx, who, id)
 	_, errs["exec"] = s.Exec(ctx, who, id, []string{"true"}, container.ExecOptions{})
 	_, errs["stream"] = s.ExecStream(ctx, who, id, []string{"true"}, container.ExecOptions{}, nil, nil)
 	_, errs["attach"] = s.Attach(ctx, who, id, container.AttachOptions{})
 	errs["logs"] = s.Logs(ctx, who, id, container.LogOptions{}, nil, nil)
+	errs["delete"] = s.Delete(ctx, who, id)
 	return errs
 }
 

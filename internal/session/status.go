@@ -1,6 +1,8 @@
 package session
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -73,6 +75,32 @@ func ownsContainer(s Session, c *container.Container) bool {
 // before or after.
 func sameOrigin(s Session, c *container.Container) bool {
 	return s.Origin != "" && c.Labels[container.LabelOrigin] == s.Origin
+}
+
+// errForeign is of a session whose container's name leads to another one.
+var errForeign = refuse(CodeContainerLost, "octobot reconcile --dry-run says what it is", reasonForeign)
+
+// checkOrigin refuses where the engine shows a container that was not made for this very session: a
+// record from a backup must not lead into what has its ID now. That there is none is for the call
+// to find that comes next.
+func (s *ContainerService) checkOrigin(ctx context.Context, sess Session) error {
+	reader, ok := container.As[container.OriginReader](s.rt)
+	if !ok {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	origin, err := reader.Origin(bounded, sess.ID)
+	switch {
+	case errors.Is(err, container.ErrContainerNotFound):
+		return nil
+	case err != nil:
+		return err
+	case origin != sess.Origin:
+		s.hintReconcile()
+		return errForeign
+	}
+	return nil
 }
 
 // viewOf is a session as seen beside its container; see statusOf.
