@@ -158,7 +158,8 @@ func (a *app) startCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start ID...",
 		Short: "Start stopped sessions",
-		Long:  "Start stopped sessions. A session that runs stays as it is; one that starts gets a new address.",
+		Long: `Start stopped sessions. A session that runs stays as it is, and one that is paused goes on; one that starts gets
+a new address.`,
 		Example: `  octobot start demo
   octobot start $(octobot ls -q --status stopped)`,
 		Args:              someArgs("session"),
@@ -206,9 +207,9 @@ func (a *app) pauseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause ID...",
 		Short: "Freeze running sessions",
-		Long: `Freeze all processes of running sessions, as they stand, until "octobot unpause". A paused session keeps its
-memory, uses no CPU and refuses new commands; it can be stopped and removed, and is idle as any other. One that
-is paused stays so.`,
+		Long: `Freeze all processes of running sessions, as they stand, until "octobot unpause" or "octobot start". A paused
+session keeps its memory, uses no CPU and refuses new commands; it can be stopped and removed, and is idle as any
+other. One that is paused stays so.`,
 		Example: `  octobot pause demo
   octobot pause $(octobot ls -q --project batch --status running)`,
 		Args:              someArgs("session"),

@@ -13,6 +13,9 @@ var (
 	ErrContainerNotFound = errors.New("container not found")
 	// ErrContainerStopped: the container exists and does not run.
 	ErrContainerStopped = errors.New("container is stopped")
+	// ErrContainerPaused: the container runs, and its processes are frozen; see [Pauser]. It is no
+	// ErrContainerStopped: nothing has ended.
+	ErrContainerPaused = errors.New("container is paused")
 	// ErrExecFailed: the command could not be started.
 	ErrExecFailed = errors.New("exec failed")
 	// ErrContainerExists: the session has a container already.
@@ -57,7 +60,7 @@ var (
 )
 
 var classes = []error{
-	ErrContainerNotFound, ErrContainerStopped, ErrExecFailed, ErrContainerExists,
+	ErrContainerNotFound, ErrContainerStopped, ErrContainerPaused, ErrExecFailed, ErrContainerExists,
 	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
 	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrPathExists, ErrPathChanged, ErrPermission, ErrNoSpace,
 	ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,

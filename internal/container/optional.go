@@ -204,7 +204,8 @@ type StatsReader interface {
 // Pauser freezes containers.
 type Pauser interface {
 	// Pause freezes every process of the container. Paused already: nil. Not running:
-	// ErrContainerStopped. Exec and Attach on a paused container fail with ErrContainerStopped.
+	// ErrContainerStopped. What needs a process of a paused container fails with
+	// ErrContainerPaused: Exec, Attach, and what an agent does in it.
 	Pause(ctx context.Context, sessionID string) error
 	// Unpause lets them go on. Not paused: nil. Not running: ErrContainerStopped.
 	Unpause(ctx context.Context, sessionID string) error

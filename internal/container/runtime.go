@@ -67,9 +67,9 @@ type Runtime interface {
 	Create(ctx context.Context, sessionID string, opts Options) (*Container, error)
 
 	// Start runs the container's main process and returns when it has started; published ports are
-	// known from then on. A running container: nil. A host port that is taken gives [ErrPortTaken],
-	// a command that can't be executed [ErrExecFailed]; the container does not run then, and may be
-	// started again.
+	// known from then on. A running container: nil, and a paused one stays so. A host port that is
+	// taken gives [ErrPortTaken], a command that can't be executed [ErrExecFailed]; the container
+	// does not run then, and may be started again.
 	//
 	// When ctx ends, the container may or may not have been started.
 	Start(ctx context.Context, sessionID string) error

@@ -59,7 +59,7 @@ func (a *API) sessionRoutes() {
 	route(a, huma.Operation{
 		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start",
 		Tags:    []string{"Sessions"},
-		Summary: "Start a session", Description: "One that runs stays as it is.",
+		Summary: "Start a session", Description: "One that runs stays as it is; one that is paused goes on.",
 	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
 		return a.changeSession(ctx, in.ID, a.service.Start)
 	})
@@ -72,7 +72,7 @@ func (a *API) sessionRoutes() {
 		OperationID: "pause-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/pause",
 		Tags:    []string{"Sessions"},
 		Summary: "Pause a session",
-		Description: "Freezes its processes; it stays running, with paused true, and refuses new commands and terminals until it is unpaused. " +
+		Description: "Freezes its processes; it stays running, with paused true, and refuses new commands and terminals until it is unpaused, or started. " +
 			"It ages and may be stopped as any other, and is not paused after its next start. One that is paused stays as it is.",
 	}, func(ctx context.Context, in *sessionPath) (*sessionBody, error) {
 		return a.changeSession(ctx, in.ID, a.service.Pause)

@@ -25,7 +25,7 @@ func (s *ContainerService) Exec(
 	}
 	defer end()
 	result, err = s.rt.Exec(ctx, id, cmd, opts)
-	return result, s.explainRefusal(ctx, id, err)
+	return result, s.hintIfChanged(id, err)
 }
 
 // ExecStream runs a command as Exec does and writes its output as it comes, see
@@ -47,7 +47,7 @@ func (s *ContainerService) ExecStream(
 	}
 	defer end()
 	code, err = streams.ExecStream(ctx, id, cmd, opts, stdout, stderr)
-	return code, s.explainRefusal(ctx, id, err)
+	return code, s.hintIfChanged(id, err)
 }
 
 // Attach connects a terminal, see [container.Runtime].Attach. The session counts as in use until
@@ -67,7 +67,7 @@ func (s *ContainerService) Attach(
 	pty, err := s.rt.Attach(ctx, id, opts)
 	if err != nil {
 		end()
-		return nil, s.explainRefusal(ctx, id, err)
+		return nil, s.hintIfChanged(id, err)
 	}
 	return &usedPTY{PTY: pty, used: func() { s.activity.noteUse(id) }, end: sync.OnceFunc(end),
 		isMain: len(opts.Cmd) == 0 && sess.Spec.Tty}, nil
@@ -87,7 +87,7 @@ func (s *ContainerService) Logs(
 	if _, err := s.getUsable(ctx, who, id); err != nil {
 		return err
 	}
-	return s.hintIfChanged(logs.Logs(ctx, id, opts, stdout, stderr))
+	return s.hintIfChanged(id, logs.Logs(ctx, id, opts, stdout, stderr))
 }
 
 // getUsable reads a session that who reaches and that has a container to work with, its own. Who goes on to
@@ -137,7 +137,7 @@ func (s *ContainerService) beginCommand(ctx context.Context, who Principal, id s
 
 // hintIfChanged has the record looked at where an error shows that the container is not as
 // recorded.
-func (s *ContainerService) hintIfChanged(err error) error {
+func (s *ContainerService) hintIfChanged(_ string, err error) error {
 	if errors.Is(err, container.ErrContainerNotFound) || errors.Is(err, container.ErrContainerStopped) {
 		s.hintReconcile()
 	}

@@ -56,6 +56,8 @@ func classify(ctx context.Context, err error) Error {
 		return Error{Code: CodeContainerLost, Detail: "its container is gone from the engine", Hint: lostHint}
 	case container.ErrContainerStopped:
 		return Error{Code: CodeSessionNotRunning, Detail: "it does not run", Hint: "octobot start"}
+	case container.ErrContainerPaused:
+		return Error{Code: CodeSessionNotRunning, Detail: "it is paused", Hint: "octobot unpause"}
 	case container.ErrContainerExists:
 		return Error{
 			Code: CodeSessionExists, Detail: "the engine has a container of that session which the store does not know",
@@ -129,7 +131,8 @@ func userDetail(err, class error) string {
 // every other error it may have done what it was asked to, or do it yet.
 func isRefusal(err error) bool {
 	switch container.ClassOf(err) {
-	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerExists,
+	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerPaused,
+		container.ErrContainerExists,
 		container.ErrExecFailed, container.ErrInvalidArgument, container.ErrImageNotFound,
 		container.ErrPortTaken, container.ErrPathNotFound, container.ErrPathExists, container.ErrPathChanged,
 		container.ErrPermission, container.ErrNoSpace, container.ErrUnsupported,

@@ -16,6 +16,7 @@ func TestFaultOfEveryClass(t *testing.T) {
 	want := map[error]Code{
 		container.ErrContainerNotFound: CodeContainerLost,
 		container.ErrContainerStopped:  CodeSessionNotRunning,
+		container.ErrContainerPaused:   CodeSessionNotRunning,
 		container.ErrExecFailed:        CodeExecFailed,
 		container.ErrContainerExists:   CodeSessionExists,
 		container.ErrInvalidArgument:   CodeInvalidArgument,

@@ -37,7 +37,7 @@ func (s *ContainerService) StatFile(
 		info, _, err = files.stat(bounded, path, opts.Follow)
 		return err
 	})
-	return info, s.explainRefusal(ctx, id, err)
+	return info, s.hintIfChanged(id, err)
 }
 
 // ListFiles tells each what is in a directory.
@@ -62,7 +62,7 @@ func (s *ContainerService) ListFiles(
 	}, func(files *stillFiles) error {
 		return files.list(ctx, path, tell)
 	})
-	return s.explainRefusal(ctx, id, err)
+	return s.hintIfChanged(id, err)
 }
 
 // ReadFile opens a file for reading. The session counts as in use while there is reading.
@@ -86,7 +86,7 @@ func (s *ContainerService) ReadFile(
 	})
 	if err != nil {
 		leave()
-		return nil, nil, s.explainRefusal(ctx, id, err)
+		return nil, nil, s.hintIfChanged(id, err)
 	}
 	return info, s.usedContent(ctx, "read file", id, content, leave), nil
 }
@@ -112,7 +112,7 @@ func (s *ContainerService) WriteFile(
 		info, err = files.write(ctx, path, from, opts)
 		return err
 	})
-	return info, s.explainRefusal(ctx, id, from.explain(ctx, err))
+	return info, s.hintIfChanged(id, from.explain(ctx, err))
 }
 
 // MakeDirectory makes a directory.
@@ -137,7 +137,7 @@ func (s *ContainerService) MakeDirectory(
 		info, err = files.makeDirectory(bounded, path, opts)
 		return err
 	})
-	return info, s.explainRefusal(ctx, id, err)
+	return info, s.hintIfChanged(id, err)
 }
 
 // MoveFile gives what is at a path another.
@@ -190,7 +190,7 @@ func (s *ContainerService) changeFiles(
 		return err
 	}
 	defer end()
-	return s.explainRefusal(ctx, id, onFiles(ctx, s, id, user, nil, change, unsupported(what)))
+	return s.hintIfChanged(id, onFiles(ctx, s, id, user, nil, change, unsupported(what)))
 }
 
 // WatchFiles tells each what happens at a path. Each event is a use of the session; a watch that
@@ -214,7 +214,7 @@ func (s *ContainerService) WatchFiles(
 			return each(e)
 		})
 	}, unsupported("watch files"))
-	return s.explainRefusal(ctx, id, err)
+	return s.hintIfChanged(id, err)
 }
 
 // SearchFiles tells each what it finds below a directory, and why that may not be all.
@@ -235,7 +235,7 @@ func (s *ContainerService) SearchFiles(
 		incomplete, err = files.SearchFiles(ctx, id, dir, opts, each)
 		return err
 	}, unsupported("search files"))
-	return incomplete, s.explainRefusal(ctx, id, err)
+	return incomplete, s.hintIfChanged(id, err)
 }
 
 // PackFiles gives a path, with all below it, as a tar archive. The session counts as in use while
@@ -260,7 +260,7 @@ func (s *ContainerService) PackFiles(
 	})
 	if err != nil {
 		leave()
-		return nil, s.explainRefusal(ctx, id, err)
+		return nil, s.hintIfChanged(id, err)
 	}
 	return s.usedContent(ctx, "pack files", id, archive, leave), nil
 }
@@ -284,7 +284,7 @@ func (s *ContainerService) UnpackFiles(
 	}, func(files *stillFiles) error {
 		return files.unpack(ctx, dir, from, opts)
 	})
-	return s.explainRefusal(ctx, id, from.explain(ctx, err))
+	return s.hintIfChanged(id, from.explain(ctx, err))
 }
 
 // visit notes a use of a session that who reaches; the caller calls leave once, when it works with
@@ -325,8 +325,6 @@ func onFiles[T any](
 		return inspectErr
 	case c == nil:
 		return container.Errorf("files", id, container.ErrContainerNotFound, "")
-	case class == container.ErrContainerStopped && c.Status == container.StatusRunning:
-		return err // it is paused
 	case c.Status == container.StatusRunning && c.Exec.Agent && !isRoot(user):
 		return err // its agent can't be that user: what root may do is not what was asked for
 	}
@@ -429,7 +427,7 @@ func (s *ContainerService) usedContent(
 	ctx context.Context, op, id string, content io.ReadCloser, leave func(),
 ) io.ReadCloser {
 	return &usedContent{ReadCloser: content, used: func() { s.activity.noteUse(id) },
-		fault: func(err error) error { return toError(ctx, op, id, s.explainRefusal(ctx, id, err)) },
+		fault: func(err error) error { return toError(ctx, op, id, s.hintIfChanged(id, err)) },
 		leave: sync.OnceFunc(leave)}
 }
 

@@ -11,8 +11,9 @@ import (
 // maxStopTimeout bounds how long a caller may have a main process waited for.
 const maxStopTimeout = time.Hour
 
-// Start runs the session's main process. One that runs, paused or not: nil. A session whose
-// container is gone is refused with container_lost; it is never made anew.
+// Start runs the session's main process. One that runs: nil, and where it is paused it goes on, as
+// after Unpause. A session whose container is gone is refused with container_lost; it is never made
+// anew.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
 // reconciliation finishes it.
@@ -196,6 +197,11 @@ func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Se
 	if err == nil {
 		err = s.engineStart(ctx, sess, c)
 	}
+	started := sess
+	if err == nil {
+		started, c = s.withStart(ctx, sess)
+		err = s.unpauseStarted(ctx, c)
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, container.ErrContainerNotFound):
@@ -212,8 +218,7 @@ func (s *ContainerService) startContainer(ctx context.Context, sess Session) (Se
 		return sess, nil, unfinished(ctx, err)
 	}
 	before := sess.StartedAt
-	sess, c = s.withStart(ctx, sess)
-	if sess, err = s.recordOutcome(ctx, sess); err != nil {
+	if sess, err = s.recordOutcome(ctx, started); err != nil {
 		return sess, nil, err
 	}
 	if !sess.StartedAt.Equal(before) {

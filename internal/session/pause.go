@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -12,8 +11,8 @@ import (
 // is paused: nil. One that does not run: session_not_running. An engine that can't: unsupported.
 //
 // A paused session is running still, and its View says that it is paused. New commands and
-// terminals are refused; Start leaves it paused; Stop and Delete work as on any other. It goes on
-// to age and to be idle, and so expires.
+// terminals are refused; Start lets it go on, as Unpause does; Stop and Delete work as on any other.
+// It goes on to age and to be idle, and so expires.
 //
 // Pausing is nothing that is recorded or that reconciliation sees to. It lasts until Unpause or the
 // end of the main process, and a session that is started anew is not paused. Where the engine does
@@ -39,6 +38,21 @@ func (s *ContainerService) Unpause(ctx context.Context, who Principal, id string
 	})
 }
 
+// unpauseStarted lets the processes of a container go on that was to run and is paused.
+func (s *ContainerService) unpauseStarted(ctx context.Context, c *container.Container) error {
+	pauser, ok := container.As[container.Pauser](s.rt)
+	if c == nil || !c.Paused || !ok {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	if err := pauser.Unpause(bounded, c.SessionID); err != nil {
+		return err
+	}
+	c.Paused = false
+	return nil
+}
+
 func (s *ContainerService) changePaused(
 	ctx context.Context, who Principal, id string, change func(container.Pauser, context.Context, string) error,
 ) (View, error) {
@@ -54,24 +68,7 @@ func (s *ContainerService) changePaused(
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	if err := change(pauser, bounded, id); err != nil {
-		return View{}, s.hintIfChanged(err)
+		return View{}, s.hintIfChanged(id, err)
 	}
 	return s.viewAfterChange(ctx, sess, nil), nil
-}
-
-// explainRefusal makes the error of a command or a terminal say where it was refused because the
-// session is paused: engines call that not running, which is no help to whoever sees it run.
-func (s *ContainerService) explainRefusal(ctx context.Context, id string, err error) error {
-	if !errors.Is(err, container.ErrContainerStopped) {
-		return s.hintIfChanged(err)
-	}
-	bounded, cancel := context.WithTimeout(ctx, inspectTimeout)
-	defer cancel()
-	c, inspectErr := s.inspectContainer(bounded, id)
-	if inspectErr != nil || c == nil || !c.Paused {
-		return s.hintIfChanged(err)
-	}
-	paused := refuse(CodeSessionNotRunning, "octobot unpause", "it is paused")
-	paused.cause = err
-	return paused
 }

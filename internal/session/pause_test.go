@@ -3,6 +3,8 @@ package session_test
 import (
 	"context"
 	"io"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,9 +39,6 @@ func TestPause(t *testing.T) {
 	if err != nil || len(page.Sessions) != 1 || !page.Sessions[0].Paused {
 		t.Errorf("list: %+v, %v", page, err)
 	}
-	if v, err := k.Start(t.Context(), admin, "x"); err != nil || !v.Paused || !v.StartedAt.Equal(created.StartedAt) {
-		t.Errorf("start of a paused session: %+v, %v", v, err)
-	}
 	k.reconcile(t)
 	if v := k.status(t, "x", session.StatusRunning); !v.Paused || v.Desired != session.DesiredRunning {
 		t.Errorf("after a reconciliation: %+v", v)
@@ -55,6 +54,31 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestStartUnpauses checks that a start lets a paused session go on, also one that was interrupted.
+func TestStartUnpauses(t *testing.T) {
+	k := newKit(t)
+	created := k.create(t, "x")
+	k.pause(t, "x")
+	v, err := k.Start(t.Context(), admin, "x")
+	if err != nil || v.Paused || v.Status != session.StatusRunning || !v.StartedAt.Equal(created.StartedAt) {
+		t.Errorf("start of a paused session: %+v, %v", v, err)
+	}
+	if v := k.status(t, "x", session.StatusRunning); v.Paused {
+		t.Error("it is paused after its start")
+	}
+
+	k.pause(t, "x")
+	remove := k.inject(t, mock.Fault{Op: "unpause", Err: container.ErrUnavailable})
+	_, err = k.Start(t.Context(), admin, "x")
+	wantCode(t, err, session.CodeEngineUnavailable)
+	k.status(t, "x", session.StatusStarting)
+	remove()
+	k.reconcile(t)
+	if v := k.status(t, "x", session.StatusRunning); v.Paused || !v.StartedAt.Equal(created.StartedAt) {
+		t.Errorf("after the start was finished: %+v", v)
+	}
+}
+
 // TestPausedRefuses checks that whoever wants something of a paused session hears that it is
 // paused, and of a stopped one that it does not run.
 func TestPausedRefuses(t *testing.T) {
@@ -65,10 +89,28 @@ func TestPausedRefuses(t *testing.T) {
 		_, errs["exec"] = k.Exec(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{})
 		_, errs["stream"] = k.ExecStream(t.Context(), admin, "x", []string{"true"}, container.ExecOptions{}, nil, nil)
 		_, errs["attach"] = k.Attach(t.Context(), admin, "x", container.AttachOptions{Cmd: []string{"cat"}})
+		_, errs["start process"] = k.StartProcess(t.Context(), admin, "x", []string{"true"}, container.ProcessOptions{})
+		_, errs["ps"] = k.ListProcesses(t.Context(), admin, "x")
+		_, errs["open terminal"] = k.OpenTerminal(t.Context(), admin, "x",
+			container.TerminalOptions{Name: "t", AttachOptions: container.AttachOptions{Cmd: []string{"cat"}}})
+		_, errs["terminals"] = k.ListTerminals(t.Context(), admin, "x")
+		_, errs["dial"] = k.DialPort(t.Context(), admin, "x", 80)
+		_, errs["ports"] = k.ListeningPorts(t.Context(), admin, "x")
+		return errs
+	}
+	files := func() map[string]error {
+		errs := make(map[string]error)
+		_, errs["stat"] = k.StatFile(t.Context(), admin, "x", "/", container.StatFileOptions{})
+		errs["ls"] = k.ListFiles(t.Context(), admin, "x", "/", "", func(container.FileInfo) error { return nil })
+		_, _, errs["read"] = k.ReadFile(t.Context(), admin, "x", "/etc/passwd", container.ReadFileOptions{})
+		_, errs["write"] = k.WriteFile(t.Context(), admin, "x", "/tmp/x", strings.NewReader("x"),
+			container.WriteFileOptions{})
 		return errs
 	}
 	k.pause(t, "x")
-	for name, err := range refusals() {
+	paused := refusals()
+	maps.Copy(paused, files())
+	for name, err := range paused {
 		e := wantCode(t, err, session.CodeSessionNotRunning)
 		if e.Detail != "it is paused" || e.Hint != "octobot unpause" || e.Op == "" || e.SessionID != "x" {
 			t.Errorf("%s: %+v", name, e)

@@ -182,7 +182,7 @@ func decideAction(s Session, c *container.Container, at, used time.Time) (Action
 		return ActionHold, reasonForeign
 	case s.Pending == OperationStop && running:
 		return ActionStop, "its stop was interrupted"
-	case s.Pending == OperationStart && !running:
+	case s.Pending == OperationStart && (!running || c.Paused):
 		return ActionStart, "its start was interrupted"
 	case s.Pending != OperationNone:
 		return ActionRecord, "the outcome of its " + string(s.Pending) + " was not recorded"

@@ -96,7 +96,7 @@ func (s *ContainerService) withDialer(
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	return s.explainRefusal(ctx, id, do(bounded, dialer))
+	return s.hintIfChanged(id, do(bounded, dialer))
 }
 
 // usedListener is a listener whose connections count as use of its session.
@@ -109,7 +109,7 @@ type usedListener struct {
 func (l *usedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		err = toError(context.Background(), "accept", l.id, l.service.hintIfChanged(err))
+		err = toError(context.Background(), "accept", l.id, l.service.hintIfChanged(l.id, err))
 	}
 	if err != nil {
 		return nil, err

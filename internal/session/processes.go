@@ -25,7 +25,7 @@ func (s *ContainerService) StartProcess(
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	info, err = processes.StartProcess(bounded, id, cmd, opts)
-	return info, s.explainRefusal(ctx, id, err)
+	return info, s.hintIfChanged(id, err)
 }
 
 // ListProcesses gives what StartProcess has started, in that order.
@@ -44,7 +44,7 @@ func (s *ContainerService) ListProcesses(
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	list, err = processes.ListProcesses(bounded, id)
-	return list, s.explainRefusal(ctx, id, err)
+	return list, s.hintIfChanged(id, err)
 }
 
 // SignalProcess sends a process a signal, see [container.Processes].
@@ -59,7 +59,7 @@ func (s *ContainerService) SignalProcess(
 	defer end()
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	return s.explainRefusal(ctx, id, processes.SignalProcess(bounded, id, processID, signal))
+	return s.hintIfChanged(id, processes.SignalProcess(bounded, id, processID, signal))
 }
 
 // WaitProcess waits for a process to end. The session counts as in use meanwhile.
@@ -73,7 +73,7 @@ func (s *ContainerService) WaitProcess(
 	}
 	defer end()
 	info, err = processes.WaitProcess(ctx, id, processID)
-	return info, s.explainRefusal(ctx, id, err)
+	return info, s.hintIfChanged(id, err)
 }
 
 // ReadProcess reads what a process has written, see [container.Processes]. The session counts as
@@ -88,7 +88,7 @@ func (s *ContainerService) ReadProcess(
 	}
 	defer end()
 	info, missed, err = processes.ReadProcess(ctx, id, processID, opts, stdout, stderr)
-	return info, missed, s.explainRefusal(ctx, id, err)
+	return info, missed, s.hintIfChanged(id, err)
 }
 
 // beginProcess is markInUse for what is done with processes.

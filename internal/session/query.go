@@ -141,7 +141,7 @@ func (s *ContainerService) Stats(
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	stats, err = reader.Stats(bounded, id)
-	return stats, s.hintIfChanged(err)
+	return stats, s.hintIfChanged(id, err)
 }
 
 func (s *ContainerService) viewAll(ctx context.Context, sessions []Session) ([]View, error) {

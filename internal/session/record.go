@@ -304,7 +304,7 @@ func (r *terminalRecorder) run(ctx context.Context) error {
 			r.endAbandoned(ctx)
 		case errors.Is(err, container.ErrTerminalNotFound):
 			return r.writer.Finish("the terminal is gone")
-		case errors.Is(err, container.ErrContainerStopped) && r.mayGoOn(ctx):
+		case errors.Is(err, container.ErrContainerPaused):
 		case errors.Is(err, container.ErrContainerStopped), errors.Is(err, container.ErrContainerNotFound):
 			return r.writer.Finish("the session has ended")
 		case !errors.Is(err, errUnseen):
@@ -319,12 +319,6 @@ func (r *terminalRecorder) run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
-}
-
-// mayGoOn tells whether a container that takes nothing now is only paused, or can't be asked.
-func (r *terminalRecorder) mayGoOn(ctx context.Context) bool {
-	c, err := r.s.inspectContainer(ctx, r.key.SessionID)
-	return err != nil || c != nil && c.Paused
 }
 
 // errUnseen: the connection with a terminal is lost, or can't be had now.

@@ -30,7 +30,7 @@ func (s *ContainerService) OpenTerminal(
 	t, err := terminals.OpenTerminal(ctx, id, opts)
 	if err != nil {
 		end()
-		return nil, s.explainRefusal(ctx, id, err)
+		return nil, s.hintIfChanged(id, err)
 	}
 	info, _ := t.Opened()
 	s.recordTerminal(sess, info)
@@ -53,7 +53,7 @@ func (s *ContainerService) ListTerminals(
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	list, err = terminals.ListTerminals(bounded, id)
-	return list, s.explainRefusal(ctx, id, err)
+	return list, s.hintIfChanged(id, err)
 }
 
 // EndTerminal hangs a terminal's processes up, see [container.Terminals].EndTerminal.
@@ -73,7 +73,7 @@ func (s *ContainerService) EndTerminal(ctx context.Context, who Principal, id, n
 	defer end()
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	return s.explainRefusal(ctx, id, terminals.EndTerminal(bounded, id, name))
+	return s.hintIfChanged(id, terminals.EndTerminal(bounded, id, name))
 }
 
 func (s *ContainerService) terminals() (container.Terminals, error) {

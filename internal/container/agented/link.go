@@ -129,7 +129,7 @@ func (b *box) dial(ctx context.Context) (*link, error) {
 	case c.Status != container.StatusRunning:
 		return nil, container.Errorf("", "", container.ErrContainerStopped, "")
 	case c.Paused:
-		return nil, errPaused
+		return nil, container.Errorf("", "", container.ErrContainerPaused, "")
 	case c.Labels[container.LabelProgram] == "":
 		return nil, b.without(rememberPlain, Without, madeWithout)
 	}

@@ -38,13 +38,9 @@ func (b *box) findLost() {
 	}
 }
 
-// errPaused is of a container whose processes are frozen: it has some.
-var errPaused = &container.Error{Class: container.ErrContainerStopped}
-
 // hasEnded tells of an error that there are no processes of the container.
 func hasEnded(err error) bool {
-	return err != error(errPaused) &&
-		(errors.Is(err, container.ErrContainerStopped) || errors.Is(err, container.ErrContainerNotFound))
+	return errors.Is(err, container.ErrContainerStopped) || errors.Is(err, container.ErrContainerNotFound)
 }
 
 // killLost kills what an earlier link's agent may have left. What fails is tried again, though not

@@ -135,8 +135,11 @@ func (r *Runtime) checkRunning(ctx context.Context, op, sessionID string) error 
 	if err != nil {
 		return failed(op, sessionID, err)
 	}
-	if c.Status != container.StatusRunning || c.Paused {
+	switch {
+	case c.Status != container.StatusRunning:
 		return container.Errorf(op, sessionID, container.ErrContainerStopped, "")
+	case c.Paused:
+		return container.Errorf(op, sessionID, container.ErrContainerPaused, "")
 	}
 	return nil
 }

@@ -285,7 +285,7 @@ func testDialPaused(f *fixture) {
 	_, err := io.ReadFull(c, make([]byte, 1))
 	f.must(err)
 	f.must(pauser.Pause(f.ctx, id))
-	f.each(f.dialCalls(id), container.ErrContainerStopped)
+	f.each(f.dialCalls(id), container.ErrContainerPaused)
 	f.must(pauser.Unpause(f.ctx, id))
 	c.say("y")
 	c.closeWrite()

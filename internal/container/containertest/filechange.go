@@ -280,6 +280,11 @@ func testFilesStop(f *fixture) {
 		d.must(err)
 	}
 
+	if p, ok := optional[container.Pauser](f); ok {
+		d.must(p.Pause(d.ctx, d.id))
+		d.each(d.calls("/tmp/x"), container.ErrContainerPaused)
+		d.must(p.Unpause(d.ctx, d.id))
+	}
 	watched := d.watchUntil("/tmp")
 	d.must(d.rt.Stop(d.ctx, d.id, 0))
 	d.mustBePrompt("end of a watch", func() { watched(container.ErrContainerStopped) })

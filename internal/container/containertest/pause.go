@@ -1,6 +1,7 @@
 package containertest
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +37,20 @@ func testPause(f *fixture) {
 	f.equal("paused in the list", list[0].Paused, true)
 
 	_, err = f.rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{})
-	f.class(err, container.ErrContainerStopped)
-	_, err = f.rt.Attach(f.ctx, id, container.AttachOptions{})
-	f.class(err, container.ErrContainerStopped)
+	f.class(err, container.ErrContainerPaused)
+	if errors.Is(err, container.ErrContainerStopped) {
+		f.Errorf("%v: a paused container has not stopped", err)
+	}
+	for _, cmd := range [][]string{nil, {"cat"}} {
+		_, err = f.rt.Attach(f.ctx, id, container.AttachOptions{Cmd: cmd})
+		f.class(err, container.ErrContainerPaused)
+	}
+	if d, ok := optional[container.Dialer](f); ok {
+		_, err = d.Dial(f.ctx, id, "", []string{"cat"})
+		f.class(err, container.ErrContainerPaused)
+	}
 	f.must(f.rt.Start(f.ctx, id))
+	f.equal("paused after a start", f.get(id).Paused, true)
 
 	for range 2 {
 		f.must(p.Unpause(f.ctx, id))
@@ -133,7 +144,7 @@ func testPauseAmidStarts(f *fixture) {
 		for range 3 {
 			commands.Go(func() {
 				_, err := f.rt.Exec(f.ctx, id, []string{"true"}, container.ExecOptions{})
-				if err != nil && container.ClassOf(err) != container.ErrContainerStopped {
+				if err != nil && container.ClassOf(err) != container.ErrContainerPaused {
 					f.Errorf("exec: %v", err)
 				}
 			})

@@ -295,7 +295,7 @@ func testProcessPaused(f *fixture) {
 	reader := f.follow(f.ctx, id, p.ID, 0)
 	reader.await("before\n")
 	f.must(pauser.Pause(f.ctx, id))
-	f.everyProcessCall(id, p.ID, container.ErrContainerStopped)
+	f.everyProcessCall(id, p.ID, container.ErrContainerPaused)
 	f.must(pauser.Unpause(f.ctx, id))
 	f.openGate(id, 4242)
 	reader.awaitEnd()

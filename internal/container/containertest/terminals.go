@@ -253,10 +253,10 @@ func testTerminalPaused(f *fixture) {
 	a.typeIn("before\n")
 	a.await("before\r\nbefore\r\n")
 	f.must(p.Pause(f.ctx, id))
-	f.mustBePrompt("open", func() { f.refused(id, terminal("t", "cat"), container.ErrContainerStopped) })
+	f.mustBePrompt("open", func() { f.refused(id, terminal("t", "cat"), container.ErrContainerPaused) })
 	f.mustBePrompt("list", func() {
 		_, err := f.terminals().ListTerminals(f.ctx, id)
-		f.class(err, container.ErrContainerStopped)
+		f.class(err, container.ErrContainerPaused)
 	})
 	f.must(p.Unpause(f.ctx, id))
 	a.typeIn("after\n")

@@ -54,8 +54,11 @@ func (c *call) attach(opts container.AttachOptions) (*pty, error) {
 			return nil, err
 		}
 		state := found.Container.State
-		if state == nil || status(state.Status) != container.StatusRunning || state.Paused {
+		switch {
+		case state == nil || status(state.Status) != container.StatusRunning:
 			return nil, container.Errorf("", "", container.ErrContainerStopped, "")
+		case state.Paused:
+			return nil, container.Errorf("", "", container.ErrContainerPaused, "")
 		}
 		if found.Container.Config.Tty {
 			return c.attachMain(found.Container.ID, opts)

@@ -24,9 +24,10 @@ var (
 	saysNoNetwork     = []string{"network not found", "unable to find network", "could not find network"}
 	saysNetworkExists = []string{"network already exists"}
 	saysSubnetTaken   = []string{"overlap", "already used on the host", "conflicts with network"}
-	saysNotRunning    = []string{"is not running", "is restarting", "container state improper", "is paused",
+	saysNotRunning    = []string{"is not running", "is restarting", "container state improper",
 		"marked for removal",
 		"cannot exec in a stopped", "can only create exec sessions on running", "not in running state"}
+	saysPaused    = []string{"is paused"}
 	saysExists    = []string{"is already in use by"}
 	saysPortTaken = []string{"port is already allocated", "address already in use", "ports are not available"}
 	saysNoCommand = []string{"executable file not found", "oci runtime exec failed",
@@ -78,6 +79,8 @@ func classify(err error) error {
 		return container.ErrExecFailed
 	case errorSays(err, saysExists):
 		return container.ErrContainerExists
+	case errorSays(err, saysPaused):
+		return container.ErrContainerPaused
 	case errorSays(err, saysNotRunning):
 		return container.ErrContainerStopped
 	case cerrdefs.IsInvalidArgument(err), notFound && isNoNetwork(err):

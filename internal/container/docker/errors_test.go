@@ -26,7 +26,7 @@ func TestClassify(t *testing.T) {
 		{500, `creating container storage: the container name "a" is already in use by b`,
 			container.ErrContainerExists},
 		{409, "Container abc is not running", container.ErrContainerStopped},
-		{409, "Container abc is paused, unpause the container before exec", container.ErrContainerStopped},
+		{409, "Container abc is paused, unpause the container before exec", container.ErrContainerPaused},
 		{409, "can only create exec sessions on running containers: container state improper",
 			container.ErrContainerStopped},
 		{500, "driver failed programming external connectivity: Bind for 127.0.0.1:80 failed: port is already allocated", container.ErrPortTaken},

@@ -276,7 +276,7 @@ func (r *process) create() error {
 	return r.withContainer(func(id string) error {
 		res, err := r.p.client.ExecCreate(r.Ctx, id, r.opts)
 		if err != nil {
-			return err
+			return r.pausedOr(id, err)
 		}
 		r.containerID, r.execID = id, res.ID
 		return nil
@@ -295,7 +295,7 @@ func (r *process) attach(size *[2]uint) error {
 	if !isEngineAnswer(err) {
 		r.kill()
 	}
-	return err
+	return r.pausedOr(r.containerID, err)
 }
 
 // drain reads a process's output, and stops reading when the process has ended and

@@ -155,3 +155,15 @@ func (c *call) acceptIfPaused(id string, paused bool, err error) error {
 	}
 	return err
 }
+
+// pausedOr is ErrContainerPaused where the engine refused because the container is frozen, which
+// Podman calls not running, else err.
+func (c *call) pausedOr(id string, err error) error {
+	if !isEngineAnswer(err) || classify(err) != container.ErrContainerStopped {
+		return err
+	}
+	if state, inspectErr := c.inspectState(id); inspectErr == nil && state.Paused {
+		return container.Errorf("", "", container.ErrContainerPaused, "")
+	}
+	return err
+}

@@ -168,7 +168,7 @@ func (m *MockProvider) ownRunning(sessionID string) (*box, error) {
 	case b.system == nil:
 		return nil, refuse(container.ErrContainerStopped, "")
 	case b.c.Paused:
-		return nil, refuse(container.ErrContainerStopped, "it is paused")
+		return nil, refuse(container.ErrContainerPaused, "")
 	}
 	return b, nil
 }
