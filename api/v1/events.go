@@ -50,7 +50,7 @@ const (
 // Event is something that happened to a session.
 type Event struct {
 	Time      time.Time `json:"time"`
-	Kind      string    `json:"kind" doc:"session.created, session.started, session.stopped, session.failed or session.closed."`
+	Kind      string    `json:"kind" doc:"session.created, session.started, session.stopped, session.failed or session.closed. session.created comes first, before the container is made; a creation that fails is session.failed and then session.closed."`
 	SessionID string    `json:"session_id"`
 	Project   string    `json:"project,omitempty"`
 	Status    Status    `json:"status"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -142,6 +143,46 @@ func TestEvents(t *testing.T) {
 	}
 	if e, ok := <-q.C(); ok {
 		t.Errorf("another project's event: %+v", e)
+	}
+}
+
+// TestCreateEvents checks that a session is told of before its container is made, and that what
+// fails then is told after.
+func TestCreateEvents(t *testing.T) {
+	k := newKit(t)
+	events := k.subscribe(t, "")
+	next := func() string {
+		t.Helper()
+		e := <-events.C()
+		return fmt.Sprintf("%s %s %s", e.Kind, e.Status, e.Reason)
+	}
+	release := make(chan struct{})
+	remove := k.inject(t, mock.Fault{Op: "create", Wait: release})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.create(t, "x")
+	}()
+	if got := next(); got != "session.created creating " {
+		t.Errorf("while the container is being made: %s", got)
+	}
+	close(release)
+	<-done
+	remove()
+	if got := next(); got != "session.started running " {
+		t.Errorf("then: %s", got)
+	}
+	for _, op := range []string{"create", "start"} {
+		remove := k.inject(t, mock.Fault{Op: op, Err: container.ErrPortTaken})
+		_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "y", Start: true})
+		e := wantCode(t, err, session.CodePortTaken)
+		remove()
+		for _, want := range []string{"session.created creating ", "session.failed failed " + e.Detail,
+			"session.closed closed " + e.Detail} {
+			if got := next(); got != want {
+				t.Errorf("%s fails: got %q, want %q", op, got, want)
+			}
+		}
 	}
 }
 

@@ -73,8 +73,10 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	if err != nil {
 		return View{}, err
 	}
+	s.publishChange(EventCreated, sess, StatusCreating, "")
 	sess, c, err := s.provision(ctx, sess, nil, creation{req.Credentials, req.Progress, slot})
 	if err != nil {
+		s.publishChange(EventFailed, sess, StatusFailed, toError(ctx, "create", id, err).Detail)
 		s.undoCreate(ctx, sess, err)
 		if !who.Admin && errors.Is(err, container.ErrContainerExists) {
 			err = errTaken // whose it is, is not for everybody
@@ -86,7 +88,7 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	}
 	v = s.viewAfterChange(ctx, sess, c)
 	v.Warnings = s.beyondPolicy(ctx, who, req.Spec, sess)
-	s.publishCreated(sess)
+	s.publishIfStarted(sess)
 	return v, nil
 }
 
@@ -126,8 +128,8 @@ func (s *ContainerService) explainTaken(ctx context.Context, who Principal, id s
 	return ErrExists
 }
 
-func (s *ContainerService) publishCreated(sess Session) {
-	s.publishChange(EventCreated, sess, StatusCreated, "")
+// publishIfStarted tells where a session's creation has started it.
+func (s *ContainerService) publishIfStarted(sess Session) {
 	if sess.Desired == DesiredRunning {
 		s.publishChange(EventStarted, sess, StatusRunning, "")
 	}

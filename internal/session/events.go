@@ -8,6 +8,8 @@ import (
 
 // Kinds of events.
 const (
+	// EventCreated comes when the session is on record, and before its container is made: whatever
+	// becomes of that comes after it.
 	EventCreated = "session.created"
 	EventStarted = "session.started"
 	EventStopped = "session.stopped"

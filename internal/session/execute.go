@@ -146,7 +146,7 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 	switch {
 	case err == nil:
 		if made, err = s.recordOutcome(ctx, made); err == nil {
-			s.publishCreated(made)
+			s.publishIfStarted(made)
 		}
 		return err
 	case !isRecordedRefusal(err) &&
