@@ -106,7 +106,9 @@ func (p *DockerProvider) joinPull(key pullKey, steps chan container.PullProgress
 		p.pulls.current[key] = shared
 		p.calls.Go(func() {
 			shared.err = p.pullImage(ctx, key, func(step container.PullProgress) { p.pulls.tell(shared, step) })
+			p.pulls.mu.Lock()
 			p.pulls.forget(key, shared)
+			p.pulls.mu.Unlock()
 			close(shared.done)
 			cancel()
 		})
@@ -117,18 +119,18 @@ func (p *DockerProvider) joinPull(key pullKey, steps chan container.PullProgress
 
 func (p *DockerProvider) leavePull(key pullKey, shared *pull, steps chan container.PullProgress) {
 	p.pulls.mu.Lock()
+	defer p.pulls.mu.Unlock()
 	delete(shared.waiters, steps)
-	last := len(shared.waiters) == 0
-	p.pulls.mu.Unlock()
-	if last {
-		p.pulls.forget(key, shared) // who comes now gets a pull that is not about to end
+	if len(shared.waiters) == 0 {
+		// In one with the look at who waits, so that who comes now gets a pull that is not about to
+		// end.
+		p.pulls.forget(key, shared)
 		shared.cancel()
 	}
 }
 
+// forget has later callers begin a pull of their own. The caller holds mu.
 func (s *pulls) forget(key pullKey, shared *pull) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.current[key] == shared {
 		delete(s.current, key)
 	}
