@@ -13,6 +13,7 @@ var optionCases = []testCase{
 	{"no network", testOptionNoNetwork},
 	{"pids limit", testOptionPIDs},
 	{"hardened", testOptionHardened},
+	{"platform", testOptionPlatform},
 }
 
 func testOptionEnv(f *fixture) {
@@ -89,4 +90,23 @@ func testOptionHardened(f *fixture) {
 			f.Errorf("%s: allowed", script)
 		}
 	}
+}
+
+// testOptionPlatform: an image that is there for another platform is not what was asked for.
+func testOptionPlatform(f *fixture) {
+	prober, ok := optional[container.Prober](f)
+	if !ok {
+		return
+	}
+	engine, err := prober.Probe(f.ctx)
+	f.must(err)
+	opts := f.idle()
+	for _, opts.Platform = range []string{"linux/s390x", "linux/arm/v6"} {
+		id := f.id("other")
+		_, err := f.rt.Create(f.ctx, id, opts)
+		f.class(err, container.ErrImageNotFound, opts.Platform)
+		f.equal("containers left", f.count(id), 0)
+	}
+	opts.Platform = "linux/" + engine.Arch
+	f.create(f.id("own"), opts)
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -98,12 +97,12 @@ func (p *DockerProvider) Create(
 			return nil, c.toError(err)
 		}
 	}
-	id, err := c.create(spec)
+	id, err := c.createFor(opts, spec)
 	// Each remedy is tried once.
 	for pulled, joined := false, false; err != nil; {
 		switch {
-		case !pulled && cerrdefs.IsNotFound(err) && errorSays(err, saysNoImage):
-			pulled, err = true, c.pull(opts)
+		case !pulled && lacksImage(err):
+			pulled, err = true, c.pullFor(opts, err)
 		case !joined && ours && isNoNetwork(err):
 			joined, err = true, p.ensureNetwork(c.Ctx, owner, true)
 		case spec.HostConfig.Init != nil && errorSays(err, saysNoInit):
@@ -116,7 +115,7 @@ func (p *DockerProvider) Create(
 			return nil, refused.error
 		}
 		if err == nil {
-			id, err = c.create(spec)
+			id, err = c.createFor(opts, spec)
 		}
 	}
 	p.sessions.put(sessionID, p.remember(sessionID, id, spec.Config.Labels))

@@ -71,7 +71,7 @@ func classify(err error) error {
 		return container.ErrUnavailable
 	case notFound && errorSays(err, saysNoContainer):
 		return container.ErrContainerNotFound
-	case notFound && errorSays(err, saysNoImage):
+	case lacksImage(err):
 		return container.ErrImageNotFound
 	case errorSays(err, saysPortTaken):
 		return container.ErrPortTaken

@@ -189,6 +189,9 @@ func (m *MockProvider) Create(
 		if m.engine.images != nil && !m.engine.images[opts.Image] {
 			return refuse(container.ErrImageNotFound, "no such image: %s", opts.Image)
 		}
+		if own := "linux/" + runtime.GOARCH; opts.Platform != "" && opts.Platform != own {
+			return refuse(container.ErrImageNotFound, "%s is there for %s, not for %s", opts.Image, own, opts.Platform)
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
