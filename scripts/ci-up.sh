@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# For .ci/run: a fresh machine's first command, twice, beside whatever runs here already. Then the
-# machine is as it was, but for packages and the images that its engine keeps. What an earlier run, if
-# it was killed, left here goes with this one.
+# For .ci/run: a fresh machine's first command, twice, beside whatever runs here already, again
+# when its session was removed, and in a second checkout beside it. Then the machine is as it was,
+# but for packages and the images that its engine keeps. What an earlier run, if it was killed, left
+# here goes with this one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
@@ -31,16 +32,39 @@ bridges() { find /sys/class/net -maxdepth 1 \( -name docker0 -o -name 'br-*' \) 
 # make_without_lock runs a target whose daemons must not hold the lock when this script has been killed.
 make_without_lock() { make --no-print-directory "$@" {lock}>&-; }
 
+# first is the ID of the first session of a data directory.
+first() { cat "$1/first-session" 2>/dev/null || echo demo; }
+
+# up_again removes the first session, and runs "make up" again, in a checkout with a data directory.
+up_again() {
+	OCTOBOT_DATA_DIR=$2 bin/octobot rm -f "$(first "$2")"
+	OCTOBOT_DATA_DIR=$2 make_without_lock -C "$1" up
+	[[ $(OCTOBOT_DATA_DIR=$2 bin/octobot ls --status running -q) == "$(first "$2")" ]] || die "\"make up\" left no session in $2"
+}
+
+# second runs it all in another checkout, whose first session can't be demo.
+second() {
+	mkdir -p "$home/checkout"
+	git ls-files -z | xargs -0 cp -P --parents --target-directory="$home/checkout"
+	OCTOBOT_DATA_DIR=$home/data2 make_without_lock -C "$home/checkout" up
+	[[ $(first "$home/data2") != demo ]] || die "two containers are named alike"
+	up_again "$home/checkout" "$home/data2"
+	take_down "$home/checkout" "$home/data2"
+}
+
+# take_down removes the first session, and what is left of it on the engine.
+take_down() {
+	local network
+	network=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' \
+		"octobot-session-$(first "$2")")
+	OCTOBOT_DATA_DIR=$2 bin/octobot rm -f "$(first "$2")"
+	OCTOBOT_DATA_DIR=$2 make_without_lock -C "$1" down
+	# The daemon has removed it, at the latest when it ended.
+	! docker network inspect "$network" >/dev/null 2>&1 || die "the network $network stays, unused"
+}
+
 # forget undoes what "make up" did. What it can't undo stays for the next run.
 forget() {
-	local ours=no network
-	[[ ! -e $OCTOBOT_DATA_DIR/dockerd.pid ]] || ours=yes
-	network=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' \
-		"$(bin/octobot inspect demo | sed -n 's/.*"container_id": "\(.*\)".*/\1/p')")
-	bin/octobot rm -f demo
-	# The daemon removes it too, a little later.
-	docker network rm "$network" >/dev/null || ! docker network inspect "$network" >/dev/null 2>&1
-	make_without_lock down
 	[[ $ours == no ]] || restore
 	rm -rf --one-file-system "$home"
 }
@@ -67,8 +91,14 @@ restore() {
 remember
 if [[ -e $OCTOBOT_DATA_DIR ]]; then
 	say "an earlier run was killed; going on with what it left"
+	[[ ! -e $home/data2 ]] || OCTOBOT_DATA_DIR=$home/data2 make_without_lock down
 	make_without_lock down
 fi
 make_without_lock up
 make_without_lock up
+ours=no
+[[ ! -e $OCTOBOT_DATA_DIR/dockerd.pid ]] || ours=yes
+up_again . "$OCTOBOT_DATA_DIR"
+second
+take_down . "$OCTOBOT_DATA_DIR"
 forget

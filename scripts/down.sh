@@ -6,9 +6,10 @@ source scripts/packages.sh
 source scripts/state.sh
 
 if runs "$daemon_pid" octobot; then
-	if bin/octobot ls --status running -q | grep -qx demo; then
-		say "stopping the session \"demo\""
-		bin/octobot stop demo >/dev/null || say "it could not be stopped; going on"
+	running=$(bin/octobot ls --status running -q)
+	if grep -qx -- "$first" <<<"$running"; then
+		say "stopping the session \"$first\""
+		bin/octobot stop "$first" >/dev/null || say "it could not be stopped; going on"
 	fi
 	say "stopping the daemon"
 fi

@@ -7,10 +7,14 @@ else
 	OCTOBOT_DATA_DIR=${OCTOBOT_DATA_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/octobot}
 fi
 export OCTOBOT_DATA_DIR
+# The daemon is the one of this directory, whichever the shell's commands are for.
+unset OCTOBOT_URL OCTOBOT_TOKEN
 daemon_pid=$OCTOBOT_DATA_DIR/daemon.pid
 daemon_log=$OCTOBOT_DATA_DIR/daemon.log
 engine_pid=$OCTOBOT_DATA_DIR/dockerd.pid # "systemd" where that started it
 engine_log=$OCTOBOT_DATA_DIR/dockerd.log
+first_session=$OCTOBOT_DATA_DIR/first-session # its ID, where that is not demo
+first=$(cat "$first_session" 2>/dev/null || echo demo)
 
 # runs FILE NAME tells whether the process recorded in FILE lives and still is NAME.
 runs() {

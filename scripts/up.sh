@@ -86,6 +86,7 @@ daemon() {
 		return
 	fi
 	say "starting the daemon (data in $OCTOBOT_DATA_DIR)"
+	choose_port
 	setsid bin/octobot serve >>"$daemon_log" 2>&1 </dev/null &
 	pid=$!
 	echo "$pid" >"$daemon_pid"
@@ -100,19 +101,43 @@ daemon() {
 	die "the daemon is not ready; its log is above, all of it in $daemon_log"
 }
 
-session() {
-	if ! bin/octobot ls -q | grep -qx demo; then
-		say "creating the session \"demo\""
-		bin/octobot create demo
+# choose_port has the daemon listen on a free port where nobody chose one, and the usual one is
+# another daemon's.
+choose_port() {
+	if [[ -v OCTOBOT_LISTEN || -v OCTOBOT_CONFIG || -e $OCTOBOT_DATA_DIR/config.yaml || -e /etc/octobot/config.yaml ]]; then
+		return
 	fi
-	bin/octobot start demo >/dev/null
+	if (: </dev/tcp/127.0.0.1/7080) 2>/dev/null; then
+		say "port 7080 is taken; the API's is a free one"
+		export OCTOBOT_LISTEN=127.0.0.1:0
+	fi
+}
+
+# session makes the first session: demo, unless that can't be had, since a container of another
+# instance on this engine has the name, for one.
+session() {
+	local known problem
+	known=$(bin/octobot ls -q)
+	if ! grep -qx -- "$first" <<<"$known"; then
+		first=demo
+		say "creating the session \"$first\""
+		if problem=$(bin/octobot create "$first" 2>&1 >/dev/null); then
+			rm -f "$first_session"
+		else
+			say "that can't be had (${problem#octobot: create demo: }); creating one with an ID of its own"
+			first=$(bin/octobot create)
+			echo "$first" >"$first_session"
+		fi
+		echo "$first"
+	fi
+	bin/octobot start "$first" >/dev/null
 	say "running a command in it"
-	bin/octobot exec demo -- sh -c '. /etc/os-release; echo "hello from $(hostname), $PRETTY_NAME"'
+	bin/octobot exec "$first" -- sh -c '. /etc/os-release; echo "hello from $(hostname), $PRETTY_NAME"'
 	cat <<-TEXT
 
 		Octobot is up. Try next:
 
-		  bin/octobot exec -it demo -- bash   a shell in the session
+		  bin/octobot exec -it $first -- bash   a shell in the session
 		  bin/octobot ls                      all sessions
 		  bin/octobot create my-session       one more
 		  bin/octobot --help                  everything else

@@ -121,9 +121,13 @@ func (s *ContainerService) explainTaken(ctx context.Context, who Principal, id s
 	case err != nil:
 		return errTaken
 	case !found.ClosedAt.IsZero():
-		return refuse(CodeSessionExists, "choose another ID",
-			"the record of a closed session of another project has that ID, and is kept until %s",
-			found.ClosedAt.Add(s.cfg.Retention).Format(time.RFC3339))
+		of, again := "without a project", "choose another ID, or create it without a project"
+		if found.ProjectID != "" {
+			of = fmt.Sprintf("of the project %q", found.ProjectID)
+			again = fmt.Sprintf("choose another ID, or create it in the project %q again", found.ProjectID)
+		}
+		return refuse(CodeSessionExists, again, "the record of a closed session %s has that ID, and is kept until %s",
+			of, found.ClosedAt.Add(s.cfg.Retention).UTC().Format(time.RFC3339))
 	}
 	return ErrExists
 }

@@ -258,7 +258,7 @@ func TestTakenIDs(t *testing.T) {
 	}{
 		{of("q"), "open", "the ID is taken"}, {of("q"), "closed", "the ID is taken"},
 		{of("p"), "open", "already"},
-		{admin, "open", "already"}, {admin, "closed", "of another project"},
+		{admin, "open", "already"}, {admin, "closed", `of the project "p"`},
 		{of("p"), "closed", ""},
 	} {
 		_, err := k.Create(t.Context(), tt.who, session.CreateRequest{ID: tt.id})
