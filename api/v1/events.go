@@ -55,4 +55,5 @@ type Event struct {
 	Project   string    `json:"project,omitempty"`
 	Status    Status    `json:"status"`
 	Reason    string    `json:"reason,omitempty" doc:"In words: exited with code 3."`
+	Exit      *Exit     `json:"exit,omitempty" doc:"How the main process ended; of session.stopped alone."`
 }

@@ -34,6 +34,11 @@ type SignalRequest struct {
 	Signal string `json:"signal,omitempty" doc:"Name or number; TERM without it. KILL ends all its descendants." example:"TERM"`
 }
 
+// SignalSessionRequest asks for a signal to a session's main process.
+type SignalSessionRequest struct {
+	Signal string `json:"signal,omitempty" doc:"Name or number; KILL without it." example:"HUP"`
+}
+
 // ProcessOutput is the last event of a process's output.
 type ProcessOutput struct {
 	Process Process `json:"process" doc:"As it is then; its position is that of the byte after the last one sent."`

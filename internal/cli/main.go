@@ -163,7 +163,8 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		}
 	}
 	group(groupSessions, a.createCommand(), a.listCommand(), a.inspectCommand(), a.startCommand(), a.stopCommand(),
-		a.pauseCommand(), a.unpauseCommand(), a.removeCommand(), a.execCommand(), a.attachCommand(), a.replayCommand(),
+		a.restartCommand(), a.pauseCommand(), a.unpauseCommand(),
+		a.removeCommand(), a.execCommand(), a.attachCommand(), a.replayCommand(),
 		a.logsCommand(),
 		a.processesCommand(), a.killCommand(), a.waitCommand(),
 		a.copyCommand(), a.filesCommand(),

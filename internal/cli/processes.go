@@ -91,24 +91,38 @@ func processState(p v1.Process) string {
 func (a *app) killCommand() *cobra.Command {
 	var signal string
 	cmd := &cobra.Command{
-		Use:   "kill [flags] ID PROCESS...",
-		Short: "Send a signal to a session's processes",
-		Long: `Send a signal to processes that "octobot exec -d" has started: to the command's process group, or, with -s KILL, to
-the command and all its descendants.`,
-		Example: `  octobot kill demo 1f2e3d4c5b6a7988
-  octobot kill -s KILL demo 1f2e3d4c5b6a7988`,
+		Use:   "kill [flags] ID [PROCESS...]",
+		Short: "Send a signal to a session's main process, or to others",
+		Long: `Send a signal to a session's main process, KILL unless -s names another, also while the session is being stopped. A main
+process that does not handle a signal does not get it, but for KILL; "octobot stop" asks it to end first.
+
+With processes that "octobot exec -d" has started, send it to them instead, TERM unless -s names another: to the
+command's process group, or, with -s KILL, to the command and all its descendants.`,
+		Example: `  octobot kill demo
+  octobot kill -s HUP demo
+  octobot kill demo 1f2e3d4c5b6a7988`,
 		Args:              sessionAndProcesses,
 		ValidArgsFunction: a.completeProcesses,
 	}
-	cmd.Flags().StringVarP(&signal, "signal", "s", "TERM", "`signal`, by its name or number")
-	complete(cmd, "signal", "TERM", "INT", "HUP", "KILL", "STOP", "CONT", "USR1", "USR2")
+	cmd.Flags().StringVarP(&signal, "signal", "s", "",
+		"`signal`, by its name or number (default KILL; TERM for processes)")
+	complete(cmd, "signal", "TERM", "INT", "HUP", "QUIT", "KILL", "STOP", "CONT", "USR1", "USR2", "WINCH")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.connect()
 		if err != nil {
 			return err
 		}
+		if len(args) == 1 {
+			return forEachSession(cmd.Context(), "kill", args, func(id string) error {
+				if err := c.SignalSession(cmd.Context(), id, signal); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(a.stdout, id)
+				return err
+			})
+		}
 		return forEachSession(cmd.Context(), "kill", args[1:], func(process string) error {
-			return c.SignalProcess(cmd.Context(), args[0], process, signal)
+			return processOrSession(c.SignalProcess(cmd.Context(), args[0], process, signal))
 		})
 	}
 	return cmd
@@ -116,11 +130,15 @@ the command and all its descendants.`,
 
 func (a *app) waitCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "wait ID PROCESS...",
-		Short: "Wait for a session's processes to end, and print their exit codes",
-		Long: `Wait for processes that "octobot exec -d" has started, and print the exit code of each, in a line of its own. A process
-that was waited for is forgotten a few seconds later, with its output.`,
-		Example: `  p=$(octobot exec -d demo -- make)
+		Use:   "wait ID [PROCESS...]",
+		Short: "Wait for a session's main process to end, or others, and print their exit codes",
+		Long: `Wait for a session's main process to end, and print its exit code: at once of a session that is stopped. That is no use
+of the session, which may expire meanwhile.
+
+With processes that "octobot exec -d" has started, wait for them instead, and print the exit code of each, in a line of
+its own. A process that was waited for is forgotten a few seconds later, with its output.`,
+		Example: `  octobot wait demo
+  p=$(octobot exec -d demo -- make)
   octobot wait demo $p`,
 		Args:              sessionAndProcesses,
 		ValidArgsFunction: a.completeProcesses,
@@ -130,10 +148,22 @@ that was waited for is forgotten a few seconds later, with its output.`,
 		if err != nil {
 			return err
 		}
-		return forEachSession(cmd.Context(), "wait", args[1:], func(process string) error {
-			p, err := a.waitFor(cmd.Context(), c, args[0], process)
-			if err != nil {
+		if len(args) == 1 {
+			return forEachSession(cmd.Context(), "wait", args, func(id string) error {
+				exit, err := waitAgain(cmd.Context(),
+					func() (v1.Exit, error) { return c.WaitSession(cmd.Context(), id) })
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(a.stdout, exit.Code)
 				return err
+			})
+		}
+		return forEachSession(cmd.Context(), "wait", args[1:], func(process string) error {
+			p, err := waitAgain(cmd.Context(),
+				func() (v1.Process, error) { return c.WaitProcess(cmd.Context(), args[0], process) })
+			if err != nil {
+				return processOrSession(err)
 			}
 			if p.ExitCode == nil {
 				return errors.New("the daemon did not tell the exit code")
@@ -145,20 +175,28 @@ that was waited for is forgotten a few seconds later, with its output.`,
 	return cmd
 }
 
-// waitFor waits for a process, over as many connections as that takes.
-func (a *app) waitFor(ctx context.Context, c *client.Client, id, process string) (v1.Process, error) {
+// processOrSession has the error about a process that there is not help who meant a session.
+func processOrSession(err error) error {
+	if e, ok := errors.AsType[*client.Error](err); ok && e.Code == v1.CodeProcessNotFound {
+		e.Hint += "; sessions are named one at a time"
+	}
+	return err
+}
+
+// waitAgain waits for something to end, over as many connections as that takes.
+func waitAgain[T any](ctx context.Context, once func() (T, error)) (T, error) {
 	for connected, wait := false, firstRetry; ; wait = min(2*wait, lastRetry) {
-		p, err := c.WaitProcess(ctx, id, process)
+		ended, err := once()
 		if _, unreachable := errors.AsType[*client.UnreachableError](err); !unreachable {
 			connected = true
 		}
 		if err == nil || ctx.Err() != nil || !connected || !isLost(err) {
-			return p, err
+			return ended, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return p, context.Cause(ctx)
+			return ended, context.Cause(ctx)
 		}
 	}
 }
@@ -180,8 +218,8 @@ func (a *app) processLogs(ctx context.Context, id, process string, opts client.O
 }
 
 func sessionAndProcesses(cmd *cobra.Command, args []string) error {
-	if len(args) < 2 {
-		return usageError(cmd, "name a session and its processes")
+	if len(args) == 0 {
+		return usageError(cmd, "name a session, and some of its processes if they are meant")
 	}
 	return nil
 }

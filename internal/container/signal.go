@@ -1,9 +1,19 @@
 package container
 
 import (
+	"context"
 	"strconv"
 	"strings"
 )
+
+// Signaler sends signals to main processes.
+type Signaler interface {
+	// Signal sends the container's main process a signal, by its number, and returns when it was
+	// sent; with SIGKILL, when the process has ended. A main process is the first of its PID
+	// namespace, for which the kernel drops what it does not handle, but for SIGKILL. Not running,
+	// or paused: [ErrContainerStopped]. It may be called amid a Stop of the same container.
+	Signal(ctx context.Context, sessionID string, signal int) error
+}
 
 // signals are Linux's, by their numbers on all architectures that matter here.
 var signals = map[string]int{

@@ -46,6 +46,9 @@ type Sessions interface {
 	List(ctx context.Context, who session.Principal, req session.ListRequest) (session.Page, error)
 	Start(ctx context.Context, who session.Principal, id string) (session.View, error)
 	Stop(ctx context.Context, who session.Principal, id string, timeout time.Duration) (session.View, error)
+	Restart(ctx context.Context, who session.Principal, id string, timeout time.Duration) (session.View, error)
+	Signal(ctx context.Context, who session.Principal, id string, signal int) error
+	Wait(ctx context.Context, who session.Principal, id string) (session.Exit, error)
 	Pause(ctx context.Context, who session.Principal, id string) (session.View, error)
 	Unpause(ctx context.Context, who session.Principal, id string) (session.View, error)
 	Stats(ctx context.Context, who session.Principal, id string) (*container.Stats, error)

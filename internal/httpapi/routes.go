@@ -61,6 +61,7 @@ func unmarshal(data []byte, v any) error {
 
 func (a *API) routes() {
 	a.sessionRoutes()
+	a.mainProcessRoutes()
 	a.processRoutes()
 	a.terminalRoutes()
 	a.recordingRoutes()
@@ -90,7 +91,7 @@ func (a *API) routes() {
 func (a *API) openSchemas() {
 	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
 		"CreateTerminalRequest": true, "StartProcessRequest": true,
-		"SignalRequest": true, "ChangeFileRequest": true,
+		"SignalRequest": true, "SignalSessionRequest": true, "ChangeFileRequest": true,
 		"Resources": true, "Credentials": true, "Quota": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {

@@ -251,14 +251,22 @@ type stopInput struct {
 	Timeout string `query:"timeout" doc:"How long to wait for the main process before it is killed: 30s; 0s kills at once. Absent: 10s."`
 }
 
+// timeout is negative where none is named.
+func (in *stopInput) timeout() (time.Duration, error) {
+	if in.Timeout == "" {
+		return -1, nil
+	}
+	timeout, err := time.ParseDuration(in.Timeout)
+	if err != nil || timeout < 0 {
+		return 0, problem.New(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"", in.Timeout)
+	}
+	return timeout, nil
+}
+
 func (a *API) stopSession(ctx context.Context, in *stopInput) (*sessionBody, error) {
-	timeout := time.Duration(-1)
-	if in.Timeout != "" {
-		var err error
-		if timeout, err = time.ParseDuration(in.Timeout); err != nil || timeout < 0 {
-			return nil, problem.New(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"",
-				in.Timeout)
-		}
+	timeout, err := in.timeout()
+	if err != nil {
+		return nil, err
 	}
 	return a.changeSession(ctx, in.ID,
 		func(ctx context.Context, who session.Principal, id string) (session.View, error) {

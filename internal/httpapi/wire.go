@@ -102,13 +102,18 @@ func fromView(v session.View) v1.Session {
 	if v.Status == session.StatusRunning {
 		s.Exec = fromExecPath(v.Exec)
 	}
-	if e := v.Exit; e != nil {
-		s.Exit = &v1.Exit{Code: e.Code, OOMKilled: e.OOMKilled, Reason: e.Reason, At: e.At}
-	}
+	s.Exit = fromExit(v.Exit)
 	if f := v.Failure; f != nil {
 		s.Failure = &v1.Failure{Code: v1.Code(f.Code), Detail: f.Detail, At: f.At}
 	}
 	return s
+}
+
+func fromExit(e *session.Exit) *v1.Exit {
+	if e == nil {
+		return nil
+	}
+	return &v1.Exit{Code: e.Code, OOMKilled: e.OOMKilled, Reason: e.Reason, At: e.At}
 }
 
 func fromExecPath(p container.ExecPath) *v1.Exec {
@@ -129,7 +134,7 @@ func fromStats(id string, s *container.Stats) v1.SessionStats {
 
 func fromEvent(e session.Event) v1.Event {
 	return v1.Event{Time: e.Time, Kind: e.Kind, SessionID: e.SessionID, Project: e.ProjectID,
-		Status: v1.Status(e.Status), Reason: e.Reason}
+		Status: v1.Status(e.Status), Reason: e.Reason, Exit: fromExit(e.Exit)}
 }
 
 func fromToken(t session.Token) v1.Token {

@@ -61,8 +61,10 @@ func TestAudit(t *testing.T) {
 		"token of q exec s session_not_found", "token of q exec s session_not_found",
 		"token of q get s session_not_found", "token of q get s session_not_found",
 		"token of q logs s session_not_found", "token of q pause s session_not_found",
+		"token of q restart s session_not_found", "token of q signal s session_not_found",
 		"token of q start s session_not_found", "token of q stats s session_not_found",
-		"token of q stop s session_not_found", "token of q unpause s session_not_found"}, "\n"))
+		"token of q stop s session_not_found", "token of q unpause s session_not_found",
+		"token of q wait s session_not_found"}, "\n"))
 	_, _ = k.Get(t.Context(), of("p"), "s")
 	_, _ = k.List(t.Context(), of("p"), session.ListRequest{})
 	want("reading", "")

@@ -150,6 +150,15 @@ func TestCrash(t *testing.T) {
 			want: []session.Status{session.StatusRunning, session.StatusStopped},
 		},
 		{
+			name:    "restart",
+			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
+			do: func(ctx context.Context, s *session.ContainerService) error {
+				_, err := s.Restart(ctx, admin, "x", 0)
+				return err
+			},
+			want: []session.Status{session.StatusRunning},
+		},
+		{
 			name:    "delete",
 			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
 			do:      func(ctx context.Context, s *session.ContainerService) error { return s.Delete(ctx, admin, "x") },

@@ -25,6 +25,7 @@ type Event struct {
 	ProjectID string
 	Status    Status
 	Reason    string // in words; may be empty
+	Exit      *Exit  // how the main process ended; of EventStopped alone
 }
 
 // subscriptionQueue is how many events a subscriber may be behind.
@@ -109,7 +110,11 @@ func (h *hub) publish(e Event) {
 
 // publishChange publishes what became of a session.
 func (s *ContainerService) publishChange(kind string, sess Session, status Status, reason string) {
-	s.hub.publish(Event{
+	e := Event{
 		Time: now(), Kind: kind, SessionID: sess.ID, ProjectID: sess.ProjectID, Status: status, Reason: reason,
-	})
+	}
+	if kind == EventStopped {
+		e.Exit = sess.Exit
+	}
+	s.hub.publish(e)
 }

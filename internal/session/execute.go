@@ -113,6 +113,8 @@ func (s *ContainerService) carryOutAction(
 		err = s.finishStart(ctx, sess)
 	case ActionStop:
 		_, _, err = s.stopContainer(ctx, sess, container.DefaultStopTimeout, "")
+	case ActionRestart:
+		err = s.finishRestart(ctx, sess, c)
 	case ActionClose:
 		_, err = s.closeSession(ctx, sess)
 	case ActionRecord:

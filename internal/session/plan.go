@@ -12,17 +12,18 @@ import (
 type Action string
 
 const (
-	ActionKeep   Action = "keep"   // all is as recorded
-	ActionHold   Action = "hold"   // not as it should be, and not ours to touch
-	ActionCreate Action = "create" // finish creating it
-	ActionStart  Action = "start"  // finish starting it
-	ActionStop   Action = "stop"   // finish stopping it
-	ActionClose  Action = "close"  // finish closing it
-	ActionRecord Action = "record" // write what the container shows
-	ActionFail   Action = "fail"   // record that the session failed
-	ActionExpire Action = "expire" // past a limit: stop, and close where that is asked for
-	ActionRemove Action = "remove" // remove the container
-	ActionSkip   Action = "skip"   // it changed, or was being worked on; the next pass sees to it
+	ActionKeep    Action = "keep"    // all is as recorded
+	ActionHold    Action = "hold"    // not as it should be, and not ours to touch
+	ActionCreate  Action = "create"  // finish creating it
+	ActionStart   Action = "start"   // finish starting it
+	ActionStop    Action = "stop"    // finish stopping it
+	ActionRestart Action = "restart" // finish restarting it
+	ActionClose   Action = "close"   // finish closing it
+	ActionRecord  Action = "record"  // write what the container shows
+	ActionFail    Action = "fail"    // record that the session failed
+	ActionExpire  Action = "expire"  // past a limit: stop, and close where that is asked for
+	ActionRemove  Action = "remove"  // remove the container
+	ActionSkip    Action = "skip"    // it changed, or was being worked on; the next pass sees to it
 )
 
 // Fate is what a pass does with a session, or with a container that no session owns, and why.
@@ -182,8 +183,11 @@ func decideAction(s Session, c *container.Container, at, used time.Time) (Action
 		return ActionHold, reasonForeign
 	case s.Pending == OperationStop && running:
 		return ActionStop, "its stop was interrupted"
-	case s.Pending == OperationStart && (!running || c.Paused):
-		return ActionStart, "its start was interrupted"
+	case s.Pending == OperationRestart && running:
+		return ActionRestart, "its restart was interrupted"
+	case (s.Pending == OperationStart || s.Pending == OperationRestart) && !running,
+		s.Pending == OperationStart && c.Paused:
+		return ActionStart, "its " + string(s.Pending) + " was interrupted"
 	case s.Pending != OperationNone:
 		return ActionRecord, "the outcome of its " + string(s.Pending) + " was not recorded"
 	case s.Failure != nil:

@@ -158,7 +158,7 @@ func (s *ContainerService) finishOperation(
 		s.audit(who, op, id, *err)
 	}
 	switch op {
-	case "create", "start", "stop", "delete":
+	case "create", "start", "stop", "restart", "delete":
 		switch CodeOf(*err) {
 		case CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
 			s.hintReconcile() // it may have left something to be finished

@@ -94,11 +94,12 @@ const (
 type Operation string
 
 const (
-	OperationNone   Operation = ""
-	OperationCreate Operation = "create" // and start, where Desired is running
-	OperationStart  Operation = "start"
-	OperationStop   Operation = "stop"
-	OperationClose  Operation = "close"
+	OperationNone    Operation = ""
+	OperationCreate  Operation = "create" // and start, where Desired is running
+	OperationStart   Operation = "start"
+	OperationStop    Operation = "stop"
+	OperationRestart Operation = "restart" // stop, where it runs, and start
+	OperationClose   Operation = "close"
 )
 
 // Expiry is what happens to a session past its idle or age limit.

@@ -61,6 +61,8 @@ func recordedStatus(s Session) (Status, string) {
 		return StatusCreating, ""
 	case s.Pending == OperationStart:
 		return StatusStarting, ""
+	case s.Pending == OperationRestart:
+		return StatusStarting, "it is being restarted"
 	}
 	return StatusStopping, ""
 }

@@ -148,6 +148,7 @@ var topics = []topic{
 	{name: "filesearch", shared: searchCases},
 	{name: "pause", cases: pauseCases},
 	{name: "stats", cases: statsCases},
+	{name: "signal", cases: signalCases},
 	{name: "host processes", cases: hostProcessCases},
 	{name: "events", cases: eventCases},
 	{name: "faults", cases: faultCases},

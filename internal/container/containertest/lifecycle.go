@@ -210,6 +210,9 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 		calls["pause"] = func() error { return x.Pause(f.ctx, id) }
 		calls["unpause"] = func() error { return x.Unpause(f.ctx, id) }
 	}
+	if x, ok := container.As[container.Signaler](rt); ok {
+		calls["signal"] = func() error { return x.Signal(f.ctx, id, 15) }
+	}
 	if x, ok := container.As[container.Terminals](rt); ok {
 		calls["open terminal"] = func() error {
 			t, err := x.OpenTerminal(f.ctx, id, terminal("t", "true"))

@@ -62,6 +62,7 @@ var (
 	_ container.Copier       = (*DockerProvider)(nil)
 	_ container.StatsReader  = (*DockerProvider)(nil)
 	_ container.Pauser       = (*DockerProvider)(nil)
+	_ container.Signaler     = (*DockerProvider)(nil)
 
 	_ container.HostProcesses = (*DockerProvider)(nil)
 	_ container.Dialer        = (*DockerProvider)(nil)

@@ -43,6 +43,7 @@ var (
 	_ container.Copier       = (*MockProvider)(nil)
 	_ container.StatsReader  = (*MockProvider)(nil)
 	_ container.Pauser       = (*MockProvider)(nil)
+	_ container.Signaler     = (*MockProvider)(nil)
 	_ container.Terminals    = (*MockProvider)(nil)
 	_ container.Processes    = (*MockProvider)(nil)
 	_ container.Files        = (*MockProvider)(nil)

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// Restart ends the session's main process as Stop does, and starts it anew as Start does, with
+// nobody else's change in between. One that does not run is started. The intent is one: where the
+// engine does not answer, ctx ends, or the process dies in the middle, reconciliation finishes what
+// is left of it, and the session runs in the end.
+func (s *ContainerService) Restart(
+	ctx context.Context, who Principal, id string, timeout time.Duration,
+) (v View, err error) {
+	defer func(start time.Time) { s.finishOperation(ctx, who, "restart", id, start, &err) }(time.Now())
+	if timeout > maxStopTimeout {
+		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
+	}
+	sess, unlock, err := s.lockUsable(ctx, who, id)
+	if err != nil {
+		return View{}, err
+	}
+	defer unlock()
+	// As in Start; here a refusal leaves the session running.
+	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
+		return View{}, err
+	}
+	wanted := sess
+	wanted.Desired = DesiredRunning
+	sess, err = s.withinQuota(ctx, who, wanted, func() (Session, error) {
+		return s.recordIntent(ctx, sess, OperationRestart, DesiredRunning)
+	})
+	if err != nil {
+		return View{}, err
+	}
+	if sess, err = s.stopForRestart(ctx, sess, timeout); err != nil {
+		return View{}, err
+	}
+	// Not before: a main process may take an hour to end.
+	slot, err := s.acquireStartSlot(ctx)
+	if err != nil {
+		return View{}, unfinished(ctx, err)
+	}
+	defer slot.free()
+	sess, c, err := s.startContainer(ctx, sess)
+	if err != nil {
+		return View{}, err
+	}
+	return s.viewAfterChange(ctx, sess, c), nil
+}
+
+// stopForRestart carries out the first half of the recorded intent to restart, which stays.
+func (s *ContainerService) stopForRestart(ctx context.Context, sess Session, timeout time.Duration) (Session, error) {
+	if timeout < 0 {
+		timeout = container.DefaultStopTimeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, timeout+s.cfg.CallTimeout)
+	defer cancel()
+	err := s.rt.Stop(bounded, sess.ID, timeout)
+	var c *container.Container
+	if err == nil {
+		c, err = s.rt.Get(bounded, sess.ID)
+	}
+	switch {
+	case errors.Is(err, container.ErrContainerNotFound):
+		return s.recordLost(ctx, sess, err)
+	case err != nil:
+		return sess, unfinished(ctx, err)
+	}
+	// One that somebody else has started at once has been restarted.
+	if seen := withObserved(sess, c, ""); seen.Exit != nil && seen.Exit != sess.Exit {
+		sess.Exit = seen.Exit
+		s.publishChange(EventStopped, sess, StatusStopped, sess.Exit.describe())
+	}
+	return sess, nil
+}
+
+// finishRestart finishes a restart that was interrupted; c is the container, which runs.
+func (s *ContainerService) finishRestart(ctx context.Context, sess Session, c *container.Container) error {
+	if startOf(c).Equal(sess.StartedAt) { // the run that was to end
+		var err error
+		if sess, err = s.stopForRestart(ctx, sess, container.DefaultStopTimeout); err != nil {
+			return err
+		}
+	}
+	return s.finishStart(ctx, sess)
+}
