@@ -78,6 +78,7 @@ func TestErrors(t *testing.T) {
 		"create a b", "create --memory lots", "create --agent on", "create -p 127.0.0.1:1:2", "create ../x",
 		"create --env-file /nonexistent",
 		"create -v /etc:/etc", "exec", "exec nope", "exec nope true", "exec --nonsense nope", "exec -t -i nope sh",
+		"exec --timeout 0s nope true", "exec --timeout 1s -t nope sh", "exec --timeout soon nope sh",
 		"attach", "attach nope", "attach --new --read-only nope", "ls --terminals -a",
 		"exec -d -i nope sh", "exec --keep 3m nope true", "exec -d --keep lots nope true", "exec -d nope true",
 		"ps", "ps nope", "kill nope", "kill nope x", "wait nope x", "logs --process x --tail 3 nope",
@@ -184,6 +185,14 @@ func TestExec(t *testing.T) {
 	}
 	if r := octobot(t, dir, "exec", "demo", "nosuch"); r.code != exitNotFound || !strings.Contains(r.stderr, "nosuch") {
 		t.Errorf("missing command: %+v", r)
+	}
+	r := octobot(t, dir, "exec", "--timeout", "100ms", "demo", "--", "sh", "-c", "echo out; echo err >&2; sleep 1000")
+	if r.code != exitTimeout || r.stdout != "out\n" || !strings.HasPrefix(r.stderr, "err\noctobot: exec demo: ") ||
+		!strings.Contains(r.stderr, "100ms") {
+		t.Errorf("out of time: %+v", r)
+	}
+	if r := octobot(t, dir, "exec", "--timeout", "1h", "demo", "--", "sh", "-c", "exit 3"); r.code != 3 {
+		t.Errorf("in time: %+v", r)
 	}
 	must(t, dir, "stop", "-t", "0", "demo")
 	if r := octobot(t, dir, "exec", "demo", "true"); r.code != exitOwnError || !strings.Contains(r.stderr, "start") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ func (a *app) execCommand() *cobra.Command {
 	var interactive, tty, detach bool
 	var keep string
 	var env []string
+	var timeout time.Duration
 	var req v1.ExecRequest
 	cmd := &cobra.Command{
 		Use:   "exec [flags] ID [--] COMMAND [ARG...]",
@@ -28,12 +30,13 @@ it is the command's. Ctrl-C kills the command and its children in the session.
 With -d nobody waits for it: its ID is printed at once, and it goes on without octobot and the daemon, for as long as the
 session runs. "octobot ps" lists such processes, "logs --process" shows their output, "kill" and "wait" do what they say.
 
-Exit codes: the command's own, 128+n if signal n killed it; 125 if Octobot failed, 126 if the command can't be
-executed, 127 if there is no such command.`,
+Exit codes: the command's own, 128+n if signal n killed it; 124 if --timeout ended it, 125 if Octobot failed, 126 if the
+command can't be executed, 127 if there is no such command.`,
 		Example: `  octobot exec demo uname -a
   octobot exec -e LANG=C -w /tmp demo -- sh -c 'ls | wc -l'
   tar c src | octobot exec -i demo -- tar x -C /work
   octobot exec -it demo -- bash
+  octobot exec --timeout 10m demo -- make test
   octobot exec -d demo -- make`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || len(command(args)) == 0 {
@@ -53,6 +56,8 @@ executed, 127 if there is no such command.`,
 	flags.StringArrayVarP(&env, "env", "e", nil, "environment variable, `NAME=value`, or NAME for octobot's own value")
 	flags.StringVarP(&req.WorkingDir, "workdir", "w", "", "working `directory` in the container")
 	flags.StringVarP(&req.User, "user", "u", "", "`user`, name or uid, with :group if wanted")
+	flags.DurationVar(&timeout, "timeout", 0,
+		"kill the command and its children after a `duration` such as 90s, and exit with 124")
 	passesExitCodes(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id := args[0]
@@ -62,6 +67,13 @@ executed, 127 if there is no such command.`,
 		if err := oneOf(cmd, "detach", "interactive", "tty"); err != nil {
 			return &exitCode{exitOwnError, err}
 		}
+		if err := oneOf(cmd, "timeout", "detach", "tty"); err != nil {
+			return &exitCode{exitOwnError, err}
+		}
+		if cmd.Flags().Changed("timeout") && timeout <= 0 {
+			return &exitCode{exitOwnError, usageError(cmd, "--timeout %v is no time to run in", timeout)}
+		}
+		req.Timeout = v1.Duration(timeout)
 		if keep != "" && !detach {
 			return &exitCode{exitOwnError, usageError(cmd, "--keep is for -d alone")}
 		}
@@ -80,6 +92,9 @@ executed, 127 if there is no such command.`,
 			}})
 		} else {
 			code, err = a.exec(cmd.Context(), id, req, interactive)
+			if timeout > 0 && client.CodeOf(err) == v1.CodeTimeout {
+				return &exitCode{exitTimeout, fmt.Errorf("exec %s: %w", id, err)}
+			}
 		}
 		return commandError("exec "+id, code, err)
 	}

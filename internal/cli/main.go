@@ -21,6 +21,7 @@ import (
 // Exit codes. exec and attach pass on the command's, so that their own are docker's.
 const (
 	exitError       = 1
+	exitTimeout     = 124 // exec: the command had run for as long as it might
 	exitOwnError    = 125 // exec and attach: Octobot failed, not the command
 	exitNotRunnable = 126 // exec: the command can't be executed
 	exitNotFound    = 127 // exec: there is no such command
