@@ -23,5 +23,5 @@ func (s *ContainerService) Signal(ctx context.Context, who Principal, id string,
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	return s.explainRefusal(ctx, id, signaler.Signal(bounded, id, signal))
+	return s.hintIfChanged(id, signaler.Signal(bounded, id, signal))
 }

@@ -88,6 +88,10 @@ func (s *ContainerService) lookForExit(ctx context.Context, first Session) (*Exi
 	if ctx.Err() != nil {
 		return nil, View{}, ctx.Err()
 	}
+	if c != nil && !ownsContainer(sess, c) {
+		s.hintReconcile()
+		return nil, View{}, errForeign
+	}
 	v := viewOf(sess, c, err)
 	switch v.Status {
 	case StatusStopped:
