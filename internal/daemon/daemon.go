@@ -62,6 +62,7 @@ type daemon struct {
 	log     *slog.Logger
 	closers []func() error // in the order of opening
 
+	store     session.Store
 	service   *session.ContainerService
 	front     *front.Front
 	listeners []listener
@@ -82,6 +83,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 		return err
 	}
 	d.onClose(store.Close)
+	d.store = store
 	if d.cfg.Instance, err = store.Instance(ctx); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -82,6 +82,7 @@ func (d *daemon) run(ctx context.Context, ready func(Addresses)) error {
 			reconciled = fmt.Errorf("reconciler: %w", err)
 		}
 	})
+	working.Go(func() { watchStore(life, d.store, d.log) })
 	working.Go(func() { watchdog(life, d.log, d.listeners[0].server.Handler) })
 
 	at := d.addresses()

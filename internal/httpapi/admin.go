@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -54,10 +55,12 @@ func (a *API) adminRoutes() {
 	}, a.deleteToken)
 }
 
-// ready tells nothing but what fails: anybody may ask.
+// ready tells nothing but what fails, in words for users: anybody may ask.
 func (a *API) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	health := a.service.Health(ctx)
 	switch {
+	case errors.Is(health.Store, session.ErrDisplaced):
+		return nil, health.Store
 	case health.Store != nil:
 		return nil, problem.New(v1.CodeStoreUnavailable, "the store does not answer")
 	case health.Engine != nil:

@@ -24,6 +24,12 @@ func callStore[T any](ctx context.Context, timeout time.Duration, call func(cont
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict):
 		return v, err
+	case errors.Is(err, ErrDisplaced):
+		return v, &Error{
+			Code:   CodeStoreUnavailable,
+			Detail: "the store's database was removed or replaced under the daemon, and nothing is written to it",
+			Hint:   "the daemon's log says where its content is, and how to put it back", cause: err,
+		}
 	case ctx.Err() != nil:
 		return v, ctx.Err()
 	}

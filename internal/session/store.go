@@ -17,6 +17,10 @@ var (
 	ErrConflict = errors.New("changed meanwhile")
 )
 
+// ErrDisplaced is of a store that did not write because its database is not the one any more that
+// was opened, or is not where the next opening will look for it: what is written would be lost.
+var ErrDisplaced = errors.New("the database was removed or replaced meanwhile")
+
 // Store records sessions. It is safe for use from many goroutines. A call returns when its change
 // is durable; a failed one may have changed the record or not, but never half of it. Times are kept
 // to the microsecond, in UTC.
@@ -58,7 +62,7 @@ type Store interface {
 	TokenStore
 	ProjectStore
 
-	// Ping reports whether the store can be read and written now.
+	// Ping reports whether the store can be read and written now; [ErrDisplaced].
 	Ping(ctx context.Context) error
 	// Close waits for calls under way; afterwards every call fails. A repeated
 	// Close: nil.

@@ -34,6 +34,16 @@ func TestStore(t *testing.T) {
 				copyDatabase(t, dsn, saved)
 				return func() { copyDatabase(t, saved, dsn) }
 			},
+			Exec: func(t *testing.T, statement string) {
+				conn, err := pgx.Connect(t.Context(), dsn)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close(context.WithoutCancel(t.Context()))
+				if _, err := conn.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			},
 		}
 	})
 }

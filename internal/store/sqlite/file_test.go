@@ -164,7 +164,7 @@ func TestOpenRefuses(t *testing.T) {
 		}, "the file is damaged"},
 		{"a newer schema", func(t *testing.T) string {
 			path := filled(t, 0)
-			db := pool(path, 1)
+			db := pool(path, 1, unchecked)
 			defer db.Close()
 			if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)"); err != nil {
 				t.Fatal(err)
@@ -378,7 +378,7 @@ func TestCloseWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shell := pool(path, 1)
+	shell := pool(path, 1, unchecked)
 	defer shell.Close()
 	held, err := shell.Begin()
 	if err != nil {

@@ -35,8 +35,8 @@ const readers = 4
 // Open opens the store in the file at path. It makes the file and its directory
 // where they are missing, for their owner alone. One process at a time has a
 // store open: it holds a lock on path + ".lock", which ends with the process
-// however that ends. The store's file must not be replaced meanwhile; SQLite's
-// own backup may read and restore it at any time.
+// however that ends. SQLite's own backup may read and restore the file at any time;
+// where it is removed or replaced by another, writes fail from then on.
 func Open(ctx context.Context, path string) (*sqlstore.Store, error) {
 	store, err := open(ctx, path)
 	if err != nil {
@@ -74,39 +74,32 @@ func database(path string) (db sqlstore.Database, err error) {
 	if err != nil {
 		return db, err
 	}
-	if err := makePrivate(path); err != nil {
+	file, err := openFile(path)
+	if err != nil {
 		return db, errors.Join(err, lock.Close())
 	}
+	begin := func(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+		if err := file.check(ctx, db); err != nil {
+			return nil, err
+		}
+		return db.BeginTx(ctx, nil)
+	}
 	return sqlstore.Database{
-		Read: pool(path, readers), Write: pool(path, 1),
+		Read: pool(path, readers, file.inPlace), Write: pool(path, 1, file.inPlace),
+		Begin:      begin,
+		Check:      file.check,
+		Rescue:     file.rescue,
 		Migrations: sqlstore.Migrations{Dialect: goose.DialectSQLite3, Files: files},
 		Prepare:    true,
 		Explain:    explain,
-		Release:    lock.Close,
+		Opened:     file.setMark,
+		Release:    func() error { return errors.Join(file.f.Close(), lock.Close()) },
 	}, nil
 }
 
-// makePrivate makes sure that the file is there, can be written, and is closed
-// to others. SQLite gives the files that it makes beside it the same mode; those
-// that a killed process has left keep theirs.
-func makePrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-		return err
-	}
-	for _, beside := range []string{path + "-wal", path + "-shm"} {
-		if err := os.Chmod(beside, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// pool opens up to size connections, when they are needed, and keeps them.
-func pool(path string, size int) *sql.DB {
+// pool opens up to size connections, when they are needed, and keeps them. None is opened while
+// check fails.
+func pool(path string, size int, check func() error) *sql.DB {
 	options := url.Values{
 		"_txlock": {"immediate"}, // a transaction that writes later must not find that it can't
 		"_pragma": {
@@ -120,10 +113,7 @@ func pool(path string, size int) *sql.DB {
 		},
 	}
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: options.Encode()}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		panic(err) // no driver of that name, though it is imported here
-	}
+	db := sql.OpenDB(connector{dsn: dsn.String(), check: check})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db

@@ -23,6 +23,13 @@ type Database struct {
 	Migrations  Migrations
 	// Begin begins a transaction that writes, or refuses to; nil: every one may.
 	Begin func(context.Context, *sql.DB) (*sql.Tx, error)
+	// Opened runs when the store is as good as open; may be nil.
+	Opened func(context.Context, *sql.DB) error
+	// Check tells at once where the database that was opened is not in its place any more, see
+	// [session.ErrDisplaced]; nil where every transaction finds that out.
+	Check func(context.Context, *sql.DB) error
+	// Rescue saves what the opened database holds, and says where; may be nil.
+	Rescue func(context.Context, *sql.DB) (string, error)
 	// Prepare is for a driver that would parse a statement anew each time it runs.
 	Prepare bool
 	// Explain puts an error into words where it can say more than the driver
@@ -83,6 +90,11 @@ func Open(ctx context.Context, db Database) (_ *Store, err error) {
 	if err := s.openGeneration(ctx); err != nil {
 		return nil, err
 	}
+	if db.Opened != nil {
+		if err := db.Opened(ctx, db.Write); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -107,13 +119,31 @@ func (s *Store) Instance(ctx context.Context) (string, error) {
 func (s *Store) Ping(ctx context.Context) error {
 	return s.runCall(ctx, "ping", "", func() error {
 		return s.write(ctx, func(tx *sql.Tx) error {
-			n, err := affected(tx.ExecContext(ctx, `UPDATE installation SET pinged_at = $1`, time.Now().UnixMicro()))
-			if err == nil && n != 1 {
-				return errors.New("the database has lost its installation's record")
-			}
+			_, err := tx.ExecContext(ctx, `UPDATE installation SET pinged_at = $1`, time.Now().UnixMicro())
 			return err
 		})
 	})
+}
+
+// Check tells, at the cost of a look, where the database is not in its place any more.
+func (s *Store) Check(ctx context.Context) error {
+	if s.db.Check == nil {
+		return nil
+	}
+	return s.runCall(ctx, "check", "", func() error { return s.db.Check(ctx, s.db.Write) })
+}
+
+// Rescue saves what the opened database holds where it is not in its place any more, and gives the
+// path; empty where there is nothing of the kind.
+func (s *Store) Rescue(ctx context.Context) (path string, err error) {
+	if s.db.Rescue == nil {
+		return "", nil
+	}
+	err = s.runCall(ctx, "rescue", "", func() (err error) {
+		path, err = s.db.Rescue(ctx, s.db.Write)
+		return err
+	})
+	return path, err
 }
 
 // Close implements session.Store.
@@ -192,11 +222,32 @@ func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer tx.Rollback() // does nothing after a commit; otherwise do's error says more than its own
+	if err := s.checkInstance(ctx, tx); err != nil {
+		return err
+	}
 	if err := do(tx); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// checkInstance refuses a database that somebody has put in the place of the one that was opened.
+func (s *Store) checkInstance(ctx context.Context, tx *sql.Tx) error {
+	if s.instance == "" {
+		return nil // it is just being opened
+	}
+	var found string
+	err := tx.QueryRowContext(ctx, `SELECT instance FROM installation`).Scan(&found)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: it has lost its installation's record", session.ErrDisplaced)
+	case err != nil:
+		return err
+	case found != s.instance:
+		return fmt.Errorf("%w: it is that of instance %s, not of %s", session.ErrDisplaced, found, s.instance)
 	}
 	return nil
 }

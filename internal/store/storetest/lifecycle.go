@@ -23,6 +23,7 @@ var lifecycleTests = map[string]func(*testing.T, Database){
 	"cancelled later": on(testCancelledLater),
 	"close":           testClose,
 	"ping":            on(testPing),
+	"displaced":       testDisplaced,
 	"killed":          testKilled,
 }
 
@@ -48,6 +49,25 @@ func testReopen(t *testing.T, d Database) {
 	}
 	if got, err := s.TokenByHash(t.Context(), token.Hash); err != nil || !reflect.DeepEqual(got, token) {
 		t.Errorf("got %+v, %v; want %+v", got, err, token)
+	}
+}
+
+// testDisplaced: under the open store, its database becomes another installation's.
+func testDisplaced(t *testing.T, d Database) {
+	s := d.open(t)
+	a := create(t, s, session.Session{ID: "a", CreatedAt: start})
+	for _, statement := range []string{"UPDATE installation SET instance = 'another'", "DELETE FROM installation"} {
+		d.Exec(t, statement)
+		_, createErr := s.CreateSession(t.Context(), session.Session{ID: "b", CreatedAt: start})
+		_, updateErr := s.UpdateSession(t.Context(), a)
+		for _, err := range []error{createErr, updateErr, s.Ping(t.Context())} {
+			if !errors.Is(err, session.ErrDisplaced) {
+				t.Errorf("%s: error is %v", statement, err)
+			}
+		}
+	}
+	if all, err := s.AllSessions(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("there are %d sessions, error %v", len(all), err)
 	}
 }
 

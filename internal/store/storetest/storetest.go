@@ -20,6 +20,8 @@ type Database struct {
 	// Save keeps a copy of the database as it is, and returns a function that
 	// puts the copy back in its place. Both work under an open store.
 	Save func(t *testing.T) (restore func())
+	// Exec runs a statement in the database past the store.
+	Exec func(t *testing.T, statement string)
 }
 
 // OpenFunc opens the store in a database.
