@@ -54,7 +54,8 @@ func (a *API) sessionRoutes() {
 	})
 	route(a, huma.Operation{
 		OperationID: "delete-session", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: []string{"Sessions"},
-		Summary: "Close a session", Description: "Closes it and removes its container. A closed one stays so.",
+		Summary: "Close a session", Description: "Closes it and removes its container. A closed one stays so. " +
+			"What is being done with it is cut short: a creation is undone, a stop becomes a kill.",
 	}, a.deleteSession)
 	route(a, huma.Operation{
 		OperationID: "start-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/start",
@@ -66,7 +67,7 @@ func (a *API) sessionRoutes() {
 	route(a, huma.Operation{
 		OperationID: "stop-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/stop",
 		Tags:    []string{"Sessions"},
-		Summary: "Stop a session", Description: "One that is stopped stays as it is.",
+		Summary: "Stop a session", Description: "One that is stopped stays as it is. A stop that is under way and gives it more time is cut short.",
 	}, a.stopSession)
 	route(a, huma.Operation{
 		OperationID: "pause-session", Method: http.MethodPost, Path: "/v1/sessions/{id}/pause",

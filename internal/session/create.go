@@ -27,8 +27,8 @@ type CreateRequest struct {
 }
 
 // Create makes a session and its container, and starts it where that is asked for. It is all or
-// nothing: after an error, the end of ctx included, there is no session and its ID is free (the
-// closed record keeps the reason). Where engine or store do not answer while it is being undone,
+// nothing: after an error, the end of ctx and a Delete meanwhile included, there is no session and
+// its ID is free (the closed record keeps the reason). Where engine or store do not answer while it is being undone,
 // reconciliation finishes that; where only the record that all went well could not be written, it
 // finishes the session.
 //
@@ -74,8 +74,9 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 		return View{}, err
 	}
 	s.publishChange(EventCreated, sess, StatusCreating, "")
-	sess, c, err := s.provision(ctx, sess, nil, creation{req.Credentials, req.Progress, slot})
-	if err != nil {
+	wanted, end := s.whileWanted(ctx, sess)
+	sess, c, err := s.provision(wanted, sess, nil, creation{req.Credentials, req.Progress, slot})
+	if err = end(err); err != nil {
 		s.publishChange(EventFailed, sess, StatusFailed, toError(ctx, "create", id, err).Detail)
 		s.undoCreate(ctx, sess, err)
 		if !who.Admin && errors.Is(err, container.ErrContainerExists) {

@@ -10,7 +10,8 @@
 // not interrupt the last step.
 //
 // All three happen under the session's lock. Different sessions have different locks, so one whose
-// engine call hangs holds up nobody else.
+// engine call hangs holds up nobody else. Who waits for the lock to remove the session has whatever
+// is under way given up, and who waits to stop it has a stop cut short that gives it more time.
 //
 // # Facts, not states
 //

@@ -29,6 +29,10 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 			"reason", p.Reason)
 		return fate, nil
 	}
+	if errors.Is(err, errOvertaken) {
+		fate.Action, fate.Reason = ActionSkip, "it is being removed"
+		return fate, nil
+	}
 	f := toError(ctx, "reconcile", p.SessionID, err)
 	fate.Reason += "; but: " + f.Detail
 	s.log.WarnContext(ctx, "Reconciled with trouble", "session", p.SessionID, "container", p.ContainerID,
@@ -77,7 +81,11 @@ func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l l
 	if action != p.Action {
 		return false, nil
 	}
-	return true, s.carryOutAction(ctx, *owner, c, action, reason)
+	if action == ActionClose {
+		return true, s.carryOutAction(ctx, *owner, c, action, reason)
+	}
+	wanted, end := s.whileWanted(ctx, *owner)
+	return true, end(s.carryOutAction(wanted, *owner, c, action, reason))
 }
 
 // removeStray removes a container that no session owns, if that is still so.
@@ -150,6 +158,8 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 		if made, err = s.recordOutcome(ctx, made); err == nil {
 			s.publishIfStarted(made)
 		}
+		return err
+	case isOvertaken(ctx):
 		return err
 	case !isRecordedRefusal(err) &&
 		(CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):

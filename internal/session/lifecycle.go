@@ -19,29 +19,31 @@ const maxStopTimeout = time.Hour
 // reconciliation finishes it.
 func (s *ContainerService) Start(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "start", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockUsable(ctx, who, id)
+	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
+	wanted, end := s.whileWanted(ctx, sess)
+	defer func() { err = end(err) }()
 	// Links may have changed since the session was made. Here a refusal changes nothing yet.
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
 	}
-	slot, err := s.acquireStartSlot(ctx)
+	slot, err := s.acquireStartSlot(wanted)
 	if err != nil {
 		return View{}, err
 	}
 	defer slot.free()
-	wanted := sess
-	wanted.Desired = DesiredRunning
-	sess, err = s.withinQuota(ctx, who, wanted, func() (Session, error) {
-		return s.recordIntent(ctx, sess, OperationStart, DesiredRunning)
+	running := sess
+	running.Desired = DesiredRunning
+	sess, err = s.withinQuota(wanted, who, running, func() (Session, error) {
+		return s.recordIntent(wanted, sess, OperationStart, DesiredRunning)
 	})
 	if err != nil {
 		return View{}, err
 	}
-	sess, c, err := s.startContainer(ctx, sess)
+	sess, c, err := s.startContainer(wanted, sess)
 	if err != nil {
 		return View{}, err
 	}
@@ -50,7 +52,8 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 
 // Stop ends the session's main process: its stop signal, then SIGKILL after
 // timeout; 0 kills at once, a negative one means [container.DefaultStopTimeout].
-// Files stay. A paused session is stopped as well. One that does not run: nil.
+// Files stay. A paused session is stopped as well. One that does not run: nil. A stop that is under
+// way and gives it more time is cut short.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "stopping" and
 // reconciliation finishes it.
@@ -61,7 +64,10 @@ func (s *ContainerService) Stop(
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
-	sess, unlock, err := s.lockUsable(ctx, who, id)
+	if timeout < 0 {
+		timeout = container.DefaultStopTimeout
+	}
+	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
 	if err != nil {
 		return View{}, err
 	}
@@ -77,13 +83,15 @@ func (s *ContainerService) Stop(
 }
 
 // Delete closes the session and removes its container with all its files. It may be
-// repeated, and the container may be gone already: nil.
+// repeated, and the container may be gone already: nil. What is being done with the session is cut
+// short: a creation is undone, a stop becomes a kill, and the rest is given up; whoever asked for
+// that hears session_closed.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "closing"
 // and reconciliation finishes it.
 func (s *ContainerService) Delete(ctx context.Context, who Principal, id string) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "delete", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockSession(ctx, who, id)
+	sess, unlock, err := s.lockSession(ctx, who, id, urgency{removal: true, stopBy: time.Now()})
 	if err != nil {
 		return err
 	}
@@ -98,17 +106,19 @@ func (s *ContainerService) Delete(ctx context.Context, who Principal, id string)
 	return err
 }
 
-// lockSession locks a session that who reaches, and reads it. The caller calls unlock once, unless
-// there is an error.
+// lockSession locks a session that who reaches, and reads it. Until then, who works on it heeds u.
+// The caller calls unlock once, unless there is an error.
 func (s *ContainerService) lockSession(
-	ctx context.Context, who Principal, id string,
+	ctx context.Context, who Principal, id string, u urgency,
 ) (sess Session, unlock func(), err error) {
 	// Before the lock too: to wait for what another project's session is busy with would tell of
 	// it.
-	if !who.Admin {
-		if _, err := s.getReachable(ctx, who, id); err != nil {
+	if !who.Admin || u != (urgency{}) {
+		before, err := s.getReachable(ctx, who, id)
+		if err != nil {
 			return Session{}, nil, err
 		}
+		defer s.urgencies.ask(before.Origin, u)()
 	}
 	if err := container.ValidateSessionID(id); err != nil {
 		return Session{}, nil, err
@@ -129,9 +139,9 @@ func (s *ContainerService) lockSession(
 // lockUsable is lockSession for one that has a container to work with, and not another one of its
 // name. Where the engine does not say, what comes next meets the same trouble.
 func (s *ContainerService) lockUsable(
-	ctx context.Context, who Principal, id string,
+	ctx context.Context, who Principal, id string, u urgency,
 ) (sess Session, unlock func(), err error) {
-	sess, unlock, err = s.lockSession(ctx, who, id)
+	sess, unlock, err = s.lockSession(ctx, who, id, u)
 	if err != nil {
 		return Session{}, nil, err
 	}
@@ -263,14 +273,11 @@ func (s *ContainerService) engineRemove(ctx context.Context, id string) error {
 func (s *ContainerService) stopContainer(
 	ctx context.Context, sess Session, timeout time.Duration, reason string,
 ) (Session, *container.Container, error) {
-	if timeout < 0 {
-		timeout = container.DefaultStopTimeout
-	}
-	bounded, cancel := context.WithTimeout(ctx, timeout+s.cfg.CallTimeout)
-	defer cancel()
-	err := s.rt.Stop(bounded, sess.ID, timeout)
+	err := s.engineStop(ctx, sess, timeout)
 	var c *container.Container
 	if err == nil {
+		bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+		defer cancel()
 		c, err = s.rt.Get(bounded, sess.ID)
 	}
 	switch {

@@ -60,14 +60,15 @@ func (s *ContainerService) changePaused(
 	if !ok {
 		return View{}, container.ErrUnsupported
 	}
-	sess, unlock, err := s.lockUsable(ctx, who, id)
+	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
-	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	wanted, end := s.whileWanted(ctx, sess)
+	bounded, cancel := context.WithTimeout(wanted, s.cfg.CallTimeout)
 	defer cancel()
-	if err := change(pauser, bounded, id); err != nil {
+	if err := end(change(pauser, bounded, id)); err != nil {
 		return View{}, s.hintIfChanged(id, err)
 	}
 	return s.viewAfterChange(ctx, sess, nil), nil

@@ -259,23 +259,25 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// intendCreate records a creation whose process died before the engine heard of it.
+func intendCreate(t *testing.T, k *kit, id string) {
+	t.Helper()
+	now := time.Now().UTC()
+	_, err := k.store.CreateSession(t.Context(), session.Session{
+		ID: id, Spec: session.Spec{Image: "debian:12"}, Desired: session.DesiredRunning,
+		Pending: session.OperationCreate, PendingSince: now, CreatedAt: now, ActiveAt: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestInterrupted checks that what can't be finished is said, and not tried for ever.
 func TestInterrupted(t *testing.T) {
-	intend := func(t *testing.T, k *kit, id string, op session.Operation, desired session.Desired) {
-		t.Helper()
-		now := time.Now().UTC()
-		_, err := k.store.CreateSession(t.Context(), session.Session{
-			ID: id, Spec: session.Spec{Image: "debian:12"}, Desired: desired, Pending: op,
-			PendingSince: now, CreatedAt: now, ActiveAt: now,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	t.Run("image", func(t *testing.T) {
 		k := newKit(t)
 		k.engine.SetImages()
-		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+		intendCreate(t, k, "x")
 		k.settled(t)
 		if v := k.status(t, "x", session.StatusFailed); v.Failure.Code != session.CodeImageNotFound {
 			t.Errorf("%+v", v.Failure)
@@ -286,13 +288,13 @@ func TestInterrupted(t *testing.T) {
 	t.Run("port", func(t *testing.T) {
 		k := newKit(t)
 		k.inject(t, mock.Fault{Op: "start", Err: container.ErrPortTaken})
-		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+		intendCreate(t, k, "x")
 		k.settled(t)
 		k.status(t, "x", session.StatusCreated)
 	})
 	t.Run("its name is taken", func(t *testing.T) {
 		k := newKit(t)
-		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+		intendCreate(t, k, "x")
 		if _, err := k.rt.Create(t.Context(), "x",
 			container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
 			t.Fatal(err)
@@ -308,7 +310,7 @@ func TestInterrupted(t *testing.T) {
 	bubble(t, "never done", func(t *testing.T) {
 		k := newKit(t)
 		k.inject(t, mock.Fault{Op: "create", Wait: make(chan struct{})})
-		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+		intendCreate(t, k, "x")
 		wantCode(t, k.Reconcile(t.Context()), session.CodeTimeout)
 		k.status(t, "x", session.StatusCreating)
 		time.Sleep(time.Hour)
@@ -319,7 +321,7 @@ func TestInterrupted(t *testing.T) {
 	})
 	t.Run("until it is finished", func(t *testing.T) {
 		k := newKit(t)
-		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+		intendCreate(t, k, "x")
 		_, err := k.Start(t.Context(), admin, "x")
 		wantCode(t, err, session.CodeBusy)
 		if err := k.Delete(t.Context(), admin, "x"); err != nil {

@@ -84,6 +84,7 @@ type ContainerService struct {
 	creates   chan struct{} // one element for each create or start under way
 	activity  activity
 	guests    guests
+	urgencies urgencies
 	pulls     pulls
 	quotas    quotas
 	projects  keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
