@@ -28,9 +28,9 @@ type CreateRequest struct {
 
 // Create makes a session and its container, and starts it where that is asked for. It is all or
 // nothing: after an error, the end of ctx and a Delete meanwhile included, there is no session and
-// its ID is free (the closed record keeps the reason). Where engine or store do not answer while it is being undone,
-// reconciliation finishes that; where only the record that all went well could not be written, it
-// finishes the session.
+// its ID is free (the closed record keeps the reason). Where engine or store do not answer while it
+// is being undone, reconciliation finishes that; where only the record that all went well could not
+// be written, it finishes the session.
 //
 // What can't be accepted is refused before the store or the engine is asked anything.
 func (s *ContainerService) Create(ctx context.Context, who Principal, req CreateRequest) (v View, err error) {

@@ -11,8 +11,8 @@ import (
 // is paused: nil. One that does not run: session_not_running. An engine that can't: unsupported.
 //
 // A paused session is running still, and its View says that it is paused. New commands and
-// terminals are refused; Start lets it go on, as Unpause does; Stop and Delete work as on any other.
-// It goes on to age and to be idle, and so expires.
+// terminals are refused; Start lets it go on, as Unpause does; Stop and Delete work as on any
+// other. It goes on to age and to be idle, and so expires.
 //
 // Pausing is nothing that is recorded or that reconciliation sees to. It lasts until Unpause or the
 // end of the main process, and a session that is started anew is not paused. Where the engine does
