@@ -211,7 +211,7 @@ func (s *ContainerService) recordCreation(ctx context.Context, sess Session) (Se
 type creation struct {
 	credentials *container.Credentials
 	progress    func(container.PullProgress)
-	slot        *startSlot // nil in a reconciliation, which counts its workers
+	slot        *startSlot
 }
 
 // provision gives the session its container, unless c is it already, and starts it where that is
@@ -231,9 +231,7 @@ func (s *ContainerService) provision(
 	}
 	if c == nil {
 		opts.Credentials, opts.Progress = how.credentials, how.progress
-		if how.slot != nil {
-			opts.Pulling = how.slot.pulling(pullOf{sess.ProjectID, opts.Image, opts.Platform})
-		}
+		opts.Pulling = how.slot.pulling(pullOf{sess.ProjectID, opts.Image, opts.Platform})
 		if err := s.awaitGuests(ctx, sess.ID); err != nil {
 			return sess, nil, err
 		}

@@ -35,6 +35,15 @@
 // being worked on, and reads record and container again before it acts: a list may be older than
 // the record.
 //
+// What takes long is left by the pass and goes on by itself, under the session's lock: an engine
+// that hangs with one container holds up nothing else.
+//
+// Between passes, a hint has one session looked at: an event of the engine's, an operation that
+// failed. That asks the store for the record and the engine for the container, decides as a pass
+// does, and acts as its executor does, so that all that holds of one session's part in a pass holds
+// of a look. Passes stay the truth, and what no session owns is theirs alone: a look sees nothing
+// of it and removes none of it.
+//
 // A session whose container is gone is failed (container_lost), and never silently made anew. One
 // whose container stopped is stopped, with how it ended. A container that comes back heals its
 // session.

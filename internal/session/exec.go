@@ -137,9 +137,9 @@ func (s *ContainerService) beginCommand(ctx context.Context, who Principal, id s
 
 // hintIfChanged has the record looked at where an error shows that the container is not as
 // recorded.
-func (s *ContainerService) hintIfChanged(_ string, err error) error {
+func (s *ContainerService) hintIfChanged(id string, err error) error {
 	if errors.Is(err, container.ErrContainerNotFound) || errors.Is(err, container.ErrContainerStopped) {
-		s.hintReconcile()
+		s.hintSession(id)
 	}
 	return err
 }

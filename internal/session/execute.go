@@ -17,7 +17,11 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 		return fate, nil
 	}
 	defer unlock()
-	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.CallTimeout+container.DefaultStopTimeout)
+	bound := 2*s.cfg.CallTimeout + container.DefaultStopTimeout
+	if p.Action == ActionCreate {
+		bound += createTimeout // for a pull
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	done, err := s.carryOutIfCurrent(ctx, p, l)
 	switch {
@@ -77,7 +81,7 @@ func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l l
 		c = pickContainer(*owner, []*container.Container{c})
 	}
 	at := now()
-	action, reason := decideAction(*owner, c, at, s.activity.lastUse(owner.ID, at))
+	action, reason := decideAction(*owner, c, moment{at: at, used: s.activity.lastUse(owner.ID, at)})
 	if action != p.Action {
 		return false, nil
 	}
@@ -148,10 +152,14 @@ func (s *ContainerService) carryOutAction(
 // tell. The same goes for one that an answering engine does not get done in all the time that a
 // creation has.
 func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *container.Container) error {
-	err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds)
+	slot, err := s.acquireStartSlot(ctx)
+	if err != nil {
+		return err
+	}
+	defer slot.free()
 	made := sess
-	if err == nil {
-		made, _, err = s.provision(ctx, sess, c, creation{})
+	if err = checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err == nil {
+		made, _, err = s.provision(ctx, sess, c, creation{slot: slot})
 	}
 	switch {
 	case err == nil:
@@ -161,8 +169,8 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 		return err
 	case isOvertaken(ctx):
 		return err
-	case !isRecordedRefusal(err) &&
-		(CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable || now().Sub(sess.PendingSince) < createTimeout):
+	case CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable, CodeOf(err) == CodeBusy,
+		!isRecordedRefusal(err) && now().Sub(sess.PendingSince) < createTimeout:
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // its time may be up

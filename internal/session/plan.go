@@ -80,13 +80,10 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 		s := &w.sessions[i]
 		owners[s.ID] = s
 		c := pickContainer(*s, byID[s.ID])
-		p := planned{Fate: Fate{SessionID: s.ID}, version: s.Version}
-		p.Action, p.Reason = decideAction(*s, c, w.at, w.lastUse(s.ID))
 		if c != nil {
-			p.ContainerID = c.ID
 			owned[c.ID] = true
 		}
-		fates = append(fates, p)
+		fates = append(fates, planSession(*s, c, moment{at: w.at, used: w.lastUse(s.ID)}))
 	}
 	if len(m.troubled) > 0 {
 		slices.SortStableFunc(fates, func(a, b planned) int {
@@ -118,6 +115,16 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 		}
 	}
 	return fates, refused, stray
+}
+
+// planSession gives the fate of a session. c is its container, or one of its name, or nil.
+func planSession(s Session, c *container.Container, m moment) planned {
+	p := planned{Fate: Fate{SessionID: s.ID}, version: s.Version}
+	p.Action, p.Reason = decideAction(s, c, m)
+	if c != nil {
+		p.ContainerID = c.ID
+	}
+	return p
 }
 
 func compareBool(a, b bool) int {
@@ -159,9 +166,15 @@ func pickContainer(s Session, containers []*container.Container) *container.Cont
 	return containers[0]
 }
 
+// moment is when a session is looked at.
+type moment struct {
+	at   time.Time
+	used time.Time // when this process last saw the session in use; zero: not yet
+}
+
 // decideAction gives what is to be done about a session. c is its container, or one of its name, or
-// nil; used is when this process last saw it in use.
-func decideAction(s Session, c *container.Container, at, used time.Time) (Action, string) {
+// nil.
+func decideAction(s Session, c *container.Container, m moment) (Action, string) {
 	running := c != nil && c.Status == container.StatusRunning
 	switch {
 	case !s.ClosedAt.IsZero():
@@ -173,7 +186,7 @@ func decideAction(s Session, c *container.Container, at, used time.Time) (Action
 	case s.Pending == OperationCreate:
 		return ActionCreate, "its creation was interrupted"
 	case c == nil && s.Failure != nil && s.Pending == OperationNone:
-		if pastMaxAge(s, at) && s.Spec.OnExpire == ExpiryClose {
+		if pastMaxAge(s, m) && s.Spec.OnExpire == ExpiryClose {
 			return ActionExpire, maxAgeReason(s)
 		}
 		return ActionKeep, "it has failed: " + s.Failure.Detail
@@ -193,7 +206,7 @@ func decideAction(s Session, c *container.Container, at, used time.Time) (Action
 	case s.Failure != nil:
 		return ActionRecord, "its container is there again"
 	}
-	if reason := expiryReason(s, running, at, used); reason != "" {
+	if reason := expiryReason(s, running, m); reason != "" {
 		return ActionExpire, reason
 	}
 	switch {
@@ -208,21 +221,22 @@ func decideAction(s Session, c *container.Container, at, used time.Time) (Action
 }
 
 // expiryReason tells which limit a session with a container is past, in words; empty: none.
-func expiryReason(s Session, running bool, at, used time.Time) string {
-	if pastMaxAge(s, at) && (running || s.Spec.OnExpire == ExpiryClose) {
+func expiryReason(s Session, running bool, m moment) string {
+	if pastMaxAge(s, m) && (running || s.Spec.OnExpire == ExpiryClose) {
 		return maxAgeReason(s)
 	}
+	used := m.used
 	if used.Before(s.ActiveAt) {
 		used = s.ActiveAt
 	}
-	if running && s.Spec.IdleTimeout > 0 && at.Sub(used) >= s.Spec.IdleTimeout {
+	if running && s.Spec.IdleTimeout > 0 && m.at.Sub(used) >= s.Spec.IdleTimeout {
 		return fmt.Sprintf("idle for %v", s.Spec.IdleTimeout)
 	}
 	return ""
 }
 
-func pastMaxAge(s Session, at time.Time) bool {
-	return s.Spec.MaxAge > 0 && at.Sub(s.CreatedAt) >= s.Spec.MaxAge
+func pastMaxAge(s Session, m moment) bool {
+	return s.Spec.MaxAge > 0 && m.at.Sub(s.CreatedAt) >= s.Spec.MaxAge
 }
 
 func maxAgeReason(s Session) string { return fmt.Sprintf("older than %v", s.Spec.MaxAge) }

@@ -94,7 +94,7 @@ func TestDecide(t *testing.T) {
 	for _, tt := range tests {
 		for i, column := range columns {
 			t.Run(tt.name+"/"+column, func(t *testing.T) {
-				got, reason := decideAction(tt.session, sightings()[column], noon, time.Time{})
+				got, reason := decideAction(tt.session, sightings()[column], moment{at: noon})
 				if got != tt.want[i] {
 					t.Errorf("got %s (%s), want %s", got, reason, tt.want[i])
 				}
@@ -117,13 +117,13 @@ func TestRecordComesToRest(t *testing.T) {
 		for _, pending := range []Operation{OperationNone, OperationStart, OperationStop} {
 			for name, c := range sightings() {
 				s := recorded(pending, desired)
-				action, _ := decideAction(s, c, noon, time.Time{})
+				action, _ := decideAction(s, c, moment{at: noon})
 				if action != ActionRecord {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s %s %s", desired, pending, name), func(t *testing.T) {
-					if action, reason := decideAction(withObserved(s, c, ""), c, noon,
-						time.Time{}); action != ActionKeep {
+					if action, reason := decideAction(withObserved(s, c, ""), c,
+						moment{at: noon}); action != ActionKeep {
 						t.Errorf("then %s (%s)", action, reason)
 					}
 				})
@@ -162,7 +162,7 @@ func TestLimits(t *testing.T) {
 			if tt.used > 0 {
 				used = noon.Add(-tt.used)
 			}
-			if got, reason := decideAction(s, sightings()[tt.seen], noon, used); got != tt.wants {
+			if got, reason := decideAction(s, sightings()[tt.seen], moment{at: noon, used: used}); got != tt.wants {
 				t.Errorf("got %s (%s), want %s", got, reason, tt.wants)
 			}
 		})
@@ -171,7 +171,7 @@ func TestLimits(t *testing.T) {
 		s := recorded("", DesiredStopped)
 		s.Failure = &Failure{Code: CodeContainerLost}
 		s.Spec = Spec{MaxAge: time.Minute, OnExpire: ExpiryClose}
-		if got, _ := decideAction(s, nil, noon, time.Time{}); got != ActionExpire {
+		if got, _ := decideAction(s, nil, moment{at: noon}); got != ActionExpire {
 			t.Errorf("got %s", got)
 		}
 	})

@@ -74,7 +74,7 @@ func (s *ContainerService) lookTwice(ctx context.Context, sess Session) (View, e
 	case current.Version != sess.Version:
 		return s.viewAfterChange(ctx, current, nil), nil
 	}
-	s.hintReconcile()
+	s.hintSession(sess.ID)
 	return v, nil
 }
 

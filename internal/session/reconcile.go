@@ -169,35 +169,35 @@ func (s *ContainerService) executePlan(
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	troubled = make(map[string]bool)
-	queue := make(chan planned)
+	slots := make(chan struct{}, workers)
 	var mu sync.Mutex // guards report, troubled and first
 	var wg sync.WaitGroup
-	for range min(workers, len(work)) {
-		wg.Go(func() {
-			for p := range queue {
-				fate, err := s.performPlanned(ctx, p, l)
-				mu.Lock()
-				report.addFate(fate, err)
-				if err != nil {
-					troubled[fate.SessionID] = true
-					if first == nil || CodeOf(err) == CodeStoreUnavailable {
-						first = err
-					}
-				}
-				mu.Unlock()
-				if CodeOf(err) == CodeStoreUnavailable {
-					cancel()
-				}
-			}
-		})
-	}
 	for _, p := range work {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
 		if ctx.Err() != nil {
 			break
 		}
-		queue <- p
+		wg.Go(func() {
+			defer func() { <-slots }()
+			fate, err := s.performPatiently(ctx, p, l)
+			mu.Lock()
+			defer mu.Unlock()
+			report.addFate(fate, err)
+			if err == nil {
+				return
+			}
+			troubled[fate.SessionID] = true
+			if first == nil || CodeOf(err) == CodeStoreUnavailable {
+				first = err
+			}
+			if CodeOf(err) == CodeStoreUnavailable {
+				cancel()
+			}
+		})
 	}
-	close(queue)
 	wg.Wait()
 	if first == nil {
 		first = ctx.Err()

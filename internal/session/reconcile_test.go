@@ -311,12 +311,21 @@ func TestInterrupted(t *testing.T) {
 		k := newKit(t)
 		k.inject(t, mock.Fault{Op: "create", Wait: make(chan struct{})})
 		intendCreate(t, k, "x")
-		wantCode(t, k.Reconcile(t.Context()), session.CodeTimeout)
-		k.status(t, "x", session.StatusCreating)
-		time.Sleep(time.Hour)
-		k.settled(t)
+		k.reconcile(t)
 		if v := k.status(t, "x", session.StatusFailed); v.Failure.Code != session.CodeTimeout {
 			t.Errorf("%+v", v.Failure)
+		}
+	})
+	bubble(t, "a pull takes long", func(t *testing.T) {
+		k := newKit(t, func(c *session.Config) { c.CallTimeout = 30 * time.Second })
+		pulled := make(chan struct{})
+		k.inject(t, mock.Fault{Op: "create", Wait: pulled})
+		time.AfterFunc(10*time.Minute, func() { close(pulled) })
+		intendCreate(t, k, "x")
+		k.reconcile(t)
+		k.status(t, "x", session.StatusRunning)
+		if n := k.engine.Calls("create"); n != 1 {
+			t.Errorf("it was begun %d times", n)
 		}
 	})
 	t.Run("until it is finished", func(t *testing.T) {

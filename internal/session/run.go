@@ -19,11 +19,12 @@ const (
 	maxBackoff    = 30 * time.Second
 )
 
-// Run reconciles: at once, then on a period, and when the engine or a failed operation hints that
-// something changed. It writes down which sessions are in use, forgets those that were closed long
+// Run reconciles: at once, then on a period. Where the engine or a failed operation hints that
+// something changed with a session, that one is looked at by itself at once. Run writes down which sessions are in use, forgets those that were closed long
 // ago, and has terminals recorded where their sessions ask for that. It returns when ctx has ended
 // and all that it began has too; the error is that of the last write of activity.
 func (s *ContainerService) Run(ctx context.Context) error {
+	waitBackground := s.background.begin(ctx)
 	var wg sync.WaitGroup
 	if watcher, ok := container.As[container.Watcher](s.rt); ok {
 		wg.Go(func() { s.watchEngine(ctx, watcher) })
@@ -39,6 +40,7 @@ func (s *ContainerService) Run(ctx context.Context) error {
 	})
 	s.reconcileUntil(ctx)
 	wg.Wait()
+	waitBackground()
 	waitRecorders()
 	return s.flushActivity(context.WithoutCancel(ctx))
 }
@@ -130,8 +132,8 @@ func (t *trouble) note(ctx context.Context, err error) {
 	}
 }
 
-// watchEngine turns the engine's events into hints until ctx ends. What happened while there was no
-// stream is for a pass to find.
+// watchEngine turns the engine's events into looks at their sessions until ctx ends. What happened
+// while there was no stream is for a pass to find.
 func (s *ContainerService) watchEngine(ctx context.Context, watcher container.Watcher) {
 	backoff := minBackoff
 	trouble := trouble{log: s.log, said: "The engine's event stream broke; trying again and again",
@@ -145,7 +147,7 @@ func (s *ContainerService) watchEngine(ctx context.Context, watcher container.Wa
 			for e := range events {
 				switch e.Kind {
 				case container.EventStopped, container.EventOOM, container.EventRemoved:
-					s.hintReconcile()
+					s.hintSession(e.SessionID)
 				}
 			}
 		}

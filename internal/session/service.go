@@ -80,20 +80,21 @@ type ContainerService struct {
 	cfg   Config
 	log   *slog.Logger
 
-	locks     keylock.Locks
-	creates   chan struct{} // one element for each create or start under way
-	activity  activity
-	guests    guests
-	urgencies urgencies
-	pulls     pulls
-	quotas    quotas
-	projects  keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
-	hub       hub
-	tokens    tokenCache
-	holders   holders
-	recorders recorders
-	spools    spools
-	hints     chan struct{} // wakes Run for a pass; coalesces
+	locks      keylock.Locks
+	creates    chan struct{} // one element for each create or start under way
+	activity   activity
+	guests     guests
+	urgencies  urgencies
+	pulls      pulls
+	quotas     quotas
+	projects   keylock.Locks // what quotas are about changes under its project's lock; taken after a session's
+	hub        hub
+	tokens     tokenCache
+	holders    holders
+	recorders  recorders
+	background background
+	spools     spools
+	hints      chan struct{} // wakes Run for a pass; coalesces
 
 	examining chan struct{} // holds an element while Health looks
 	health    struct {      // guarded by examining
@@ -162,7 +163,7 @@ func (s *ContainerService) finishOperation(
 	case "create", "start", "stop", "restart", "delete":
 		switch CodeOf(*err) {
 		case CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
-			s.hintReconcile() // it may have left something to be finished
+			s.hintSession(id) // it may have left something to be finished
 		}
 	}
 	if s.cfg.Observer != nil {

@@ -1,0 +1,179 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// maxLooks is how many sessions are asked about at once, beside the passes.
+const maxLooks = 64
+
+// background is work on sessions that nobody waits for: looks at one session each, and what passes
+// leave behind. It lives while Run does. The zero value has yet to begin.
+type background struct {
+	asking chan struct{} // holds an element for each look that asks store or engine
+
+	mu    sync.Mutex
+	ctx   context.Context // of Run; nil without. Guarded by mu
+	work  sync.WaitGroup  // Go is called with mu held and ctx set
+	looks map[string]bool // by the session that is being looked at: whether once more. Guarded by mu
+}
+
+// begin lets work be done until ctx ends; wait is called then.
+func (b *background) begin(ctx context.Context) (wait func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ctx, b.asking, b.looks = ctx, make(chan struct{}, maxLooks), make(map[string]bool)
+	return func() {
+		b.mu.Lock()
+		b.ctx = nil
+		b.mu.Unlock()
+		b.work.Wait()
+	}
+}
+
+// start has f called, with a ctx that ends when Run is to return; false where Run does not run.
+func (b *background) start(f func(ctx context.Context)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx == nil || b.ctx.Err() != nil {
+		return false
+	}
+	ctx := b.ctx
+	b.work.Go(func() { f(ctx) })
+	return true
+}
+
+// hintSession has one session looked at now, where Run runs: else the first pass does. A session
+// that is looked at already is so again, a little later.
+func (s *ContainerService) hintSession(id string) {
+	b := &s.background
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx == nil || b.ctx.Err() != nil {
+		return
+	}
+	if _, looking := b.looks[id]; looking {
+		b.looks[id] = true
+		return
+	}
+	b.looks[id] = false
+	ctx := b.ctx
+	b.work.Go(func() { s.lookUntilSettled(ctx, id) })
+}
+
+// lookUntilSettled looks at a session, and again as long as there are hints meanwhile.
+func (s *ContainerService) lookUntilSettled(ctx context.Context, id string) {
+	b := &s.background
+	for {
+		if err := s.lookAt(ctx, id); err != nil && ctx.Err() == nil {
+			s.hintReconcile() // passes try again until all is well
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(minSpacing):
+		}
+		b.mu.Lock()
+		if !b.looks[id] || ctx.Err() != nil {
+			delete(b.looks, id)
+			b.mu.Unlock()
+			return
+		}
+		b.looks[id] = false
+		b.mu.Unlock()
+	}
+}
+
+// lookAt does for one session what a pass does for all, with what the engine says of its container
+// alone. Containers without a session are left to passes.
+func (s *ContainerService) lookAt(ctx context.Context, id string) error {
+	if err := container.ValidateSessionID(id); err != nil {
+		return nil // of whoever labels containers so
+	}
+	// Who works on it may have caused the hint, and sees to it.
+	unlock, err := s.locks.Lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	unlock()
+	p, err := s.planOneSession(ctx, id)
+	if err != nil || p.Action == ActionKeep || p.Action == ActionHold {
+		return err
+	}
+	_, err = s.performPlanned(ctx, p, limits{})
+	return err
+}
+
+// planOneSession asks about a session, without its lock: nobody is to wait for an engine that hangs
+// where there is nothing to be done. What is to be done is decided again under the lock.
+func (s *ContainerService) planOneSession(ctx context.Context, id string) (planned, error) {
+	nothing := planned{Fate: Fate{SessionID: id, Action: ActionKeep}}
+	select {
+	case s.background.asking <- struct{}{}:
+		defer func() { <-s.background.asking }()
+	case <-ctx.Done():
+		return nothing, ctx.Err()
+	}
+	sess, err := s.store.get(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && !sess.ClosedAt.IsZero():
+		return nothing, nil
+	case err != nil:
+		return nothing, err
+	}
+	c, err := s.inspectContainer(ctx, id)
+	if err != nil {
+		return nothing, err
+	}
+	var found []*container.Container
+	if c != nil {
+		found = append(found, c)
+	}
+	return planSession(sess, pickContainer(sess, found), moment{at: now(), used: s.activity.lastUse(id, now())}), nil
+}
+
+// patience is how long a pass waits for what it does about a session. A graceful stop or a pull may
+// take longer, and an engine may hang with one container and answer about all others.
+const patience = 2 * time.Second
+
+// performPatiently is performPlanned; what takes long goes on by itself, where Run runs, with the
+// session's lock, so that other passes leave it alone.
+func (s *ContainerService) performPatiently(ctx context.Context, p planned, l limits) (Fate, error) {
+	type result struct {
+		fate Fate
+		err  error
+	}
+	results := make(chan result, 1)
+	begun := make(chan func() bool, 1)
+	started := s.background.start(func(life context.Context) {
+		own, cancel := context.WithCancel(life)
+		defer cancel()
+		begun <- context.AfterFunc(ctx, cancel)
+		fate, err := s.performPlanned(own, p, l)
+		results <- result{fate, err}
+	})
+	if !started {
+		return s.performPlanned(ctx, p, l)
+	}
+	detach := <-begun
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-results:
+		detach()
+		return r.fate, r.err
+	case <-timer.C:
+	}
+	if !detach() { // the pass has ended, and with it this
+		r := <-results
+		return r.fate, r.err
+	}
+	fate := p.Fate
+	fate.Action = ActionSkip
+	fate.Reason += "; that takes long, and goes on by itself"
+	return fate, nil
+}
