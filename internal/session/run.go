@@ -20,9 +20,10 @@ const (
 )
 
 // Run reconciles: at once, then on a period. Where the engine or a failed operation hints that
-// something changed with a session, that one is looked at by itself at once. Run writes down which sessions are in use, forgets those that were closed long
-// ago, and has terminals recorded where their sessions ask for that. It returns when ctx has ended
-// and all that it began has too; the error is that of the last write of activity.
+// something changed with a session, that one is looked at by itself at once. Run writes down which
+// sessions are in use, forgets those that were closed long ago, and has terminals recorded where
+// their sessions ask for that. It returns when ctx has ended and all that it began has too; the
+// error is that of the last write of activity.
 func (s *ContainerService) Run(ctx context.Context) error {
 	waitBackground := s.background.begin(ctx)
 	var wg sync.WaitGroup

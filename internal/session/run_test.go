@@ -256,8 +256,8 @@ func TestActivityIsWritten(t *testing.T) {
 	})
 }
 
-// TestHangingSessionHoldsNobody has the engine hang with some sessions, and checks that what happens
-// to others is seen to within a second, and that passes go on.
+// TestHangingSessionHoldsNobody has the engine hang with some sessions, and checks that what
+// happens to others is seen to within a second, and that passes go on.
 func TestHangingSessionHoldsNobody(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		hanging := []string{"h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9"}
