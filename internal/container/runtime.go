@@ -118,9 +118,10 @@ type Runtime interface {
 	// TTY, else the user's shell on a new PTY ($SHELL, /bin/bash, /bin/sh: the
 	// first that exists).
 	//
-	// opts.Rows and opts.Cols are in force before the first byte. ctx bounds the attaching alone:
-	// when it ends afterwards, the terminal lives on until its Close. A container that does not run
-	// gives [ErrContainerStopped].
+	// opts.Rows and opts.Cols are in force before the first byte. With them, a main process is told
+	// that its terminal's size has changed, so that it draws its screen for who comes. ctx bounds the
+	// attaching alone: when it ends afterwards, the terminal lives on until its Close. A container
+	// that does not run gives [ErrContainerStopped].
 	Attach(ctx context.Context, sessionID string, opts AttachOptions) (PTY, error)
 }
 

@@ -33,6 +33,7 @@ var attachCases = []testCase{
 	{"container stops", testAttachContainerStops},
 	{"two terminals", testAttachTwo},
 	{"main process", testAttachMain},
+	{"main process is seen again", testAttachMainAgain},
 	{"main process ends", testAttachMainEnds},
 	{"main process size", testAttachMainSize},
 	{"close with the runtime", testAttachRuntimeClose},
@@ -377,6 +378,20 @@ func testAttachMain(f *fixture) {
 	s = f.attach(id, container.AttachOptions{Rows: 24, Cols: 80})
 	s.typeIn("echo again: $MARK\n")
 	s.await("again: ed\r\n")
+}
+
+// testAttachMainAgain: who comes back with the size that the terminal has sees what the process
+// draws, without typing.
+func testAttachMainAgain(f *fixture) {
+	if !f.caps.RealProcesses {
+		return // which draw nothing
+	}
+	id := f.terminal("sh", "-c", "trap 'echo drawn $(stty size)' WINCH; while :; do sleep 60 & wait $!; done")
+	for range 2 {
+		s := f.attach(id, container.AttachOptions{Rows: 24, Cols: 80})
+		s.await("drawn 24 80\r\n")
+		f.must(s.Close())
+	}
 }
 
 func testAttachMainEnds(f *fixture) {

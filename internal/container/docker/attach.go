@@ -21,6 +21,8 @@ const (
 	// 200 bytes at a time, and where more have piled up, parts of two get mixed and the last is
 	// lost.
 	resizePace = 100 * time.Millisecond
+	// redrawPause is how long a size lasts that a process is to notice.
+	redrawPause = 20 * time.Millisecond
 	// noDetachKeys is a sequence that nobody types. Without one, engines take ctrl-p ctrl-q out
 	// of the input, and hold back every ctrl-p until the next key; so they do with the first key of
 	// this, which therefore is a rare one.
@@ -105,7 +107,7 @@ func (c *call) attachMain(id string, opts container.AttachOptions) (*pty, error)
 	if err != nil {
 		return nil, err
 	}
-	return newPTY(p, conn, ptyOf{
+	t := newPTY(p, conn, ptyOf{
 		resize: resize,
 		state: func(ctx context.Context) (execState, error) {
 			info, err := p.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
@@ -116,7 +118,14 @@ func (c *call) attachMain(id string, opts container.AttachOptions) (*pty, error)
 			return execState{Running: status(state.Status) == container.StatusRunning, ExitCode: &state.ExitCode}, nil
 		},
 		hangUp: func(context.Context) error { return nil },
-	}), nil
+	})
+	if opts.Rows != 0 && opts.Cols != 0 {
+		if err := t.redraw(c.Ctx, size{opts.Rows, opts.Cols}); err != nil {
+			_ = t.Close() // which only disconnects
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // ptyOf is what differs between a process of Attach's own and the main one.
@@ -204,6 +213,31 @@ func (t *pty) Resize(height, width uint) error {
 		return nil
 	}
 	return t.sendSize(size{height, width})
+}
+
+// redraw has the process draw its screen, of that size, which it has: what it drew before somebody
+// looked is not shown again, and a process that is told the size that it has does nothing. So it is
+// told of a size change, and of one back.
+func (t *pty) redraw(ctx context.Context, to size) error {
+	t.sizing.Lock()
+	defer t.sizing.Unlock()
+	other := to
+	if other.height--; other.height == 0 {
+		other.height = 2
+	}
+	for _, s := range []size{other, to} {
+		if err := provider.Sleep(ctx, "the terminal to take its size", max(t.pace, redrawPause)); err != nil {
+			return err
+		}
+		if err := t.sendSize(s); err != nil {
+			return err
+		}
+	}
+	if t.pace == 0 {
+		return nil
+	}
+	// So that it is in force, and the next size need not wait.
+	return provider.Sleep(ctx, "the terminal to take its size", t.pace)
 }
 
 // resizeIn sends what is the latest size in a while. What becomes of it nobody is told.
