@@ -96,7 +96,7 @@ func (t *Terminal) Write(p []byte) (int, error) {
 	for n < len(p) {
 		part := p[n:min(n+chunk, len(p))]
 		if err := t.conn.Write(t.ctx, websocket.MessageBinary, part); err != nil {
-			return n, fmt.Errorf("terminal: %w", err)
+			return n, fmt.Errorf("terminal: %w", inWords(err))
 		}
 		n += len(part)
 	}
@@ -172,7 +172,7 @@ func readControl(frame io.Reader) (v1.Control, error) {
 		return control, connectionCut(err)
 	}
 	if err := json.Unmarshal(b, &control); err != nil {
-		return control, fmt.Errorf("control frame: %w", err)
+		return control, fmt.Errorf("control frame: %w", inWords(err))
 	}
 	if control.Error != nil {
 		return control, fromProblem(*control.Error)
@@ -192,14 +192,14 @@ func connectionCut(err error) error {
 	if errors.Is(err, io.EOF) { // which means something else to readers
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("the connection was cut: %w", err)
+	return &worded{"the connection was cut", err}
 }
 
 // writeOutput writes the bytes of an output event; a nil writer drops them.
 func writeOutput(w io.Writer, data []byte) error {
 	var out v1.Output
 	if err := json.Unmarshal(data, &out); err != nil {
-		return fmt.Errorf("output event: %w", err)
+		return fmt.Errorf("output event: %w", inWords(err))
 	}
 	if w == nil {
 		return nil

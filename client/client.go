@@ -188,15 +188,15 @@ func (c *Client) header() http.Header {
 // ended is the trouble then, whatever it broke.
 func (c *Client) failed(ctx context.Context, r request, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%s /%s: %w", r.method, strings.Join(r.path, "/"), context.Cause(ctx))
+		return fmt.Errorf("%s /%s: %w", r.method, strings.Join(r.path, "/"), causeInWords(ctx))
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // its text holds the whole URL
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return &UnreachableError{Address: c.address, Err: op.Err}
+		return &UnreachableError{Address: c.address, Err: inWords(op.Err)}
 	}
-	return fmt.Errorf("%s /%s: %w", r.method, strings.Join(r.path, "/"), err)
+	return fmt.Errorf("%s /%s: %w", r.method, strings.Join(r.path, "/"), inWords(err))
 }
 
 // drain reads the little that may be left, so that the connection can be used again.

@@ -101,7 +101,7 @@ func sendStdin(ctx context.Context, conn *websocket.Conn, stdin io.Reader) error
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read stdin: %w", err)
+			return &worded{"stdin can't be read: " + err.Error(), err}
 		}
 	}
 }
@@ -137,10 +137,21 @@ func receiveOutput(ctx context.Context, conn *websocket.Conn, streams Streams) (
 			w = io.Discard
 		}
 		// Only Write is used, so that the buffer bounds what a writer is given.
-		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, frame, buf); err != nil {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, frameReader{frame}, buf); err != nil {
 			return 0, fmt.Errorf("output: %w", err)
 		}
 	}
+}
+
+// frameReader tells the connection's errors from those of who is written to.
+type frameReader struct{ frame io.Reader }
+
+func (f frameReader) Read(p []byte) (int, error) {
+	n, err := f.frame.Read(p)
+	if err != nil && err != io.EOF { // itself: others are of what is beneath
+		err = connectionCut(err)
+	}
+	return n, err
 }
 
 // LogOptions select from a session's log. The zero value is all there is.

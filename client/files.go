@@ -257,7 +257,7 @@ func (c *Client) WatchFiles(
 			var e v1.FileEvent
 			if err == nil {
 				if err = json.Unmarshal(event.data, &e); err != nil {
-					err = c.failed(ctx, r, fmt.Errorf("event %s: %w", event.name, err))
+					err = c.failed(ctx, r, fmt.Errorf("event %s: %w", event.name, inWords(err)))
 				}
 			}
 			if !yield(e, err) || err != nil {

@@ -167,7 +167,13 @@ func (p *PortConn) explain(err error) error {
 // resetError is syscall.ECONNRESET, with why.
 type resetError struct{ why error }
 
-func (e *resetError) Error() string   { return "the connection was cut: " + e.why.Error() }
+func (e *resetError) Error() string {
+	if CodeOf(e.why) == "" {
+		return "the connection was cut"
+	}
+	return "the connection was cut: " + e.why.Error()
+}
+
 func (e *resetError) Unwrap() []error { return []error{syscall.ECONNRESET, e.why} }
 
 // Write implements [net.Conn]. It waits while the other side does not read.

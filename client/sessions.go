@@ -161,7 +161,7 @@ func (c *Client) Events(ctx context.Context, project string) iter.Seq2[v1.Event,
 			}
 			var e v1.Event
 			if err := json.Unmarshal(event.data, &e); err != nil {
-				yield(v1.Event{}, c.failed(ctx, r, fmt.Errorf("event %s: %w", event.name, err)))
+				yield(v1.Event{}, c.failed(ctx, r, fmt.Errorf("event %s: %w", event.name, inWords(err))))
 				return
 			}
 			if !yield(e, nil) {

@@ -19,7 +19,7 @@ const eventStream = "text/event-stream"
 const maxEvent = 4 << 20
 
 // errCut: a stream ended without its last event. What came before is not the whole.
-var errCut = fmt.Errorf("the stream was cut: %w", io.ErrUnexpectedEOF)
+var errCut error = &worded{"the stream was cut", io.ErrUnexpectedEOF}
 
 // sse is one server-sent event.
 type sse struct {
@@ -57,7 +57,7 @@ func (c *Client) stream(ctx context.Context, r request) iter.Seq2[sse, error] {
 func problemOf(data []byte) error {
 	var p v1.Problem
 	if err := json.Unmarshal(data, &p); err != nil {
-		return fmt.Errorf("error event: %w", err)
+		return fmt.Errorf("error event: %w", inWords(err))
 	}
 	return fromProblem(p)
 }

@@ -85,4 +85,5 @@ type Fate struct {
 	ContainerID string `json:"container_id,omitempty"`
 	Action      string `json:"action"`
 	Reason      string `json:"reason,omitempty"`
+	Closed      bool   `json:"closed,omitzero" doc:"It is about a closed session."`
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -74,7 +75,7 @@ func ParseControl(data []byte) (Control, error) {
 	dec.DisallowUnknownFields()
 	var c Control
 	if err := dec.Decode(&c); err != nil {
-		return Control{}, fmt.Errorf("control frame: %w", err)
+		return Control{}, fmt.Errorf("control frame: %s", jsonProblem(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Control{}, errors.New("control frame: more than one JSON value")
@@ -94,4 +95,21 @@ func ParseControl(data []byte) (Control, error) {
 		return Control{}, errors.New("control frame: resize: rows and cols are between 1 and 65535")
 	}
 	return c, nil
+}
+
+// jsonProblem says in words for people why JSON was refused.
+func jsonProblem(err error) string {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("no JSON, from byte %d on", syntax.Offset)
+	}
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if mismatch.Field == "" {
+			return mismatch.Value + " instead of an object"
+		}
+		return fmt.Sprintf("%s: %s does not fit", mismatch.Field, mismatch.Value)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "no JSON, since its end is missing"
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }

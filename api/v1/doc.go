@@ -5,8 +5,8 @@
 // # Conventions
 //
 // Names are snake_case. Times are RFC 3339 in UTC. Durations are Go's duration strings, "90s" or
-// "1h30m" ([Duration]). Sizes are bytes. A field that has nothing to say is absent.
-// A request with a field that the server does not know is refused.
+// "1h30m", and days are read too, "7d" ([Duration]). Sizes are bytes. A field that has nothing to
+// say is absent. A request with a field that the server does not know is refused.
 //
 // # Bytes in JSON
 //

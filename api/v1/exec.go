@@ -62,7 +62,7 @@ func decode(field, s, encoding string) ([]byte, error) {
 	case EncodingBase64:
 		b, err := base64.StdEncoding.DecodeString(s)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", field, err)
+			return nil, fmt.Errorf("%s: not base64", field)
 		}
 		return b, nil
 	default:

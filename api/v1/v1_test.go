@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,26 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"0": 0, "0s": 0, "30s": 30 * time.Second, "1h30m": 90 * time.Minute, "-1h": -time.Hour, "7d": 7 * day,
+		"1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "1d12h30m1s": day + 12*time.Hour + 30*time.Minute + time.Second,
+		"12h1d": 36 * time.Hour, "-1d1h": -25 * time.Hour, "+2d": 2 * day, "0d": 0, "106751d": 106751 * day,
+	} {
+		if got, err := v1.ParseDuration(text); err != nil || got != want {
+			t.Errorf("%q is %s, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "7", "1dd", "1d-2h", "--1d", "-", "1d2", "1 d", "1D", "1w", "106752d",
+		"106751d24h", "1e3d", "day", "\xff1d", "1d\x00"} {
+		_, err := v1.ParseDuration(text)
+		if err == nil || !strings.Contains(err.Error(), "is not a duration such as 30s, 1h30m or 7d") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // What a session does not have is absent.
 func TestSessionIsShort(t *testing.T) {
 	b, err := json.Marshal(v1.Session{ID: "s", Status: v1.StatusRunning, Spec: v1.Spec{Image: "i"},
@@ -94,6 +115,9 @@ func TestSessionIsShort(t *testing.T) {
 		t.Errorf("%s, %v", b, err)
 	}
 }
+
+// goWords are those in which Go's packages speak to programmers.
+var goWords = regexp.MustCompile(`json: |invalid character|EOF|time: |Go (value|struct)|unmarshal`)
 
 func TestParseControl(t *testing.T) {
 	for _, good := range []string{
@@ -116,8 +140,11 @@ func TestParseControl(t *testing.T) {
 		`{"start":{"timeout":"x"}}`, "{\"eof\":true,\"\xff\":1}",
 		strings.Repeat("[", 100000),
 	} {
-		if c, err := v1.ParseControl([]byte(bad)); err == nil {
+		c, err := v1.ParseControl([]byte(bad))
+		if err == nil {
 			t.Errorf("%.80q was read as %+v", bad, c)
+		} else if goWords.MatchString(err.Error()) {
+			t.Errorf("%.80q is refused with %q", bad, err)
 		}
 	}
 }

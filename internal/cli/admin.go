@@ -13,6 +13,7 @@ import (
 
 func (a *app) reconcileCommand() *cobra.Command {
 	var opts client.ReconcileOptions
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "reconcile [flags]",
 		Short: "Compare sessions with containers, and repair what differs",
@@ -23,6 +24,7 @@ it finds. A pass that would remove suspiciously many containers stops, and --all
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing; state the fate of every container, and why")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "with --dry-run: show closed sessions as well")
 	cmd.Flags().BoolVar(&opts.AllowRemovals, "allow-removals", false,
 		"remove unknown containers even where they are many")
 	output := outputFlag(cmd, "json")
@@ -38,7 +40,7 @@ it finds. A pass that would remove suspiciously many containers stops, and --all
 		if *output == "json" {
 			err = a.printJSON(report)
 		} else {
-			err = a.printReport(report)
+			err = a.printReport(report, all)
 		}
 		if err == nil && report.Refused {
 			err = errors.New("reconcile: too many containers would have been removed, and none was; look at them with --dry-run, then use --allow-removals")
@@ -48,9 +50,16 @@ it finds. A pass that would remove suspiciously many containers stops, and --all
 	return cmd
 }
 
-func (a *app) printReport(r v1.ReconcileReport) error {
+// printReport prints what is done, and of a dry run what is left alone; of that closed sessions, of
+// which there may be thousands, only with all.
+func (a *app) printReport(r v1.ReconcileReport, all bool) error {
 	var rows [][]string
+	closed := 0
 	for _, f := range r.Fates {
+		if f.Action == "keep" && f.Closed && !all {
+			closed++
+			continue
+		}
 		if r.DryRun || f.Action != "keep" {
 			rows = append(rows, []string{f.Action, orDash(f.SessionID),
 				orDash(f.ContainerID[:min(12, len(f.ContainerID))]), orDash(f.Reason)})
@@ -61,8 +70,12 @@ func (a *app) printReport(r v1.ReconcileReport) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s, %s.\n", plural(int64(r.Sessions), "session"),
-		plural(int64(r.Containers), "container"))
+	hidden := ""
+	if r.DryRun && closed > 0 {
+		hidden = fmt.Sprintf("; --all shows %s", plural(int64(closed), "closed session"))
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s, %s%s.\n", plural(int64(r.Sessions), "session"),
+		plural(int64(r.Containers), "container"), hidden)
 	return err
 }
 
@@ -82,15 +95,15 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 		Short: "Make a token, and print it",
 		Long:  "Make a token, and print it. It can't be shown again: the daemon keeps its hash only.",
 		Example: `  octobot token create laptop
-  OCTOBOT_TOKEN=$(octobot token create --project ci --ttl 720h ci)`,
+  OCTOBOT_TOKEN=$(octobot token create --project ci --ttl 30d ci)`,
 		Args: oneArg("token"),
 	}
 	cmd.Flags().StringVar(&req.Project, "project", "", "the only `project` that it reaches; without: it is an admin's")
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is valid, a `duration` such as 720h; without: for ever")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is valid, a `duration` such as 12h or 30d; without: for ever")
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if ttl < 0 {
-			return usageError(cmd, "--ttl %s is negative", ttl)
+			return usageError(cmd, "--ttl %s is negative", v1.Duration(ttl))
 		}
 		req.Name, req.TTL = args[0], v1.Duration(ttl)
 		c, err := a.connect()

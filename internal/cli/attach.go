@@ -21,8 +21,9 @@ func (a *app) attachCommand() *cobra.Command {
 	var keys, name string
 	var fresh, readOnly bool
 	cmd := &cobra.Command{
-		Use:   "attach [flags] ID",
-		Short: "Sit at a session's terminal",
+		Use:        "attach [flags] ID",
+		SuggestFor: []string{"shell", "ssh", "connect"},
+		Short:      "Sit at a session's terminal",
 		Long: `Sit at a session's terminal. It is kept by its name, main unless you give another: the first to attach makes it, with a
 shell, and it goes on when you leave or the connection is lost. Whoever comes back sees it as it is; several may sit at it
 at once, and its size is that of who typed last. When the connection is lost, octobot connects again by itself; what is
@@ -58,6 +59,10 @@ ends with its exit code; with 125 where Octobot failed. Who only looks leaves by
 		}
 		v := view{app: a, id: id, name: name, fresh: fresh, readOnly: readOnly, detach: detach, keys: keys}
 		code, err := v.run(ctx)
+		if errors.Is(err, errDetached) && v.passing {
+			fmt.Fprintf(a.stderr, "\noctobot: left %s, and its shell has ended with that: the session keeps no terminals\n", id)
+			return nil
+		}
 		if errors.Is(err, errDetached) {
 			fmt.Fprintf(a.stderr, "\noctobot: left %s, which goes on; come back with: %s\n", id, v.comeBack())
 			return nil

@@ -34,8 +34,8 @@ func TestSessionsLife(t *testing.T) {
 		"ls", "ls -q", "ls --project web", "ls --status created,stopped", "ls --status nonsense",
 		"inspect web",
 		"stop -t 0 web", "ls --project web", "start web",
-		"rm demo", "rm idle demo", "rm -f demo web", "ls -a",
-		"reconcile --dry-run", "version",
+		"rm demo", "rm idle demo", "rm -f demo web", "ls -a", "create demo", "ls -a -o wide",
+		"reconcile --dry-run", "reconcile --dry-run --all", "version",
 	))
 }
 
@@ -73,7 +73,7 @@ func TestStatsJSON(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dir := startDaemon(t)
 	golden(t, "errors", transcript(t, dir,
-		"lss", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope",
+		"lss", "run", "delete", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope",
 		"start nope also-nope",
 		"create a b", "create --memory lots", "create --agent on", "create -p 127.0.0.1:1:2", "create ../x",
 		"create --env-file /nonexistent",

@@ -27,8 +27,9 @@ func (a *app) createCommand() *cobra.Command {
 	var req v1.CreateSessionRequest
 	var f createFlags
 	cmd := &cobra.Command{
-		Use:   "create [flags] [ID] [-- COMMAND [ARG...]]",
-		Short: "Create a session and start it",
+		Use:        "create [flags] [ID] [-- COMMAND [ARG...]]",
+		SuggestFor: []string{"run", "new"},
+		Short:      "Create a session and start it",
 		Long: `Create a session, start it, and print its ID, which is made up where none is given. The image is pulled if the engine
 does not have it. What no flag says is as the daemon's configuration says.`,
 		Example: `  octobot create demo
@@ -65,7 +66,7 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 		"record the session's terminals; \"octobot replay\" shows what they have shown")
 	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0,
 		"how long the session may be idle, a `duration` such as 30m; 0: no limit")
-	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h; 0: no limit")
+	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h or 7d; 0: no limit")
 	flags.StringVar(&req.OnExpire, "on-expire", "", "what either limit does, `stop|close`")
 	flags.BoolVar(&f.noStart, "no-start", false, "do not start the session")
 	complete(cmd, "on-expire", v1.ExpireStop, v1.ExpireClose)

@@ -2,9 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -57,7 +62,7 @@ func passesExitCodes(cmd *cobra.Command) {
 		return nil
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exitCode{exitOwnError, usageError(cmd, "%v", err)}
+		return &exitCode{exitOwnError, flagError(cmd, err)}
 	})
 }
 
@@ -80,6 +85,7 @@ func errorLines(err error) []string {
 	if e, ok := errors.AsType[*client.UnreachableError](err); ok {
 		line = strings.Replace(line, e.Error(), unreachable(e), 1)
 	}
+	line = inWords(line, err)
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		// The command has said which session already.
 		line = strings.Replace(line, fmt.Sprintf("session %q: ", e.SessionID), "", 1)
@@ -88,6 +94,50 @@ func errorLines(err error) []string {
 		line += "; " + hint
 	}
 	return []string{oneLine(line)}
+}
+
+// inWords says in a line for people what it says of err in the words of Go's packages.
+func inWords(line string, err error) string {
+	replace := func(e error, words string) { line = strings.Replace(line, e.Error(), words, 1) }
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		words := operationInWords(e)
+		if addr := e.Addr; addr != nil && !strings.Contains(strings.Replace(line, e.Error(), "", 1), addr.String()) {
+			words = addr.String() + ": " + words
+		}
+		replace(e, words)
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		replace(e, fmt.Sprintf("no JSON, from byte %d on", e.Offset))
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		replace(e, fmt.Sprintf("%s: %s does not fit", e.Field, e.Value))
+	}
+	if e, ok := errors.AsType[*strconv.NumError](err); ok {
+		replace(e, fmt.Sprintf("%q is not a number that is allowed", e.Num))
+	}
+	for cause, words := range map[error]string{
+		context.DeadlineExceeded: "it took too long", io.ErrUnexpectedEOF: "it ended too early",
+	} {
+		if errors.Is(err, cause) {
+			replace(cause, words)
+		}
+	}
+	return line
+}
+
+// operationInWords says what failed on a connection of this machine's.
+func operationInWords(e *net.OpError) string {
+	dns, ok := errors.AsType[*net.DNSError](e.Err)
+	if ok && dns.IsNotFound {
+		return fmt.Sprintf("there is no host %q", dns.Name)
+	}
+	if call, ok := e.Err.(*os.SyscallError); ok {
+		return call.Err.Error()
+	}
+	if e.Timeout() {
+		return "no answer in time"
+	}
+	return e.Err.Error()
 }
 
 func unreachable(e *client.UnreachableError) string {

@@ -135,7 +135,7 @@ func TestForward(t *testing.T) {
 	}
 	f.sees(`octobot: forward demo: 3001: port is closed: nothing listens on port 3001; octobot ports shows`)
 	must(t, dir, "exec", "demo", "--", "sh", "-c", "nc 127.0.0.1 4000 || true")
-	f.sees(`octobot: forward demo: dial tcp .*:1: .*refused`)
+	f.sees(`octobot: forward demo: 127.0.0.1:1: connection refused`)
 
 	f.cancel(signalled{2})
 	if code := <-f.done; code != exitSignal+2 {

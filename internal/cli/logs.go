@@ -80,7 +80,7 @@ func (a *app) logsCommand() *cobra.Command {
 
 // parseSince reads a point in time, or how long ago it was.
 func parseSince(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := v1.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateOnly} {
@@ -88,7 +88,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m nor a time such as 2006-01-02T15:04:05Z", s)
+	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m or 2d nor a time such as 2006-01-02T15:04:05Z", s)
 }
 
 func (a *app) eventsCommand() *cobra.Command {

@@ -2,12 +2,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -151,7 +153,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%v", err) })
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.url, "url", "",
 		"the daemon's `address`: http://host:port, https://… or unix:///path (OCTOBOT_URL)")
@@ -176,6 +178,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 	root.AddCommand(a.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	readDurations(root)
 	return root
 }
 
@@ -229,8 +232,35 @@ func groupCommand(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	hint := ""
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+	if near := nearCommands(cmd, name); len(near) > 0 {
 		hint = fmt.Sprintf(`did you mean "%s"? `, strings.Join(near, `" or "`))
 	}
 	return fmt.Errorf("%q is not a command; %ssee \"%s --help\"", name, hint, cmd.CommandPath())
+}
+
+// nearCommands gives the commands that a word may stand for: those that say that it does, or else
+// those that are written alike.
+func nearCommands(cmd *cobra.Command, name string) []string {
+	var meant []string
+	for _, c := range cmd.Commands() {
+		if slices.Contains(c.SuggestFor, strings.ToLower(name)) {
+			meant = append(meant, c.Name())
+		}
+	}
+	if len(meant) > 0 {
+		return meant
+	}
+	near := cmd.SuggestionsFor(name)
+	slices.SortStableFunc(near, func(a, b string) int { // the beginnings of one another first
+		return cmp.Compare(commonPrefix(b, name), commonPrefix(a, name))
+	})
+	return near
+}
+
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }

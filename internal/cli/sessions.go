@@ -22,7 +22,8 @@ func (a *app) listCommand() *cobra.Command {
 		Use:     "ls [flags]",
 		Aliases: []string{"list"},
 		Short:   "List sessions",
-		Long:    "List sessions, newest first. Closed ones, which are remembered for a while, are shown with -a.",
+		Long: `List sessions, newest first. Closed ones, which are remembered for a while, are shown with -a. Why a session is as it
+is, -o wide shows.`,
 		Example: `  octobot ls
   octobot ls --project web --status running,stopped
   octobot rm $(octobot ls -q --status stopped)
@@ -113,8 +114,6 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 			}
 			rows[i] = append(rows[i], orDash(strings.Join(ports, ",")),
 				orDash(s.ContainerID[:min(12, len(s.ContainerID))]), formatAge(started), orDash(s.Reason))
-		} else if s.Reason != "" {
-			rows[i][2] += " (" + s.Reason + ")"
 		}
 	}
 	return table(a.stdout, header, rows)
@@ -254,17 +253,13 @@ func (a *app) changeSessions(
 		return err
 	}
 	sessions := []v1.Session{}
-	err = forEachSession(ctx, what, ids, func(id string) error {
-		s, err := do(c, id)
-		if err != nil {
-			return err
-		}
-		sessions = append(sessions, s)
-		if output != "json" {
-			fmt.Fprintln(a.stdout, id)
-		}
-		return nil
-	})
+	err = changeEach(ctx, what, ids, func(id string) (v1.Session, error) { return do(c, id) },
+		func(id string, s v1.Session) {
+			sessions = append(sessions, s)
+			if output != "json" {
+				fmt.Fprintln(a.stdout, id)
+			}
+		})
 	if output == "json" {
 		return errors.Join(a.printJSON(sessions), err)
 	}
@@ -274,10 +269,11 @@ func (a *app) changeSessions(
 func (a *app) removeCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use:     "rm [flags] ID...",
-		Aliases: []string{"remove"},
-		Short:   "Close sessions and remove their containers",
-		Long:    "Close sessions and remove their containers, with all files in them. Running ones are refused without -f.",
+		Use:        "rm [flags] ID...",
+		Aliases:    []string{"remove"},
+		SuggestFor: []string{"delete", "destroy", "close"},
+		Short:      "Close sessions and remove their containers",
+		Long:       "Close sessions and remove their containers, with all files in them. Running ones are refused without -f.",
 		Example: `  octobot rm demo
   octobot rm -f $(octobot ls -q --project scratch)`,
 		Args:              someArgs("session"),
@@ -309,13 +305,9 @@ func (a *app) removeEach(
 	if err != nil {
 		return err
 	}
-	return forEachSession(ctx, what, names, func(name string) error {
-		if err := remove(c, ctx, name); err != nil {
-			return err
-		}
-		fmt.Fprintln(a.stdout, name)
-		return nil
-	})
+	return changeEach(ctx, what, names,
+		func(name string) (struct{}, error) { return struct{}{}, remove(c, ctx, name) },
+		func(name string, _ struct{}) { fmt.Fprintln(a.stdout, name) })
 }
 
 // isIdle reports whether nothing runs in a session of that status, as far as anybody knows.

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
@@ -197,6 +200,36 @@ func TestAttachDetaches(t *testing.T) {
 	if got := must(t, dir, "ls", "--status", "running", "-q"); got != "demo\n" {
 		t.Errorf("running after detaching: %q", got)
 	}
+}
+
+// TestAttachDetachesFromItsOwn: what ends when the user leaves is not said to go on.
+func TestAttachDetachesFromItsOwn(t *testing.T) {
+	mux := http.NewServeMux() // a daemon that keeps no terminals
+	mux.HandleFunc("GET /v1/sessions/demo", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"id":"demo"}`)
+	})
+	mux.HandleFunc("GET /v1/sessions/demo/attach", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("terminal") {
+			w.WriteHeader(http.StatusNotImplemented)
+			_, _ = io.WriteString(w, `{"code":"unsupported","detail":"the session has no agent"}`)
+			return
+		}
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		_ = conn.Write(r.Context(), websocket.MessageBinary, []byte("begun"))
+		for err == nil { // until the client leaves
+			_, _, err = conn.Read(r.Context())
+		}
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	s := sit(t, t.TempDir(), "--url", server.URL, "attach", "demo")
+	s.sees("begun")
+	s.types("\x10\x11")
+	s.sees("left demo, and its shell has ended with that")
+	s.leaves(0)
 }
 
 func TestAttachEndsBySignal(t *testing.T) {

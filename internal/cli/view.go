@@ -31,6 +31,7 @@ type view struct {
 	fresh, readOnly bool
 	detach          []byte
 	keys            string // the same, in words
+	passing         bool   // the terminal is one that ends when the user leaves
 
 	c      *client.Client
 	local  *terminal
@@ -98,6 +99,7 @@ func (v *view) open(ctx context.Context) (remote *client.Viewer, plain bool, err
 			asked.Name = fmt.Sprintf("%s-%d", mainTerminal, n)
 			continue
 		case code == v1.CodeUnsupported && !named && !v.fresh && !v.readOnly:
+			v.passing = true
 			return nil, true, nil
 		}
 		v.name = asked.Name

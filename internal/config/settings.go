@@ -43,8 +43,8 @@ func (s Setting) Value(c Config) string {
 
 const (
 	allowedPath     = "an absolute path"
-	allowedLimit    = "0 (none), or a duration of at least 1s such as 30m or 12h"
-	allowedMaximum  = "0, or a duration of at least 1s such as 30m or 12h"
+	allowedLimit    = "0 (none), or a duration of at least 1s such as 30m or 7d"
+	allowedMaximum  = "0, or a duration of at least 1s such as 30m or 7d"
 	allowedDuration = "a duration from 1s to 24h such as 30s"
 	maxDuration     = 10 * 365 * 24 * time.Hour
 )
@@ -129,7 +129,7 @@ func Settings() []Setting {
 			allowedDuration, time.Second, 24*time.Hour,
 			func(c *Config) *time.Duration { return &c.Reconcile.Grace }),
 		duration("reconcile.retention", "reconcile-retention", "how long closed sessions are remembered",
-			"a duration of at least 1s such as 168h", time.Second, maxDuration,
+			"a duration of at least 1s such as 7d", time.Second, maxDuration,
 			func(c *Config) *time.Duration { return &c.Reconcile.Retention }),
 		count("limits.creates", "max-creates", "sessions created or started at once", 1, 1024,
 			func(c *Config) *int { return &c.Limits.Creates }),
@@ -144,7 +144,7 @@ func Settings() []Setting {
 			maxDuration,
 			func(c *Config) *time.Duration { return &c.Limits.MaxExecTime }),
 		duration("limits.terminal_linger", "terminal-linger", "how long a terminal lives that nobody looks at",
-			"a duration from 1s to 8760h such as 24h", time.Second, 365*24*time.Hour,
+			"a duration from 1s to 365d such as 24h", time.Second, 365*24*time.Hour,
 			func(c *Config) *time.Duration { return &c.Limits.TerminalLinger }),
 		size("limits.max_recording", "max-recording", "size of one terminal's recording; 0 for 64m", 64<<10,
 			func(c *Config) *int64 { return &c.Limits.MaxRecording }),

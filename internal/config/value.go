@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	v1 "github.com/octobot-run/octobot/api/v1"
 )
 
 // errRefused says that a value is not an allowed one, which the setting explains.
@@ -105,7 +107,7 @@ func size(key, flag, usage string, least int64, field func(*Config) *int64) Sett
 
 func duration(key, flag, usage, allowed string, least, most time.Duration, field func(*Config) *time.Duration) Setting {
 	return single(key, flag, usage, allowed, field, func(s string) (time.Duration, error) {
-		d, err := time.ParseDuration(s)
+		d, err := v1.ParseDuration(s)
 		if err != nil || d < least || d > most || d > 0 && d < time.Second {
 			return 0, errRefused
 		}
@@ -153,14 +155,5 @@ func FormatSize(n int64) string {
 	return strconv.FormatInt(n, 10) + units[unit:unit+1]
 }
 
-// FormatDuration gives d as [time.Duration.String] does, without its trailing zero units.
-func FormatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// FormatDuration gives d as the API does.
+func FormatDuration(d time.Duration) string { return v1.Duration(d).String() }

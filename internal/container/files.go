@@ -328,7 +328,7 @@ func (o *SearchFilesOptions) Validate() error {
 		return nil
 	}
 	if _, err := regexp.Compile(o.Content); err != nil {
-		return invalid("content", "%s", err)
+		return invalid("content", "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return nil
 }

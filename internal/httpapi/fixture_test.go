@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -193,8 +194,15 @@ func wantProblem(t testing.TB, resp *http.Response, code v1.Code) v1.Problem {
 		p.Type != "urn:octobot:problem:"+string(code) || p.Title == "" || p.Detail == "" {
 		t.Errorf("status %d, problem %+v; want code %s", resp.StatusCode, p, code)
 	}
+	if goWords.MatchString(p.Detail) {
+		t.Errorf("the detail speaks to programmers: %s", p.Detail)
+	}
 	return p
 }
+
+// goWords are those in which Go's packages, and those below ours, speak to programmers.
+var goWords = regexp.MustCompile(`strconv\.|json: |invalid character|\bEOF\b|frame header|(dial|read|write) (tcp|unix)|` +
+	`context (deadline|canceled)|illegal base64|parsing regexp|Go (value|struct)|unmarshal|time: `)
 
 // wantCode checks an error of the client.
 func wantCode(t testing.TB, err error, code v1.Code) *client.Error {

@@ -251,7 +251,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return t, nil
 	}
-	ago, err := time.ParseDuration(s)
+	ago, err := v1.ParseDuration(s)
 	if err != nil || ago < 0 {
 		return time.Time{}, problem.New(v1.CodeInvalidArgument,
 			"since: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", s)

@@ -31,7 +31,7 @@ func (a *API) description() huma.Config {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "Octobot", Version: "1",
-				Description: "Sessions in containers. Durations are Go's duration strings (\"1h30m\"), sizes are bytes, times are RFC 3339. " +
+				Description: "Sessions in containers. Durations are Go's duration strings (\"1h30m\"), and days are read too (\"7d\"); sizes are bytes, times are RFC 3339. " +
 					"Errors are application/problem+json with a stable code.",
 			},
 			Components: &huma.Components{
@@ -53,6 +53,9 @@ func unmarshal(data []byte, v any) error {
 		return errors.New("not valid UTF-8")
 	}
 	err := json.Unmarshal(data, v)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("no JSON, from byte %d on", syntax.Offset)
+	}
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%s: %s does not fit", strings.TrimPrefix(mismatch.Field, "Spec."), mismatch.Value)
 	}

@@ -257,9 +257,9 @@ func (in *stopInput) timeout() (time.Duration, error) {
 	if in.Timeout == "" {
 		return -1, nil
 	}
-	timeout, err := time.ParseDuration(in.Timeout)
+	timeout, err := v1.ParseDuration(in.Timeout)
 	if err != nil || timeout < 0 {
-		return 0, problem.New(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as \"30s\"", in.Timeout)
+		return 0, problem.New(v1.CodeInvalidArgument, "timeout: %.64q is not a duration such as 30s or 2m", in.Timeout)
 	}
 	return timeout, nil
 }

@@ -32,6 +32,7 @@ type Fate struct {
 	ContainerID string // empty: there is none
 	Action      Action
 	Reason      string
+	Closed      bool // it is about a closed session
 }
 
 // planned is a fate and what it was decided upon.
@@ -119,7 +120,7 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 
 // planSession gives the fate of a session. c is its container, or one of its name, or nil.
 func planSession(s Session, c *container.Container, m moment) planned {
-	p := planned{Fate: Fate{SessionID: s.ID}, version: s.Version}
+	p := planned{Fate: Fate{SessionID: s.ID, Closed: !s.ClosedAt.IsZero()}, version: s.Version}
 	p.Action, p.Reason = decideAction(s, c, m)
 	if c != nil {
 		p.ContainerID = c.ID

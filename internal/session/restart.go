@@ -19,33 +19,38 @@ func (s *ContainerService) Restart(
 	if timeout > maxStopTimeout {
 		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
 	}
-	sess, unlock, err := s.lockUsable(ctx, who, id)
+	if timeout < 0 {
+		timeout = container.DefaultStopTimeout
+	}
+	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
 	if err != nil {
 		return View{}, err
 	}
 	defer unlock()
+	wanted, end := s.whileWanted(ctx, sess)
+	defer func() { err = end(err) }()
 	// As in Start; here a refusal leaves the session running.
 	if err := checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err != nil {
 		return View{}, err
 	}
-	wanted := sess
-	wanted.Desired = DesiredRunning
-	sess, err = s.withinQuota(ctx, who, wanted, func() (Session, error) {
-		return s.recordIntent(ctx, sess, OperationRestart, DesiredRunning)
+	running := sess
+	running.Desired = DesiredRunning
+	sess, err = s.withinQuota(wanted, who, running, func() (Session, error) {
+		return s.recordIntent(wanted, sess, OperationRestart, DesiredRunning)
 	})
 	if err != nil {
 		return View{}, err
 	}
-	if sess, err = s.stopForRestart(ctx, sess, timeout); err != nil {
+	if sess, err = s.stopForRestart(wanted, sess, timeout); err != nil {
 		return View{}, err
 	}
 	// Not before: a main process may take an hour to end.
-	slot, err := s.acquireStartSlot(ctx)
+	slot, err := s.acquireStartSlot(wanted)
 	if err != nil {
 		return View{}, unfinished(ctx, err)
 	}
 	defer slot.free()
-	sess, c, err := s.startContainer(ctx, sess)
+	sess, c, err := s.startContainer(wanted, sess)
 	if err != nil {
 		return View{}, err
 	}
@@ -54,14 +59,11 @@ func (s *ContainerService) Restart(
 
 // stopForRestart carries out the first half of the recorded intent to restart, which stays.
 func (s *ContainerService) stopForRestart(ctx context.Context, sess Session, timeout time.Duration) (Session, error) {
-	if timeout < 0 {
-		timeout = container.DefaultStopTimeout
-	}
-	bounded, cancel := context.WithTimeout(ctx, timeout+s.cfg.CallTimeout)
-	defer cancel()
-	err := s.rt.Stop(bounded, sess.ID, timeout)
+	err := s.engineStop(ctx, sess, timeout)
 	var c *container.Container
 	if err == nil {
+		bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+		defer cancel()
 		c, err = s.rt.Get(bounded, sess.ID)
 	}
 	switch {

@@ -49,7 +49,8 @@ func TestCopyIsNotOurs(t *testing.T) {
 		}
 
 		// The session's own is found among both, whatever it is called.
-		if _, err := cli.ContainerRename(ctx, made.ID, client.ContainerRenameOptions{NewName: "renamed-" + id}); err != nil {
+		if _, err := cli.ContainerRename(ctx, made.ID,
+			client.ContainerRenameOptions{NewName: "renamed-" + id}); err != nil {
 			t.Fatal(err)
 		}
 		if c, err := p.Get(ctx, id); err != nil || c.ID != made.ID {

@@ -101,5 +101,8 @@ func isEngineAnswer(err error) bool {
 
 // engineText is the error in the engine's words.
 func engineText(err error) string {
+	if words := silenceInWords(err); words != "" {
+		return words
+	}
 	return strings.TrimSpace(strings.TrimPrefix(err.Error(), "Error response from daemon: "))
 }

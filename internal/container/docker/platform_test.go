@@ -21,9 +21,10 @@ func TestOtherPlatform(t *testing.T) {
 		create http.HandlerFunc // before the pull; nil: the engine creates
 		podman bool
 	}{
-		"Docker 20.10": {create: refuse(words + "match the specified platform: wanted linux/arm64, actual: linux/amd64")},
-		"Docker 29":    {create: refuse(words + "provide the specified platform (linux/arm64)")},
-		"Podman 4.3":   {podman: true},
+		"Docker 20.10": {create: refuse(words +
+			"match the specified platform: wanted linux/arm64, actual: linux/amd64")},
+		"Docker 29":  {create: refuse(words + "provide the specified platform (linux/arm64)")},
+		"Podman 4.3": {podman: true},
 	} {
 		for _, registry := range []string{"has it", "is down"} {
 			t.Run(name+", registry "+registry, func(t *testing.T) {
@@ -57,14 +58,16 @@ func TestOtherPlatform(t *testing.T) {
 					}
 				}
 				engine = newFakeEngine(t, handlers)
-				_, err := engine.open(t).Create(t.Context(), "a", container.Options{Image: "here:latest", Platform: arm})
+				_, err := engine.open(t).Create(t.Context(), "a",
+					container.Options{Image: "here:latest", Platform: arm})
 				if registry == "has it" {
 					if err != nil || len(engine.containers()) != 1 {
 						t.Errorf("create: %v; containers %q", err, engine.containers())
 					}
 					return
 				}
-				if container.ClassOf(err) != container.ErrImageNotFound || !strings.Contains(err.Error(), "no route to host") ||
+				if container.ClassOf(err) != container.ErrImageNotFound ||
+					!strings.Contains(err.Error(), "no route to host") ||
 					!strings.Contains(err.Error(), "specified platform") || len(engine.containers()) != 0 {
 					t.Errorf("create: %v; want image not found, with what was found and why it can't be pulled", err)
 				}

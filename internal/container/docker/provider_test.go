@@ -148,7 +148,8 @@ func conformance(
 			})
 		},
 		Rename: func(t *testing.T, name, to string) {
-			if _, err := cli.ContainerRename(t.Context(), name, client.ContainerRenameOptions{NewName: to}); err != nil {
+			if _, err := cli.ContainerRename(t.Context(), name,
+				client.ContainerRenameOptions{NewName: to}); err != nil {
 				t.Fatal(err)
 			}
 		},
