@@ -17,6 +17,7 @@ var streamCases = []testCase{
 	{"result", testStreamResult},
 	{"64 MiB both ways", testStreamLarge},
 	{"output as it comes", testStreamDialogue},
+	{"an engine's words", testStreamWords},
 	{"writer's error", testStreamWriterError},
 	{"cancel", testStreamCancel},
 	{"slow writer", testStreamSlowWriter},

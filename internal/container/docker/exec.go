@@ -96,6 +96,8 @@ type process struct {
 	containerID string
 	execID      string
 	tag         string
+	begun       time.Time // before it was started
+	overAt      time.Time // when its output had ended
 	conn        *stream
 	killed      bool
 	killErr     error
@@ -113,8 +115,9 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	ended := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() { r.watch(ended, out) })
-	refusal := &refusalFilter{}
-	copyErr := copyOutput(r.opts.TTY, out, refusal.of(stdout), refusal.of(stderr))
+	said := &opening{runs: r.runs}
+	copyErr := copyOutput(r.opts.TTY, out, said.of(stdout), said.of(stderr))
+	r.overAt = time.Now()
 	close(ended)
 	watch.Wait()
 
@@ -123,15 +126,16 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.ended.Load() || r.resetAtEnd(copyErr)) {
 		copyErr = nil // drain may cut a frame of a child that goes on writing
 	}
-	if copyErr != nil {
-		r.kill()
-		return 0, copyErr
-	}
-	code, err := r.exitCode(refusal)
+	code, err := 0, copyErr
 	if err == nil {
-		err = refusal.flush()
+		code, err = r.exitCode(said)
+	} else {
+		r.kill()
 	}
-	return code, err
+	if errors.Is(err, errNotStarted) {
+		return 0, err
+	}
+	return code, cmp.Or(err, said.pass())
 }
 
 // resetAtEnd recognises Podman's end of a process that has not read all its input: with input
@@ -183,9 +187,24 @@ func (r *process) watch(ended <-chan struct{}, out *drain) {
 	}
 }
 
-// exitCode asks for the exit code of a process whose output has ended. A process may close its
-// output and run on.
-func (r *process) exitCode(refusal *refusalFilter) (int, error) {
+// exitCode gives the exit code of a process whose output has ended. A process may close its output
+// and run on.
+func (r *process) exitCode(said *opening) (int, error) {
+	state, err := r.awaitOver()
+	if err != nil {
+		return 0, err
+	}
+	if err := r.notStarted(state, said); err != nil {
+		return 0, err
+	}
+	if *state.ExitCode == 137 && r.containerStops() { // killed with the container, not by somebody
+		return 0, container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
+	}
+	return *state.ExitCode, nil
+}
+
+// awaitOver gives the last state of a process whose output has ended, with its exit code.
+func (r *process) awaitOver() (execState, error) {
 	var state execState
 	err := provider.Poll(r.Ctx, "the command to end", time.Millisecond, lastLook, func() (ended bool, err error) {
 		if state, err = r.p.inspectExec(r.Ctx, r.execID); err != nil {
@@ -196,26 +215,10 @@ func (r *process) exitCode(refusal *refusalFilter) (int, error) {
 	if _, ok := errors.AsType[*provider.WaitError](err); ok {
 		r.kill()
 	}
-	if err != nil {
-		return 0, err
+	if err == nil && (state.ExitCode == nil || *state.ExitCode < 0) {
+		err = r.stoppedOr(container.Errorf("", "", container.ErrUnavailable, "the engine told no exit code"))
 	}
-	return r.exitCodeOf(state, refusal)
-}
-
-// exitCodeOf tells a result from a command that was never started: engines say that on the
-// command's own output, and with the exit codes of a shell.
-func (r *process) exitCodeOf(state execState, refusal *refusalFilter) (int, error) {
-	if state.ExitCode == nil || *state.ExitCode < 0 {
-		return 0, r.stoppedOr(container.Errorf("", "", container.ErrUnavailable, "the engine told no exit code"))
-	}
-	code := *state.ExitCode
-	if code != 0 && refusal.held() {
-		return 0, container.Errorf("", "", container.ErrExecFailed, "%s", refusal.reason())
-	}
-	if code == 137 && r.containerStops() { // killed with the container, not by somebody
-		return 0, container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
-	}
-	return code, nil
+	return state, err
 }
 
 // stoppedOr is ErrContainerStopped where the container does not run any more, else err.
@@ -258,11 +261,16 @@ func (r *process) toCallError(err error) error {
 		"the command may still run: "+engineText(r.killErr)))
 }
 
-// execState is what the engine says of an exec. The exit code is null until it is known.
+// execState is what the engine says of an exec.
 type execState struct {
-	Running  bool
+	Running bool
+	// ExitCode is null with Docker until it is known, and 0 with Podman.
 	ExitCode *int
-	Pid      int // on the engine's host; 0 before it is started
+	// Pid is on the engine's host, and 0 before it is started. With Docker it stays after the end, so
+	// that it is 0 for what never was. With Podman it is 0 again then.
+	Pid int
+	// CanRemove is Podman's word that it is over; Docker's has another meaning.
+	CanRemove bool
 }
 
 func (p *DockerProvider) inspectExec(ctx context.Context, id string) (execState, error) {
@@ -286,6 +294,7 @@ func (r *process) create() error {
 // attach starts the exec and takes its connection. Where that fails, it may have been started all
 // the same.
 func (r *process) attach(size *[2]uint) error {
+	r.begun = time.Now()
 	conn, err := r.p.startExec(r.Ctx, r.SessionID, r.execID,
 		dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
 	if err == nil {

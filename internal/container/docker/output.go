@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -72,76 +73,84 @@ func copyFrame(to io.Writer, from io.Reader, buf []byte, n int64) error {
 	return nil
 }
 
-// refusalFilter holds back output that starts as an engine's report that it could not start a
-// command. Only the exit code reports whether that is what it is; a real command's output is passed
-// on then.
-type refusalFilter struct {
-	text   []byte
-	to     io.Writer // of what is held; nil while nothing is
-	passed bool      // something else came first
+// opening is the beginning of a command's output. Engines say there, too, why a command did not come
+// to run. Whether they do is not in the words, which a command may say as well, but in what the engine
+// says of the exec. So what begins like a reason is held until the engine was asked whether the
+// command runs; and what is held is passed on unless it did not.
+type opening struct {
+	// runs asks the engine. Nothing is read meanwhile.
+	runs func(words []byte) bool
+
+	words []byte  // the output's first bytes, at most maxReason
+	first *opened // the stream of the first
+	other bool    // there is more than words
+	held  bool
 }
 
-const maxRefusal = 4 << 10
+const maxReason = 4 << 10
 
-// How Docker's and Podman's reports start.
-var refusals = [][]byte{
-	[]byte("OCI runtime exec failed:"),
-	[]byte("Error: "),
-	[]byte("unable to find user "),
-	[]byte("failed to create "),
-	[]byte("exec failed:"),
-	[]byte("cannot exec "),
+// How the reasons start. They decide no more than whether the engine is asked; one that is missing
+// here is passed on as output, and told as the reason all the same.
+var reasonStarts = [][]byte{
+	[]byte("OCI runtime exec failed:"),  // Docker 20.10, moby 29
+	[]byte("unable to find user "),      // Docker 20.10, moby 29
+	[]byte("Error: "),                   // Podman 4.3, before anything
+	[]byte("cannot exec in a stopped "), // Docker 20.10, runc 1.1
+	[]byte("container "),                // moby 29: container … is not running
+	[]byte("failed to create "),         // containerd's, of an exec's task
+	[]byte("exec failed:"),              // runc's own
+	execWords,
 }
 
-func (f *refusalFilter) of(w io.Writer) io.Writer { return &filtered{f, w} }
+// execWords start what the OCI runtime's child says where execve fails.
+var execWords = []byte("exec ")
 
-type filtered struct {
-	*refusalFilter
+func (o *opening) of(w io.Writer) io.Writer { return &opened{opening: o, w: w} }
+
+type opened struct {
+	*opening
 	w io.Writer
 }
 
-func (w *filtered) Write(b []byte) (int, error) {
-	f := w.refusalFilter
-	if !f.passed && f.to == nil {
-		f.passed = true
-		for _, start := range refusals {
-			if bytes.HasPrefix(b, start) {
-				f.passed, f.to = false, w.w
-			}
-		}
+func (w *opened) Write(b []byte) (int, error) {
+	o := w.opening
+	if o.first == nil {
+		o.first = w
+		starts := func(start []byte) bool { return bytes.HasPrefix(b, start) }
+		o.held = slices.ContainsFunc(reasonStarts, starts) && !o.runs(b)
 	}
-	if f.to != nil && !f.passed {
-		if len(f.text)+len(b) <= maxRefusal && f.to == w.w {
-			f.text = append(f.text, b...)
-			return len(b), nil
-		}
-		if err := f.flush(); err != nil {
+	kept := 0
+	if w == o.first {
+		kept = min(len(b), maxReason-len(o.words))
+	}
+	o.other = o.other || kept < len(b)
+	if o.other {
+		if err := o.pass(); err != nil {
 			return 0, err
 		}
+	}
+	o.words = append(o.words, b[:kept]...)
+	if o.held {
+		return len(b), nil
 	}
 	return w.w.Write(b)
 }
 
-// flush passes on what was held.
-func (f *refusalFilter) flush() error {
-	if f.to == nil || f.passed {
+// pass passes on what is held.
+func (o *opening) pass() error {
+	if !o.held {
 		return nil
 	}
-	f.passed = true
-	if _, err := f.to.Write(f.text); err != nil {
+	o.held = false
+	if _, err := o.first.w.Write(o.words); err != nil {
 		return &writeError{err}
 	}
 	return nil
 }
 
-// held reports whether all there was looks like an engine's report.
-func (f *refusalFilter) held() bool {
-	return f.to != nil && !f.passed &&
-		(bytes.HasPrefix(f.text, []byte("OCI runtime")) || errorSays(errors.New(string(f.text)), saysNoCommand))
-}
-
-func (f *refusalFilter) reason() string {
-	line, _, _ := strings.Cut(string(f.text), "\n")
+// reason is what an engine says that did not start the command.
+func (o *opening) reason() string {
+	line, _, _ := strings.Cut(string(o.words), "\n")
 	return strings.TrimSpace(strings.TrimPrefix(line, "Error: "))
 }
 

@@ -62,39 +62,43 @@ func TestCopyOutputWriterFails(t *testing.T) {
 	}
 }
 
-func TestRefusalFilter(t *testing.T) {
+func TestOpening(t *testing.T) {
 	const docker = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: unknown\r\n"
 	const podman = "Error: runc: exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found\n"
 	for name, tt := range map[string]struct {
 		writes []string
-		held   bool
-		passed string // before flush
+		runs   bool
+		asked  bool
+		passed string // while it runs
 	}{
-		"nothing":         {},
-		"docker":          {[]string{docker}, true, ""},
-		"podman":          {[]string{podman, "Error: read unixpacket\n"}, true, ""},
-		"a command's own": {[]string{"hello\n", docker}, false, "hello\n" + docker},
-		"an error of its": {[]string{"Error: no such thing\n"}, false, ""},
-		"much more": {[]string{docker, strings.Repeat("x", maxRefusal)}, false, docker +
-			strings.Repeat("x", maxRefusal)},
+		"nothing":           {},
+		"docker":            {[]string{docker}, false, true, ""},
+		"podman":            {[]string{podman, "Error: read unixpacket\n"}, false, true, ""},
+		"of what runs":      {[]string{docker, "more"}, true, true, docker + "more"},
+		"not the beginning": {[]string{"hello\n", docker}, false, false, "hello\n" + docker},
+		"much more": {[]string{docker, strings.Repeat("x", maxReason)}, false, true, docker +
+			strings.Repeat("x", maxReason)},
+		"much at once": {[]string{docker + strings.Repeat("x", maxReason)}, false, true, docker +
+			strings.Repeat("x", maxReason)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			f := &refusalFilter{}
-			w := f.of(&out)
+			asked := false
+			o := &opening{runs: func([]byte) bool { asked = true; return tt.runs }}
+			w := o.of(&out)
 			for _, s := range tt.writes {
 				if _, err := io.WriteString(w, s); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if f.held() != tt.held || out.String() != tt.passed {
-				t.Errorf("held %v, passed on %.60q", f.held(), out.String())
+			if asked != tt.asked || out.String() != tt.passed {
+				t.Errorf("asked %v, passed on %.60q", asked, out.String())
 			}
-			if tt.held && !strings.Contains(f.reason(), "executable file not found") {
-				t.Errorf("reason %q", f.reason())
+			if asked && !strings.Contains(o.reason(), "executable file not found") {
+				t.Errorf("reason %q", o.reason())
 			}
-			if err := f.flush(); err != nil || out.String() != strings.Join(tt.writes, "") {
-				t.Errorf("after flush: %.60q, %v", out.String(), err)
+			if err := o.pass(); err != nil || out.String() != strings.Join(tt.writes, "") {
+				t.Errorf("after pass: %.60q, %v", out.String(), err)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package docker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -67,13 +68,26 @@ func (r *process) startOnTerminal(cmd []string) error {
 		r.kill()
 		return err
 	}
-	refusal := &refusalFilter{}
-	_, _ = refusal.of(io.Discard).Write(said)
+	return r.startAnyway(cmd, said)
+}
+
+// startAnyway judges a tty.sh that has ended before its marker: it has not found the command, or was
+// not started itself.
+func (r *process) startAnyway(cmd []string, said []byte) error {
+	state, err := r.awaitOver()
+	if err != nil {
+		return err
+	}
+	opening := &opening{words: said, held: true}
+	err = r.notStarted(state, opening)
 	switch {
-	case !refusal.held() && len(cmd) > 0:
-		return container.Errorf("", "", container.ErrExecFailed, "%s: no such command", cmd[0])
-	case !refusal.held() || len(cmd) == 0:
-		return r.stoppedOr(container.Errorf("", "", container.ErrExecFailed, "the image has no shell"))
+	case len(cmd) == 0:
+		return cmp.Or(err, r.stoppedOr(container.Errorf("", "", container.ErrExecFailed, "the image has no shell")))
+	case err == nil:
+		reason := cmp.Or(opening.reason(), cmd[0]+": no such command")
+		return r.stoppedOr(container.Errorf("", "", container.ErrExecFailed, "%s", reason))
+	case !errors.Is(err, container.ErrExecFailed):
+		return err
 	}
 	r.opts.Cmd = cmd
 	return r.startBare()
@@ -124,16 +138,19 @@ func (r *process) startBare() error {
 	over := false
 	err := provider.Poll(r.Ctx, "the command to start", time.Millisecond, time.Second, func() (bool, error) {
 		state, err := r.p.inspectExec(r.Ctx, r.execID)
-		if err != nil || state.Running {
+		if err != nil || state.Running && state.Pid != 0 {
 			return true, err
 		}
-		if state.ExitCode != nil && (*state.ExitCode == 126 || *state.ExitCode == 127) {
-			said, _ := r.conn.r.Peek(r.conn.r.Buffered())
-			r.conn.Close()
-			return true, container.Errorf("", "", container.ErrExecFailed, "%s: %s", r.opts.Cmd[0], said)
+		if over = state.over(r.p.podman()); !over {
+			return false, nil
 		}
-		over = state.ExitCode != nil
-		return over, nil
+		r.overAt = time.Now()
+		said, _ := r.conn.r.Peek(r.conn.r.Buffered())
+		err = r.notStarted(state, &opening{words: slices.Clone(said), held: true})
+		if err != nil {
+			r.conn.Close()
+		}
+		return true, err
 	})
 	if err != nil || over || r.rows == 0 || r.cols == 0 {
 		return err

@@ -14,9 +14,26 @@ if [ $# = 0 ]; then
 	done
 fi
 case $1 in
-*/*) [ -f "$1" ] && [ -x "$1" ] ;;
-*) command -v "$1" >/dev/null 2>&1 ;;
+*/*) [ -f "$1" ] && [ -x "$1" ] && file=$1 ;;
+*) file=$(command -v "$1" 2>/dev/null) ;;
 esac || exit 127
+# What the kernel does not execute, a shell would take for a script of its own.
+case $file in
+*/*)
+	line=
+	{ IFS= read -r line <"$file"; } 2>/dev/null
+	case $line in
+	?ELF*) ;;
+	'#!'*)
+		line=${line#??}
+		line=${line#"${line%%[! 	]*}"}
+		line=${line%%[ 	]*}
+		[ -f "$line" ] || { printf %s "$1: no such file or directory: $line"; exit 127; }
+		;;
+	*) [ ! -r "$file" ] || { printf %s "$1: exec format error"; exit 126; } ;;
+	esac
+	;;
+esac
 printf %s "$marker"
-unset line marker shell
+unset line marker shell file
 exec "$@"

@@ -307,7 +307,7 @@ func execCode(err error) int {
 	switch {
 	case errors.Is(err, errNotFound):
 		return 127
-	case errors.Is(err, errNotExecutable):
+	case errors.Is(err, errNotExecutable), errors.Is(err, errTooLong):
 		return 126
 	}
 	return 1

@@ -140,6 +140,11 @@ func (s *System) complete(spec *Spec) (Command, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exec: %q: %w", spec.Args[0], err)
 	}
+	for _, s := range slices.Concat(spec.Args, spec.Env) {
+		if len(s) >= maxExecArgument {
+			return nil, fmt.Errorf("exec: %q: %w", spec.Args[0], errTooLong)
+		}
+	}
 	if spec.User == "" {
 		spec.User = s.config.User
 	}
@@ -190,7 +195,11 @@ func mergeEnv(lists ...[]string) []string {
 var (
 	errNotFound      = errors.New("not found")
 	errNotExecutable = errors.New("permission denied")
+	errTooLong       = errors.New("argument list too long")
 )
+
+// maxExecArgument is the length from which Linux takes no argument or variable.
+const maxExecArgument = 128 << 10
 
 // find looks a program up as execve does.
 func (s *System) find(name string) (Command, error) {
