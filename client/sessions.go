@@ -57,6 +57,7 @@ func (c *Client) GetSession(ctx context.Context, id string) (s v1.Session, err e
 type ListOptions struct {
 	Project  string
 	Statuses []v1.Status // none: any
+	Labels   []string    // "name=value", or "name" for any value; those with all of them
 	Closed   bool        // closed ones as well
 	Limit    int         // of one page; 0: the server's default
 	After    string      // v1.SessionList.Next of the page before
@@ -68,6 +69,9 @@ func (c *Client) ListSessions(ctx context.Context, opts ListOptions) (page v1.Se
 	setString(q, "project", opts.Project)
 	for _, s := range opts.Statuses {
 		q.Add("status", string(s))
+	}
+	for _, l := range opts.Labels {
+		q.Add("label", l)
 	}
 	setBool(q, "closed", opts.Closed)
 	if opts.Limit > 0 {

@@ -96,14 +96,20 @@ func (a *app) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events [flags]",
 		Short: "Follow what happens to sessions",
-		Long:  "Print what happens to sessions from now on, one line each, until Ctrl-C.",
+		Long: `Print what happens to sessions from now on, one line each, until Ctrl-C.
+
+` + formatHelp,
 		Example: `  octobot events
   octobot events -o json | jq 'select(.kind == "session.failed")'`,
 		Args: noArgs,
 	}
 	cmd.Flags().StringVar(&project, "project", "", "only the sessions of a `project`")
 	output := outputFlag(cmd, "json")
+	format := formatFlag[v1.Event](cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf(cmd, "format", "output"); err != nil {
+			return err
+		}
 		c, err := a.connect()
 		if err != nil {
 			return err
@@ -115,9 +121,12 @@ func (a *app) eventsCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("events: %w", err)
 			}
-			if *output == "json" {
+			switch {
+			case format.given():
+				err = printFormatted(a, format, e)
+			case *output == "json":
 				err = a.printLine(e)
-			} else {
+			default:
 				_, err = fmt.Fprintln(a.stdout, eventLine(e))
 			}
 			if err != nil {

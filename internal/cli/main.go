@@ -150,6 +150,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
   octobot exec demo -- uname -a
   octobot attach demo
   octobot rm -f demo`,
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})

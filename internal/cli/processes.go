@@ -33,7 +33,9 @@ func (a *app) processesCommand() *cobra.Command {
 		Use:   "ps [flags] ID",
 		Short: "List a session's processes that nobody waits for",
 		Long: `List what "octobot exec -d" has started in a session: the processes that run, and those that have ended within the last
-ten minutes and were not waited for. "octobot ls" lists sessions.`,
+ten minutes and were not waited for. "octobot ls" lists sessions.
+
+` + formatHelp,
 		Example: `  octobot ps demo
   octobot kill demo $(octobot ps -q demo)`,
 		Args:              oneArg("session"),
@@ -41,8 +43,12 @@ ten minutes and were not waited for. "octobot ls" lists sessions.`,
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
 	output := outputFlag(cmd, "json")
+	format := formatFlag[v1.Process](cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		id := args[0]
+		if err := oneOf(cmd, "format", "output", "quiet"); err != nil {
+			return err
+		}
 		c, err := a.connect()
 		if err != nil {
 			return err
@@ -57,6 +63,8 @@ ten minutes and were not waited for. "octobot ls" lists sessions.`,
 				fmt.Fprintln(a.stdout, p.ID)
 			}
 			return nil
+		case format.given():
+			return printFormatted(a, format, list...)
 		case *output == "json":
 			return a.printJSON(list)
 		}

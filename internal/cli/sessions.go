@@ -17,15 +17,18 @@ import (
 func (a *app) listCommand() *cobra.Command {
 	var all, quiet, terminals bool
 	var project string
-	var statuses []string
+	var statuses, labels []string
 	cmd := &cobra.Command{
 		Use:     "ls [flags]",
 		Aliases: []string{"list"},
 		Short:   "List sessions",
 		Long: `List sessions, newest first. Closed ones, which are remembered for a while, are shown with -a. Why a session is as it
-is, -o wide shows.`,
+is, -o wide shows.
+
+` + formatHelp,
 		Example: `  octobot ls
   octobot ls --project web --status running,stopped
+  octobot ls -l tier=front -l reviewed --format 'table {{.id}}\t{{.status}}\t{{.labels.tier}}'
   octobot rm $(octobot ls -q --status stopped)
   octobot ls --terminals
   octobot ls -o json | jq -r '.[].address'`,
@@ -37,16 +40,23 @@ is, -o wide shows.`,
 	flags.BoolVar(&terminals, "terminals", false, "list the terminals of running sessions instead; see attach")
 	flags.StringVar(&project, "project", "", "only the sessions of a `project`")
 	flags.StringSliceVar(&statuses, "status", nil, "only sessions of these `statuses`")
+	flags.StringArrayVarP(&labels, "label", "l", nil,
+		"only sessions with a label, `name[=value]`; may be repeated, for those with all of them")
 	complete(cmd, "status", statusNames()...)
+	_ = cmd.RegisterFlagCompletionFunc("label", a.completeLabels) // the flag is there
+	_ = cmd.RegisterFlagCompletionFunc("project", a.completeProjects)
 	output := outputFlag(cmd, "json", "wide")
+	format := formatFlag[v1.Session](cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := oneOf(cmd, "terminals", "status", "all"); err != nil {
+		err := errors.Join(oneOf(cmd, "terminals", "status", "all", "label", "format"),
+			oneOf(cmd, "format", "output", "quiet"))
+		if err != nil {
 			return err
 		}
 		if terminals {
 			return a.listTerminals(cmd.Context(), project, quiet, *output)
 		}
-		opts := client.ListOptions{Project: project, Closed: all}
+		opts := client.ListOptions{Project: project, Labels: labels, Closed: all}
 		for _, s := range statuses {
 			if !slices.Contains(statusNames(), s) {
 				return usageError(cmd, "%q is not a status; allowed: %s", s, strings.Join(statusNames(), ", "))
@@ -64,13 +74,15 @@ is, -o wide shows.`,
 				fmt.Fprintln(a.stdout, s.ID)
 			}
 			return nil
+		case format.given():
+			return printFormatted(a, format, sessions...)
 		case *output == "json":
 			return a.printJSON(sessions)
 		}
 		if err := a.printSessions(sessions, *output == "wide"); err != nil {
 			return err
 		}
-		if len(sessions) == 0 && project == "" && statuses == nil {
+		if len(sessions) == 0 && project == "" && statuses == nil && labels == nil {
 			fmt.Fprintln(a.stderr, `There are no sessions yet. Make one with "octobot create".`)
 		}
 		return nil
@@ -138,13 +150,24 @@ func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect ID...",
 		Short: "Show everything about sessions, as JSON",
+		Long: `Show everything about sessions, as JSON.
+
+` + formatHelp,
 		Example: `  octobot inspect demo
+  octobot inspect --format '{{.exit.code}}' demo
   octobot inspect demo | jq -r '.[0].address'`,
 		Args:              someArgs("session"),
 		ValidArgsFunction: a.completeSessions,
 	}
 	outputFlag(cmd, "json")
+	format := formatFlag[v1.Session](cmd)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		if err := oneOf(cmd, "format", "output"); err != nil {
+			return err
+		}
+		if format.given() {
+			return a.inspectFormatted(cmd.Context(), format, ids)
+		}
 		return a.changeSessions(cmd.Context(), "inspect", ids, "json",
 			func(c *client.Client, id string) (v1.Session, error) {
 				return c.GetSession(cmd.Context(), id)
@@ -268,19 +291,29 @@ func (a *app) changeSessions(
 
 func (a *app) removeCommand() *cobra.Command {
 	var force bool
+	var selected selection
 	cmd := &cobra.Command{
-		Use:        "rm [flags] ID...",
+		Use:        "rm [flags] [ID...]",
 		Aliases:    []string{"remove"},
 		SuggestFor: []string{"delete", "destroy", "close"},
 		Short:      "Close sessions and remove their containers",
-		Long:       "Close sessions and remove their containers, with all files in them. Running ones are refused without -f.",
+		Long: `Close sessions and remove their containers, with all files in them: the named ones, or all of a project or with some
+labels, which is asked about first. Running ones are refused without -f, which also asks nothing.`,
 		Example: `  octobot rm demo
-  octobot rm -f $(octobot ls -q --project scratch)`,
-		Args:              someArgs("session"),
+  octobot rm --project scratch
+  octobot rm -f -l tier=front`,
 		ValidArgsFunction: a.completeSessions,
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "remove running sessions as well")
+	selected.addFlags(a, cmd)
+	cmd.Args = selected.orArgs
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "remove running sessions as well, and ask nothing")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		if selected.given() {
+			var err error
+			if ids, err = a.selectToRemove(cmd, selected, force); err != nil || len(ids) == 0 {
+				return err
+			}
+		}
 		return a.removeEach(cmd.Context(), "rm", ids, func(c *client.Client, ctx context.Context, id string) error {
 			if !force {
 				s, err := c.GetSession(ctx, id)

@@ -25,9 +25,11 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Show how much CPU, memory, network and block I/O sessions use",
 		Long: `Show how much CPU, memory, network and block I/O sessions use: the named ones, or all that run.
 
-On a terminal the figures are renewed every second until Ctrl-C. Elsewhere, and with --no-stream or -o, they are
-printed once, after the second that it takes to measure CPU use. 100% is one core. What is sent, received, read and
-written is counted from a session's last start.`,
+On a terminal the figures are renewed every second until Ctrl-C. Elsewhere, and with --no-stream, -o or --format, they
+are printed once, after the second that it takes to measure CPU use. 100% is one core. What is sent, received, read and
+written is counted from a session's last start.
+
+` + formatHelp,
 		Example: `  octobot stats
   octobot stats --no-stream demo
   octobot stats -o json | jq -r '.[] | select(.cpu_percent > 50) | .session_id'`,
@@ -35,22 +37,26 @@ written is counted from a session's last start.`,
 	}
 	cmd.Flags().BoolVar(&noStream, "no-stream", false, "print once, also on a terminal")
 	output := outputFlag(cmd, "json")
+	format := formatFlag[sessionUse](cmd)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		if err := oneOf(cmd, "format", "output"); err != nil {
+			return err
+		}
 		c, err := a.connect()
 		if err != nil {
 			return err
 		}
 		m := &meter{client: c, list: a.listSessions, ids: ids}
-		if screen := terminalOf(nil, a.stdout); screen.out != nil && !noStream && *output == "" {
+		if screen := terminalOf(nil, a.stdout); screen.out != nil && !noStream && *output == "" && !format.given() {
 			return a.watchStats(cmd.Context(), m, screen)
 		}
-		return a.printStats(cmd.Context(), m, *output)
+		return a.printStats(cmd.Context(), m, *output, format)
 	}
 	return cmd
 }
 
 // printStats prints the use of those sessions that tell it, and returns the errors of the others.
-func (a *app) printStats(ctx context.Context, m *meter, output string) error {
+func (a *app) printStats(ctx context.Context, m *meter, output string, format *format) error {
 	uses, err := m.measure(ctx)
 	if err == nil && anyMeasured(uses) {
 		if err := sleep(ctx, statsInterval); err != nil {
@@ -69,9 +75,12 @@ func (a *app) printStats(ctx context.Context, m *meter, output string) error {
 			measured = append(measured, u)
 		}
 	}
-	if output == "json" {
+	switch {
+	case format.given():
+		err = printFormatted(a, format, measured...)
+	case output == "json":
 		err = a.printJSON(measured)
-	} else {
+	default:
 		err = table(a.stdout, statsHeader, statsRows(measured))
 	}
 	return errors.Join(append([]error{err}, errs...)...)

@@ -60,10 +60,19 @@ func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of octobot, the daemon and the engine",
-		Args:  noArgs,
+		Long: `Show the versions of octobot, the daemon and the engine.
+
+` + formatHelp,
+		Example: `  octobot version
+  octobot version --format '{{.server.version}}'`,
+		Args: noArgs,
 	}
 	output := outputFlag(cmd, "json")
+	format := formatFlag[versions](cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf(cmd, "format", "output"); err != nil {
+			return err
+		}
 		agents, err := daemon.AgentHashes()
 		if err != nil {
 			return err
@@ -78,7 +87,10 @@ func (a *app) versionCommand() *cobra.Command {
 		if err == nil {
 			v.Server = &info
 		}
-		if *output == "json" {
+		switch {
+		case format.given():
+			return printFormatted(a, format, v)
+		case *output == "json":
 			return a.printJSON(v)
 		}
 		fmt.Fprintf(a.stdout, "Client:   %s (%s, %s), agent: %s\n", v.Client.Version, v.Client.Go, v.Client.Platform,

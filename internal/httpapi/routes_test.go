@@ -199,7 +199,11 @@ func TestList(t *testing.T) {
 	f := newFixture(t, settings{})
 	ctx := t.Context()
 	for i := range 5 {
-		f.running(t, "s"+strconv.Itoa(i), "p"+strconv.Itoa(i%2))
+		labels := map[string]string{[]string{"even", "odd"}[i%2]: "", "n": strconv.Itoa(i)}
+		if _, err := f.admin.CreateSession(ctx, v1.CreateSessionRequest{ID: "s" + strconv.Itoa(i),
+			Project: "p" + strconv.Itoa(i%2), Spec: v1.Spec{Labels: labels}}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := f.admin.StopSession(ctx, "s3", 0); err != nil {
 		t.Fatal(err)
@@ -227,12 +231,18 @@ func TestList(t *testing.T) {
 		{client.ListOptions{Project: "p1"}, []string{"s3", "s1"}},
 		{client.ListOptions{Project: "nobody"}, nil},
 		{client.ListOptions{Statuses: []v1.Status{v1.StatusStopped}}, []string{"s3"}},
+		{client.ListOptions{Labels: []string{"even"}, Limit: 1}, []string{"s2", "s0"}},
+		{client.ListOptions{Labels: []string{"even=", "n=2"}}, []string{"s2"}},
+		{client.ListOptions{Labels: []string{"even=x"}}, nil},
+		{client.ListOptions{Labels: []string{"even", "odd"}}, nil},
 		{client.ListOptions{Statuses: []v1.Status{v1.StatusStopped, v1.StatusClosed}}, []string{"s4", "s3"}},
 	} {
 		if got := ids(c.opts); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.opts, got, c.want)
 		}
 	}
+	_, err := f.admin.ListSessions(ctx, client.ListOptions{Labels: []string{"=x"}})
+	wantCode(t, err, v1.CodeInvalidArgument)
 	page, err := f.admin.ListSessions(ctx, client.ListOptions{Limit: 2})
 	if err != nil || len(page.Sessions) != 2 || page.Next == "" {
 		t.Errorf("page %+v, %v", page, err)

@@ -188,6 +188,7 @@ func (a *API) createWithProgress(w *front.ResponseWriter, r *http.Request, req s
 type listInput struct {
 	Project string   `query:"project" doc:"Only this project's."`
 	Status  []string `query:"status,explode" enum:"creating,created,starting,running,stopping,stopped,failed,closing,closed,unknown" doc:"Only these; may be repeated."`
+	Label   []string `query:"label,explode" doc:"Only those with this label, name=value, or name for any value; may be repeated, for those with all of them."`
 	Closed  bool     `query:"closed" doc:"Closed ones as well."`
 	Limit   int      `query:"limit" default:"100" minimum:"1" maximum:"1000"`
 	After   string   `query:"after" doc:"The next of the page before. A page may hold fewer than limit and not be the last."`
@@ -217,7 +218,7 @@ type listOutput struct {
 }
 
 func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
-	req := session.ListRequest{ProjectID: in.Project, Closed: in.Closed, Limit: in.Limit}
+	req := session.ListRequest{ProjectID: in.Project, Labels: in.Label, Closed: in.Closed, Limit: in.Limit}
 	var err error
 	if req.After, err = parseCursor(in.After); err != nil {
 		return nil, err

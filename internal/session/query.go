@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -13,6 +14,7 @@ import (
 type ListRequest struct {
 	ProjectID string   // empty: every project
 	Statuses  []Status // empty: all; asking for closed includes them
+	Labels    []string // "name=value", or "name" for any value; those with all of them
 	Closed    bool     // closed ones as well
 	Limit     int      // at most so many; 0: no limit
 	After     Cursor   // where an earlier page ended; zero: from the start
@@ -91,6 +93,11 @@ func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequ
 	if req.After.ID != "" && container.ValidateSessionID(req.After.ID) != nil {
 		return Page{}, invalid("after: %.64q is not where a page ended", req.After.ID)
 	}
+	for _, label := range req.Labels {
+		if label == "" || label[0] == '=' {
+			return Page{}, invalid("label: %.64q is neither name=value nor name", label)
+		}
+	}
 	project, err := who.scope(req.ProjectID)
 	if err != nil {
 		return Page{}, err
@@ -99,14 +106,15 @@ func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequ
 		ProjectID: project, After: req.After,
 		Closed: req.Closed || slices.Contains(req.Statuses, StatusClosed),
 	}
-	// A status is computed, so only the rest can be selected by the store.
-	if req.Limit > 0 && len(req.Statuses) == 0 {
+	// The store can't select what is computed, as a status is, or within a spec, as labels are.
+	if req.Limit > 0 && len(req.Statuses)+len(req.Labels) == 0 {
 		filter.Limit = req.Limit + 1
 	}
 	sessions, err := s.store.list(ctx, filter)
 	if err != nil {
 		return Page{}, err
 	}
+	sessions = slices.DeleteFunc(sessions, func(sess Session) bool { return !hasLabels(sess, req.Labels) })
 	views, err := s.viewAll(ctx, sessions)
 	if err != nil {
 		return Page{}, err
@@ -121,6 +129,17 @@ func (s *ContainerService) List(ctx context.Context, who Principal, req ListRequ
 		page.Next = &Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
 	}
 	return page, nil
+}
+
+// hasLabels reports whether a session has all labels, each "name=value" or "name".
+func hasLabels(sess Session, labels []string) bool {
+	for _, label := range labels {
+		name, want, exact := strings.Cut(label, "=")
+		if value, ok := sess.Spec.Labels[name]; !ok || exact && value != want {
+			return false
+		}
+	}
+	return true
 }
 
 // Stats asks the engine what a running session uses, see [container.StatsReader]. It does not count
