@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The classes of errors that a [Runtime] returns. Each error has one of them, or is the ctx's own
@@ -28,8 +32,13 @@ var (
 	ErrImageNotFound = errors.New("image not found")
 	// ErrPortTaken: a host port that was asked for is in use.
 	ErrPortTaken = errors.New("port is taken")
-	// ErrUnavailable: the engine did not answer, or failed. Nothing is known about the container;
-	// above all not that it is gone.
+	// ErrRefused: the engine works, and answered that it won't or can't do this; the detail has its
+	// words. It is not known to have changed anything, and not known to have changed nothing: an
+	// engine that fails on the way says so with the same words. Above all it does not mean that the
+	// container is gone.
+	ErrRefused = errors.New("the engine refused")
+	// ErrUnavailable: the engine did not answer, or failed without a word. Nothing is known about
+	// the container; above all not that it is gone.
 	ErrUnavailable = errors.New("engine unavailable")
 	// ErrUnsupported: the engine can't do that.
 	ErrUnsupported = errors.New("not supported")
@@ -61,7 +70,7 @@ var (
 
 var classes = []error{
 	ErrContainerNotFound, ErrContainerStopped, ErrContainerPaused, ErrExecFailed, ErrContainerExists,
-	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrUnavailable,
+	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrRefused, ErrUnavailable,
 	ErrUnsupported, ErrClosed, ErrPathNotFound, ErrPathExists, ErrPathChanged, ErrPermission, ErrNoSpace,
 	ErrTerminalNotFound, ErrTerminalExists, ErrProcessNotFound,
 	ErrLimitReached,
@@ -95,7 +104,7 @@ type Error struct {
 	SessionID string // empty where the operation is about no one session
 	Class     error  // one of the classes
 	// Detail says more in words made for the user; may be empty. It never holds an error
-	// of an engine's SDK, only its text.
+	// of an engine's SDK, only its text, and that as [Printable] gives it.
 	Detail string
 }
 
@@ -115,8 +124,41 @@ func (e *Error) Error() string {
 // Unwrap gives the class.
 func (e *Error) Unwrap() error { return e.Class }
 
-// Errorf makes an [Error] whose detail is formatted. Arguments are rendered as text: what they wrap
-// does not cross the seam.
+// Errorf makes an [Error] whose detail is formatted, and then made [Printable]. Arguments are
+// rendered as text: what they wrap does not cross the seam.
 func Errorf(op, sessionID string, class error, format string, args ...any) error {
-	return &Error{Op: op, SessionID: sessionID, Class: class, Detail: fmt.Sprintf(format, args...)}
+	return &Error{Op: op, SessionID: sessionID, Class: class, Detail: Printable(fmt.Sprintf(format, args...))}
 }
+
+// maxPrintable bounds what is shown of somebody else's words, in bytes.
+const maxPrintable = 1 << 10
+
+// Printable makes words of an engine, or of what is in a container, safe to show: what would be no
+// visible character (control characters, those that change the direction of text, what is no UTF-8)
+// becomes its Go escape, as \n, \u202e or \xff, and text beyond 1 KiB is cut.
+func Printable(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) <= maxPrintable && utf8.ValidString(s) && !strings.ContainsFunc(s, isHidden) {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		shown := s[:size]
+		switch {
+		case r == utf8.RuneError && size == 1:
+			shown = fmt.Sprintf(`\x%02x`, s[0])
+		case isHidden(r):
+			shown = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
+		}
+		if b.Len()+len(shown) > maxPrintable {
+			return b.String() + "…"
+		}
+		b.WriteString(shown)
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// isHidden: neither a space nor a letter, mark, number, punctuation or symbol.
+func isHidden(r rune) bool { return !unicode.IsPrint(r) }

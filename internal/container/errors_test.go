@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -142,5 +143,34 @@ func TestLabels(t *testing.T) {
 	}
 	if _, ok := Labels("i", "s", Options{})[LabelOrigin]; ok {
 		t.Error("an empty origin has a label")
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                     "",
+		" plain words\n":                       "plain words",
+		"grün ✓ 漢字":                            "grün ✓ 漢字",
+		"two\nlines\tand a tab":                `two\nlines\tand a tab`,
+		"\x1b[2J\x1b]0;owned\a":                `\x1b[2J\x1b]0;owned\a`,
+		"\u202egnp.exe\u2066\u200b":            `\u202egnp.exe\u2066\u200b`,
+		"\u00ad\ufeff\U000e0001":               `\u00ad\ufeff\U000e0001`,
+		"no\xff\xfeUTF-8":                      `no\xff\xfeUTF-8`,
+		`it's a "quote" and a \n`:              `it's a "quote" and a \n`,
+		"\u00a0" + "in\u00a0between":           `in\u00a0between`,
+		strings.Repeat("ä", 3000):              strings.Repeat("ä", 512) + "…",
+		strings.Repeat("\x1b", 3000):           strings.Repeat(`\x1b`, 256) + "…",
+		strings.Repeat("a", 1023) + "\x1b\x1b": strings.Repeat("a", 1023) + "…",
+	} {
+		got := Printable(text)
+		if got != want {
+			t.Errorf("%.60q is shown as %.80q; want %.80q", text, got, want)
+		}
+		if again := Printable(got); again != got {
+			t.Errorf("%.60q is shown as %.80q the second time", got, again)
+		}
+	}
+	if e := Errorf("start", "s", ErrRefused, "it says %s", "\x1b[2J").Error(); strings.Contains(e, "\x1b") {
+		t.Errorf("error is %q", e)
 	}
 }

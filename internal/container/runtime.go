@@ -45,8 +45,9 @@ import (
 //     not asked anything.
 //   - A session without a container gives [ErrContainerNotFound]; a container
 //     of the same name that is not this instance's is "no container".
-//   - An engine that does not answer, or answers with a fault of its own, gives
-//     [ErrUnavailable]. It never stands for "not found".
+//   - An engine that does not answer, or fails without a word, gives
+//     [ErrUnavailable]; one that refuses in words that mean no other class,
+//     [ErrRefused]. Neither stands for "not found", nor for "nothing happened".
 //   - After Close (see [Closer]) every call gives [ErrClosed].
 //   - Errors are [*Error] values: the operation, the session and the cause, and
 //     one class of this package that errors.Is finds.

@@ -10,8 +10,9 @@ import (
 type Signaler interface {
 	// Signal sends the container's main process a signal, by its number, and returns when it was
 	// sent; with SIGKILL, when the process has ended. A main process is the first of its PID
-	// namespace, for which the kernel drops what it does not handle, but for SIGKILL. Not running,
-	// or paused: [ErrContainerStopped]. It may be called amid a Stop of the same container.
+	// namespace, for which the kernel drops what it does not handle, but for SIGKILL. One that does
+	// not run gives [ErrContainerStopped], a paused one [ErrContainerPaused]. It may be called amid
+	// a Stop of the same container.
 	Signal(ctx context.Context, sessionID string, signal int) error
 }
 

@@ -63,6 +63,8 @@ func (a *API) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		return nil, health.Store
 	case health.Store != nil:
 		return nil, problem.New(v1.CodeStoreUnavailable, "the store does not answer")
+	case session.CodeOf(health.Engine) == session.CodeEngineRefused:
+		return nil, problem.New(v1.CodeEngineRefused, "the engine does not do what it is asked to")
 	case health.Engine != nil:
 		return nil, problem.New(v1.CodeEngineUnavailable, "the engine does not answer")
 	}

@@ -46,6 +46,7 @@ var Statuses = map[v1.Code]int{
 	v1.CodeLimitReached:      http.StatusConflict,
 	v1.CodePortClosed:        http.StatusConflict,
 	v1.CodeUnsupported:       http.StatusNotImplemented,
+	v1.CodeEngineRefused:     http.StatusBadGateway,
 	v1.CodeEngineUnavailable: http.StatusServiceUnavailable,
 	v1.CodeStoreUnavailable:  http.StatusServiceUnavailable,
 	v1.CodeBusy:              http.StatusServiceUnavailable,

@@ -239,7 +239,7 @@ func (s *ContainerService) provision(
 		defer cancel()
 		var err error
 		if c, err = s.rt.Create(bounded, sess.ID, opts); err != nil {
-			return sess, nil, err
+			return sess, nil, s.settle(bounded, sess.ID, err, func(c *container.Container) bool { return c == nil })
 		}
 	}
 	made.ContainerID = c.ID

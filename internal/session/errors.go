@@ -33,6 +33,7 @@ const (
 	CodeLimitReached      Code = "limit_reached" // the session has as many of them as there may be
 	CodePortClosed        Code = "port_closed"   // nothing in the session takes connections there
 	CodeUnsupported       Code = "unsupported"
+	CodeEngineRefused     Code = "engine_refused" // the engine answered that it won't or can't
 	CodeEngineUnavailable Code = "engine_unavailable"
 	CodeStoreUnavailable  Code = "store_unavailable"
 	CodeBusy              Code = "busy" // too much at once; try again
@@ -55,7 +56,8 @@ func Codes() []Code {
 		CodePathExists, CodePathChanged, CodePermissionDenied, CodeNoSpace,
 		CodeTerminalNotFound, CodeTerminalExists, CodeProcessNotFound, CodeRecordingNotFound, CodeLimitReached,
 		CodePortClosed,
-		CodeUnsupported, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout, CodeCancelled,
+		CodeUnsupported, CodeEngineRefused, CodeEngineUnavailable, CodeStoreUnavailable, CodeBusy, CodeTimeout,
+		CodeCancelled,
 		CodeTokenExists, CodeTokenNotFound, CodeProjectNotFound, CodeUnauthenticated, CodeReconcileRefused,
 		CodeInternal}
 }

@@ -67,7 +67,7 @@ func classify(ctx context.Context, err error) Error {
 		return Error{Code: CodeInvalidArgument, Detail: userDetail(err, class)}
 	case container.ErrImageNotFound:
 		return Error{Code: CodeImageNotFound, Detail: userDetail(err, class),
-			Hint: "check the image's name, and the credentials where it is private"}
+			Hint: "check the image's name, the credentials where it is private, and that the engine reaches its registry"}
 	case container.ErrPortTaken:
 		return Error{Code: CodePortTaken, Detail: userDetail(err, class),
 			Hint: "choose another host port, or none for a random one"}
@@ -102,15 +102,18 @@ func classify(ctx context.Context, err error) Error {
 			Hint: "octobot ports shows what listens in the session"}
 	case container.ErrUnsupported:
 		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
+	case container.ErrRefused:
+		return Error{Code: CodeEngineRefused, Detail: userDetail(err, class),
+			Hint: "the reason is the engine's own; where it says too little, see the engine's log"}
 	case container.ErrUnavailable, container.ErrClosed:
 		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer",
-			Hint: "octobot doctor says what is wrong with it"}
+			Hint: "octobot doctor says whether it does now, and if not, what to do"}
 	case context.Canceled:
 		return Error{Code: CodeCancelled, Detail: "it was cancelled"}
 	case context.DeadlineExceeded:
 		if ctx.Err() == nil {
 			return Error{Code: CodeTimeout, Detail: "the engine did not finish it in time",
-				Hint: "octobot doctor says what is wrong with it"}
+				Hint: "octobot doctor says whether it answers at all"}
 		}
 		return Error{Code: CodeTimeout, Detail: "it did not end within the time that was given"}
 	}
@@ -127,9 +130,34 @@ func userDetail(err, class error) string {
 	return class.Error()
 }
 
+// settledError is a refusal of the engine's, after which it was seen to have done nothing.
+type settledError struct{ error }
+
+func (e *settledError) Unwrap() error { return e.error }
+
+// settle looks what came of a change that the engine refused for a reason of its own: it may have
+// come half way. The error is a settledError where the container, nil where there is none, is
+// seen to be as before, and err where it is not, or can't be seen.
+func (s *ContainerService) settle(
+	ctx context.Context, id string, err error, asBefore func(*container.Container) bool,
+) error {
+	if container.ClassOf(err) != container.ErrRefused {
+		return err
+	}
+	c, lookErr := s.inspectContainer(ctx, id)
+	if lookErr != nil || !asBefore(c) {
+		return err
+	}
+	return &settledError{err}
+}
+
 // isRefusal reports whether the engine answered err as a refusal, so that nothing happened. After
-// every other error it may have done what it was asked to, or do it yet.
+// every other error it may have done what it was asked to, or do it yet; of
+// [container.ErrRefused], only settle knows.
 func isRefusal(err error) bool {
+	if _, settled := errors.AsType[*settledError](err); settled {
+		return true
+	}
 	switch container.ClassOf(err) {
 	case container.ErrContainerNotFound, container.ErrContainerStopped, container.ErrContainerPaused,
 		container.ErrContainerExists,

@@ -22,6 +22,7 @@ func TestFaultOfEveryClass(t *testing.T) {
 		container.ErrInvalidArgument:   CodeInvalidArgument,
 		container.ErrImageNotFound:     CodeImageNotFound,
 		container.ErrPortTaken:         CodePortTaken,
+		container.ErrRefused:           CodeEngineRefused,
 		container.ErrUnavailable:       CodeEngineUnavailable,
 		container.ErrUnsupported:       CodeUnsupported,
 		container.ErrClosed:            CodeEngineUnavailable,

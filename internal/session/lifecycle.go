@@ -16,7 +16,8 @@ const maxStopTimeout = time.Hour
 // anew.
 //
 // Where the engine does not answer, or ctx ends meanwhile, the session stays "starting" and
-// reconciliation finishes it.
+// reconciliation finishes it. Where the engine refuses for a reason of its own, and the container
+// is seen not to run, the session stays as it was.
 func (s *ContainerService) Start(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "start", id, start, &err) }(time.Now())
 	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
@@ -55,8 +56,8 @@ func (s *ContainerService) Start(ctx context.Context, who Principal, id string) 
 // Files stay. A paused session is stopped as well. One that does not run: nil. A stop that is under
 // way and gives it more time is cut short.
 //
-// Where the engine does not answer, or ctx ends meanwhile, the session stays "stopping" and
-// reconciliation finishes it.
+// Where the engine does not answer or refuses, or ctx ends meanwhile, the session stays "stopping"
+// and reconciliation finishes it.
 func (s *ContainerService) Stop(
 	ctx context.Context, who Principal, id string, timeout time.Duration,
 ) (v View, err error) {
@@ -87,7 +88,7 @@ func (s *ContainerService) Stop(
 // short: a creation is undone, a stop becomes a kill, and the rest is given up; whoever asked for
 // that hears session_closed.
 //
-// Where the engine does not answer, or ctx ends meanwhile, the session stays "closing"
+// Where the engine does not answer or refuses, or ctx ends meanwhile, the session stays "closing"
 // and reconciliation finishes it.
 func (s *ContainerService) Delete(ctx context.Context, who Principal, id string) (err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "delete", id, start, &err) }(time.Now())
@@ -257,7 +258,9 @@ func (s *ContainerService) engineStart(ctx context.Context, sess Session, c *con
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	if err := s.rt.Start(ctx, sess.ID); err != nil {
-		return err
+		return s.settle(ctx, sess.ID, err, func(c *container.Container) bool {
+			return c != nil && c.Status != container.StatusRunning
+		})
 	}
 	return s.verifyBinds(ctx, sess, c)
 }
@@ -359,6 +362,9 @@ func (s *ContainerService) recordFailure(ctx context.Context, sess Session, code
 func unfinished(ctx context.Context, err error) error {
 	f := toError(ctx, "", "", err)
 	f.Hint = "nothing is lost: it will be finished as soon as the engine answers"
+	if f.Code == CodeEngineRefused {
+		f.Hint = "it is not given up: it will be tried again until the engine does it"
+	}
 	return f
 }
 

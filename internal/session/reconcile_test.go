@@ -172,6 +172,13 @@ func TestStoreFailsDuringPass(t *testing.T) {
 }
 
 func TestEngineFailsDuringPass(t *testing.T) {
+	for class, code := range map[error]session.Code{container.ErrUnavailable: session.CodeEngineUnavailable,
+		container.ErrRefused: session.CodeEngineRefused} {
+		t.Run(string(code), func(t *testing.T) { testEngineFailsDuringPass(t, class, code) })
+	}
+}
+
+func testEngineFailsDuringPass(t *testing.T, class error, code session.Code) {
 	k := newKit(t)
 	k.create(t, "running")
 	k.create(t, "gone")
@@ -179,9 +186,9 @@ func TestEngineFailsDuringPass(t *testing.T) {
 	closeRecord(t, k, "closed")
 	k.engine.Lose("gone")
 	for _, op := range []string{"list", "get", "remove"} {
-		remove := k.inject(t, mock.Fault{Op: op, Err: container.ErrUnavailable})
+		remove := k.inject(t, mock.Fault{Op: op, Err: class})
 		for range 3 {
-			wantCode(t, k.Reconcile(t.Context()), session.CodeEngineUnavailable)
+			wantCode(t, k.Reconcile(t.Context()), code)
 		}
 		remove()
 		if k.containers() != 2 {
@@ -259,13 +266,13 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
-// intendCreate records a creation whose process died before the engine heard of it.
-func intendCreate(t *testing.T, k *kit, id string) {
+// intend records a session whose operation was begun, and no more.
+func intend(t *testing.T, k *kit, id string, op session.Operation, desired session.Desired) {
 	t.Helper()
 	now := time.Now().UTC()
 	_, err := k.store.CreateSession(t.Context(), session.Session{
-		ID: id, Spec: session.Spec{Image: "debian:12"}, Desired: session.DesiredRunning,
-		Pending: session.OperationCreate, PendingSince: now, CreatedAt: now, ActiveAt: now,
+		ID: id, Spec: session.Spec{Image: "debian:12"}, Desired: desired, Pending: op,
+		PendingSince: now, CreatedAt: now, ActiveAt: now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +284,7 @@ func TestInterrupted(t *testing.T) {
 	t.Run("image", func(t *testing.T) {
 		k := newKit(t)
 		k.engine.SetImages()
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		k.settled(t)
 		if v := k.status(t, "x", session.StatusFailed); v.Failure.Code != session.CodeImageNotFound {
 			t.Errorf("%+v", v.Failure)
@@ -288,13 +295,13 @@ func TestInterrupted(t *testing.T) {
 	t.Run("port", func(t *testing.T) {
 		k := newKit(t)
 		k.inject(t, mock.Fault{Op: "start", Err: container.ErrPortTaken})
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		k.settled(t)
 		k.status(t, "x", session.StatusCreated)
 	})
 	t.Run("its name is taken", func(t *testing.T) {
 		k := newKit(t)
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		if _, err := k.rt.Create(t.Context(), "x",
 			container.Options{Image: "debian:12", Origin: "elsewhere:1"}); err != nil {
 			t.Fatal(err)
@@ -310,7 +317,7 @@ func TestInterrupted(t *testing.T) {
 	bubble(t, "never done", func(t *testing.T) {
 		k := newKit(t)
 		k.inject(t, mock.Fault{Op: "create", Wait: make(chan struct{})})
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		k.reconcile(t)
 		if v := k.status(t, "x", session.StatusFailed); v.Failure.Code != session.CodeTimeout {
 			t.Errorf("%+v", v.Failure)
@@ -321,7 +328,7 @@ func TestInterrupted(t *testing.T) {
 		pulled := make(chan struct{})
 		k.inject(t, mock.Fault{Op: "create", Wait: pulled})
 		time.AfterFunc(10*time.Minute, func() { close(pulled) })
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		k.reconcile(t)
 		k.status(t, "x", session.StatusRunning)
 		if n := k.engine.Calls("create"); n != 1 {
@@ -330,7 +337,7 @@ func TestInterrupted(t *testing.T) {
 	})
 	t.Run("until it is finished", func(t *testing.T) {
 		k := newKit(t)
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		_, err := k.Start(t.Context(), admin, "x")
 		wantCode(t, err, session.CodeBusy)
 		if err := k.Delete(t.Context(), admin, "x"); err != nil {

@@ -300,7 +300,7 @@ func TestSlowWorkGoesOn(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		pulled := make(chan struct{})
 		k.inject(t, mock.Fault{Op: "create", Wait: pulled})
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		r, err := k.ReconcilePass(t.Context(), admin, session.ReconcileOptions{})
 		if err != nil || len(r.Fates) != 1 || r.Fates[0].Action != session.ActionSkip || r.Changed != 0 {
 			t.Errorf("%+v, %v", r, err)
@@ -314,7 +314,7 @@ func TestSlowWorkGoesOn(t *testing.T) {
 			t.Errorf("it was begun %d times", n)
 		}
 		k.inject(t, mock.Fault{Op: "create", Wait: never()})
-		intendCreate(t, k, "y")
+		intend(t, k, "y", session.OperationCreate, session.DesiredRunning)
 		time.Sleep(time.Minute) // it is under way when Run ends
 	})
 }

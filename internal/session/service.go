@@ -162,7 +162,7 @@ func (s *ContainerService) finishOperation(
 	switch op {
 	case "create", "start", "stop", "restart", "delete":
 		switch CodeOf(*err) {
-		case CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
+		case CodeEngineRefused, CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
 			s.hintSession(id) // it may have left something to be finished
 		}
 	}

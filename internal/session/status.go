@@ -15,6 +15,8 @@ func statusOf(s Session, c *container.Container, err error) (Status, string) {
 	switch {
 	case !engineMatters(s):
 		return recordedStatus(s)
+	case container.ClassOf(err) == container.ErrRefused:
+		return StatusUnknown, "the engine does not show it"
 	case err != nil:
 		return StatusUnknown, "the engine does not answer"
 	case c == nil:

@@ -133,7 +133,7 @@ func TestStopsOvertake(t *testing.T) {
 func TestRemovalOvertakesReconciliation(t *testing.T) {
 	bubble(t, "create", func(t *testing.T) {
 		k := newKit(t)
-		intendCreate(t, k, "x")
+		intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
 		k.inject(t, mock.Fault{Op: "create", Wait: never()})
 		report := make(chan session.Report, 1)
 		go func() {

@@ -75,7 +75,7 @@ var fileTypes = map[agentproto.FileType]string{
 func fileInfo(i *agentproto.FileInfo) container.FileInfo {
 	return container.FileInfo{
 		Name: i.Name, Type: fileTypes[i.Type], Mode: i.Mode & 0o7777, UID: i.UID, GID: i.GID,
-		Owner: printable(i.Owner), Group: printable(i.Group), Size: max(i.Size, 0),
+		Owner: container.Printable(i.Owner), Group: container.Printable(i.Group), Size: max(i.Size, 0),
 		Modified: time.Unix(0, i.Modified).UTC(), Target: i.Target, Version: version(i.Version),
 	}
 }
@@ -259,7 +259,7 @@ func (r *Runtime) SearchFiles(
 			if err := frame.Decode(&searched); err != nil {
 				return "", o.fail(err)
 			}
-			return printable(searched.Incomplete), nil
+			return container.Printable(searched.Incomplete), nil
 		}
 		var m agentproto.Match
 		if err := frame.Decode(&m); err != nil {

@@ -120,7 +120,7 @@ func TestLiarsAboutProcesses(t *testing.T) {
 			Args: []string{"\x1b]0;x\a"}, Kept: -1}}})
 	}))
 	list, err := r.ListProcesses(t.Context(), "s")
-	if err != nil || len(list) != 1 || list[0].Cmd[0] != "?]0;x?" || list[0].Kept != 0 {
+	if err != nil || len(list) != 1 || list[0].Cmd[0] != `\x1b]0;x\a` || list[0].Kept != 0 {
 		t.Errorf("listed %+v, %v", list, err)
 	}
 }

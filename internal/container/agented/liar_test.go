@@ -168,7 +168,7 @@ func TestLiars(t *testing.T) {
 				t.Errorf("got %+v, %v; want it to be the engine's", result, err)
 			case tt.want != nil && !errors.Is(err, tt.want):
 				t.Errorf("got %+v, %v; want %v", result, err, tt.want)
-			case err != nil && (strings.ContainsAny(err.Error(), "\x1b\a") || len(err.Error()) > 2000):
+			case err != nil && (strings.ContainsAny(err.Error(), "\x1b\a") || len(err.Error()) > 1200):
 				t.Errorf("its words are passed on: %.100q", err)
 			}
 		})

@@ -152,8 +152,8 @@ func (b *box) dial(ctx context.Context) (*link, error) {
 	if ctxErr := ctx.Err(); ctxErr != nil && b.r.life.Err() != nil {
 		return nil, container.ErrClosed
 	}
-	reason := "the agent does not answer: " + printable(err.Error())
-	if said := printable(conn.Stderr()); said != "" {
+	reason := "the agent does not answer: " + container.Printable(err.Error())
+	if said := container.Printable(conn.Stderr()); said != "" {
 		reason += ": " + said
 	}
 	b.r.log.Warn("An agent does not answer; commands go through the engine for now", "session", b.sessionID,
@@ -171,8 +171,8 @@ func isRoot(user string) bool {
 // could not be asked.
 func (b *box) notDialled(err error) error {
 	switch container.ClassOf(err) {
-	case container.ErrExecFailed, container.ErrUnsupported, container.ErrInvalidArgument:
-		return b.without(rememberSilent, NotStarted, "the engine can't start the agent: "+printable(err.Error()))
+	case container.ErrExecFailed, container.ErrUnsupported, container.ErrInvalidArgument, container.ErrRefused:
+		return b.without(rememberSilent, NotStarted, "the engine can't start the agent: "+container.Printable(err.Error()))
 	}
 	return err
 }

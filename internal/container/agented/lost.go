@@ -58,7 +58,7 @@ func (b *box) killLost(l *link, left lost) (done bool) {
 		return true
 	}
 	b.r.log.Warn("Commands whose agent was killed may still run; it will be tried again to kill them", "session",
-		b.sessionID, "error", printable(err.Error()))
+		b.sessionID, "error", container.Printable(err.Error()))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lost.add(left)

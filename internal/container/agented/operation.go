@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
 	"github.com/octobot-run/octobot/internal/container"
@@ -174,7 +172,7 @@ func (o *operation) fail(err error) error {
 		return failed(o.op, o.sessionID, ctxErr)
 	}
 	if said, ok := errors.AsType[*agentproto.Error](err); ok {
-		return container.Errorf(o.op, o.sessionID, o.classOf(said.Class), "%s", printable(said.Detail))
+		return container.Errorf(o.op, o.sessionID, o.classOf(said.Class), "%s", said.Detail)
 	}
 	return o.whyCut(err)
 }
@@ -209,7 +207,7 @@ func (o *operation) whyCut(err error) error {
 			return failed(o.op, o.sessionID, o.ctx.Err())
 		}
 		return container.Errorf(o.op, o.sessionID, container.ErrUnavailable,
-			"the connection to the agent was cut: %s", printable(err.Error()))
+			"the connection to the agent was cut: %v", err)
 	}
 }
 
@@ -253,18 +251,7 @@ func failed(op, sessionID string, err error) error {
 	}
 	detail := ""
 	if err.Error() != class.Error() {
-		detail = printable(err.Error())
+		detail = err.Error()
 	}
-	return &container.Error{Op: op, SessionID: sessionID, Class: class, Detail: detail}
-}
-
-// printable makes text from an agent, which may be anything, safe to show.
-func printable(s string) string {
-	const most = 1 << 10
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, strings.ToValidUTF8(strings.TrimSpace(s[:min(len(s), most)]), "?"))
+	return container.Errorf(op, sessionID, class, "%s", detail)
 }

@@ -182,7 +182,7 @@ func printableArgs(args []string) []string {
 	const most = 64
 	shown := make([]string, min(len(args), most))
 	for i := range shown {
-		shown[i] = printable(args[i])
+		shown[i] = container.Printable(args[i])
 	}
 	return shown
 }

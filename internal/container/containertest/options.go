@@ -1,6 +1,8 @@
 package containertest
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -14,6 +16,7 @@ var optionCases = []testCase{
 	{"pids limit", testOptionPIDs},
 	{"hardened", testOptionHardened},
 	{"platform", testOptionPlatform},
+	{"refused by the engine", testOptionRefused},
 }
 
 func testOptionEnv(f *fixture) {
@@ -109,4 +112,41 @@ func testOptionPlatform(f *fixture) {
 	}
 	opts.Platform = "linux/" + engine.Arch
 	f.create(f.id("own"), opts)
+}
+
+// testOptionRefused: what only the engine can know to be impossible is refused in its words, by the
+// create or by the start, and is not taken for its silence.
+func testOptionRefused(f *fixture) {
+	if !f.caps.RealProcesses {
+		return
+	}
+	for name, tt := range map[string]struct {
+		spoil   func(*container.Options)
+		classes []error
+	}{
+		"file as directory": {func(o *container.Options) { o.WorkingDir = "/etc/passwd" },
+			[]error{container.ErrInvalidArgument, container.ErrRefused}},
+		"directory below a file": {func(o *container.Options) { o.WorkingDir = "/etc/passwd/x" },
+			[]error{container.ErrInvalidArgument, container.ErrRefused}},
+		"no such network": {func(o *container.Options) { o.NetworkMode = "octobot-missing" },
+			[]error{container.ErrInvalidArgument}},
+		"no such group": {func(o *container.Options) { o.User = "root:missing" }, []error{container.ErrExecFailed}},
+	} {
+		id := f.id(strings.ReplaceAll(name, " ", "-"))
+		opts := f.idle()
+		tt.spoil(&opts)
+		_, err := f.rt.Create(f.ctx, id, opts)
+		if err == nil {
+			err = f.rt.Start(f.ctx, id)
+		} else {
+			f.poll(name+": the container to be undone", func() bool { return f.count(id) == 0 })
+		}
+		refused, ok := errors.AsType[*container.Error](err)
+		if !ok || !slices.Contains(tt.classes, refused.Class) {
+			f.Fatalf("%s: %v, of class %v", name, err, container.ClassOf(err))
+		}
+		if refused.Detail == "" || strings.Contains(refused.Detail, "daemon:") {
+			f.Errorf("%s: the words are %q", name, refused.Detail)
+		}
+	}
 }

@@ -30,7 +30,7 @@ func testSignal(f *fixture) {
 	if p, ok := container.As[container.Pauser](f.rt); ok {
 		f.must(p.Pause(f.ctx, id))
 		for _, signal := range []int{28, 9} {
-			f.class(s.Signal(f.ctx, id, signal), container.ErrContainerStopped, signal)
+			f.class(s.Signal(f.ctx, id, signal), container.ErrContainerPaused, signal)
 		}
 		f.equal("paused", f.get(id).Paused, true)
 		f.must(p.Unpause(f.ctx, id))

@@ -275,7 +275,7 @@ func (t *pty) sendSize(to size) error {
 		return nil
 	}
 	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running ||
-		stateErr != nil && isEngineAnswer(stateErr) {
+		isForgotten(stateErr) {
 		return nil
 	}
 	return container.Errorf("terminal resize", "", classify(err), "%s", engineText(err))
@@ -330,7 +330,7 @@ func (t *pty) Close() (err error) {
 // them, which is what the terminal was for, is killed where that does not end it; what has arranged
 // to survive a hangup, as nohup does, survives.
 func (p *DockerProvider) hangUp(ctx context.Context, r *process) error {
-	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || err != nil && isEngineAnswer(err) {
+	if state, err := p.inspectExec(ctx, r.execID); err == nil && !state.Running || isForgotten(err) {
 		return nil
 	}
 	if err := p.signalTree(ctx, r, hangUp); err != nil {

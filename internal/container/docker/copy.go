@@ -108,10 +108,10 @@ func checkPath(p string) func() error {
 
 // pathError: of a container that is there, what else is not found is the path.
 func pathError(err error) error {
-	if err == nil || isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoImage) {
+	if err == nil || isNoContainer(err) || !isEngineAnswer(err) {
 		return err
 	}
-	if cerrdefs.IsNotFound(err) || errorSays(err, saysNoPath) {
+	if cerrdefs.IsNotFound(err) || errorSays(err, saysNotDirectory) {
 		return container.Errorf("", "", container.ErrPathNotFound, "%s", engineText(err))
 	}
 	return err

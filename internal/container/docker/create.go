@@ -198,8 +198,8 @@ func markAttempt(spec client.ContainerCreateOptions) client.ContainerCreateOptio
 // undoCreate removes what a create made that its caller does not get, until the
 // engine has answered.
 func (p *DockerProvider) undoCreate(id string, createErr error, spec client.ContainerCreateOptions) {
-	if createErr != nil && (classify(createErr) != container.ErrUnavailable || errorSays(createErr, saysNoInit)) {
-		return // the engine has said why it made nothing
+	if createErr != nil && (madeNothing(createErr) || errorSays(createErr, saysNoInit)) {
+		return // the engine has said why
 	}
 	deadline := time.Now().Add(undoFor)
 	// Close waits for this: after it has begun, there is one last attempt.

@@ -280,39 +280,52 @@ func TestCancelledCreateIsUndone(t *testing.T) {
 // An engine may create and not get round to saying so.
 func TestLostAnswerIsUndone(t *testing.T) {
 	for name, theirs := range map[string]bool{"own container": false, "another's": true} {
-		t.Run(name, func(t *testing.T) {
-			var engine *fakeEngine
-			full := container.Name("a")
-			engine = newFakeEngine(t, map[string]http.HandlerFunc{
-				creating: func(w http.ResponseWriter, r *http.Request) {
-					if theirs {
-						engine.mu.Lock()
-						engine.made[full] = container.Labels("fake", "a", container.Options{})
-						engine.mu.Unlock()
-					} else {
-						engine.create(discardAnswer{http.Header{}}, r)
-					}
-					panic(http.ErrAbortHandler)
-				},
-				"GET /containers/" + full + "/json": func(w http.ResponseWriter, r *http.Request) { engine.inspect(full)(w, r) },
-			})
-			p := engine.open(t)
-			if _, err := p.Create(t.Context(), "a",
-				container.Options{Image: "here:latest"}); !errors.Is(err, container.ErrUnavailable) {
-				t.Errorf("create: %v; want unavailable", err)
-			}
-			want := 0
+		t.Run(name, func(t *testing.T) { testUndone(t, theirs, container.ErrUnavailable, nil) })
+	}
+}
+
+// A fault of the engine's may come when the container is there already.
+func TestFaultIsUndone(t *testing.T) {
+	testUndone(t, false, container.ErrRefused, map[string]string{"message": "no space left on device"})
+}
+
+// testUndone lets a create make a container of ours, or find another's, and then say what; nil:
+// nothing.
+func testUndone(t *testing.T, theirs bool, class error, what any) {
+	var engine *fakeEngine
+	full := container.Name("a")
+	engine = newFakeEngine(t, map[string]http.HandlerFunc{
+		creating: func(w http.ResponseWriter, r *http.Request) {
 			if theirs {
-				want = 1
+				engine.mu.Lock()
+				engine.made[full] = container.Labels("fake", "a", container.Options{})
+				engine.mu.Unlock()
+			} else {
+				engine.create(discardAnswer{http.Header{}}, r)
 			}
-			for deadline := time.Now().Add(10 * time.Second); engine.count("GET /containers/"+full+"/json") == 0 ||
-				len(engine.containers()) != want; {
-				if time.Now().After(deadline) {
-					t.Fatalf("containers %q; want %d", engine.containers(), want)
-				}
-				time.Sleep(time.Millisecond)
+			if what != nil {
+				answer(w, http.StatusInternalServerError, what)
+				return
 			}
-		})
+			panic(http.ErrAbortHandler)
+		},
+		"GET /containers/" + full + "/json": func(w http.ResponseWriter, r *http.Request) { engine.inspect(full)(w, r) },
+	})
+	p := engine.open(t)
+	if _, err := p.Create(t.Context(), "a",
+		container.Options{Image: "here:latest"}); !errors.Is(err, class) {
+		t.Errorf("create: %v; want class %v", err, class)
+	}
+	want := 0
+	if theirs {
+		want = 1
+	}
+	for deadline := time.Now().Add(10 * time.Second); engine.count("GET /containers/"+full+"/json") == 0 ||
+		len(engine.containers()) != want; {
+		if time.Now().After(deadline) {
+			t.Fatalf("containers %q; want %d", engine.containers(), want)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

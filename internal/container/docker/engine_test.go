@@ -354,7 +354,7 @@ func TestNetworkPool(t *testing.T) {
 			t.Cleanup(func() {
 				_, _ = cli.NetworkRemove(context.Background(), res.ID, client.NetworkRemoveOptions{})
 			})
-			for i, want := range []error{nil, container.ErrUnavailable} {
+			for i, want := range []error{nil, container.ErrRefused} {
 				opts := idle()
 				opts.ProjectID = fmt.Sprint("p", i)
 				id := fmt.Sprint(instance, "-", i)
@@ -486,8 +486,8 @@ func TestNetworkOfAnother(t *testing.T) {
 		}
 	})
 	p := open(t, config.Config{Instance: "theirs", Docker: config.Docker{Host: host}})
-	if _, err := p.Create(t.Context(), "theirs-a", idle()); !errors.Is(err, container.ErrUnavailable) {
-		t.Errorf("create: %v; want unavailable", err)
+	if _, err := p.Create(t.Context(), "theirs-a", idle()); !errors.Is(err, container.ErrRefused) {
+		t.Errorf("create: %v; want a refusal", err)
 	}
 }
 

@@ -3,9 +3,13 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errhttp"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -15,61 +19,117 @@ func (c *call) toError(err error) error {
 	return c.Error(err, func(err error) (string, error) { return engineText(err), classify(err) })
 }
 
-// Words by which engines tell apart what has the same status code. Each list holds those of
-// Docker and of Podman.
-var (
-	saysNoContainer = []string{"no such container", "no container with name or id"}
-	saysNoImage     = []string{"no such image", "image not known", "manifest unknown", "pull access denied",
-		"repository does not exist", "no matching manifest", "manifest for", "unable to find image"}
-	saysNoNetwork     = []string{"network not found", "unable to find network", "could not find network"}
-	saysNetworkExists = []string{"network already exists"}
-	saysSubnetTaken   = []string{"overlap", "already used on the host", "conflicts with network"}
-	saysNotRunning    = []string{"is not running", "is restarting", "container state improper",
-		"marked for removal",
-		"cannot exec in a stopped", "can only create exec sessions on running", "not in running state"}
-	saysPaused    = []string{"is paused"}
-	saysExists    = []string{"is already in use by"}
-	saysPortTaken = []string{"port is already allocated", "address already in use", "ports are not available"}
-	saysNoCommand = []string{"executable file not found", "oci runtime exec failed",
-		"unable to start container process: exec:",
-		"attempted to invoke a command that was not found", "oci permission denied", "exec format error",
-		"unable to find user", "no matching entries in passwd file", "chdir to cwd"}
-	saysNoPath = []string{"could not find the file", "not a directory", "extraction point is not a directory",
-		"no such file or directory", "could not be found on container", "could not find file"}
-	saysNoInit = []string{"container-init binary not found", "init binary not found"}
+// phrase is how engines word what their status alone does not tell.
+type phrase struct {
+	words string // in lower case
+	// says names the engines, with their versions, that were seen to answer so.
+	says []string
+}
+
+const (
+	docker20 = "docker 20.10"
+	docker29 = "docker 29"
+	podman4  = "podman 4.3"
 )
 
-func errorSays(err error, words []string) bool {
+var (
+	saysNoContainer   = []phrase{{"no such container", []string{docker20, docker29, podman4}}}
+	saysNoImage       = []phrase{{"no such image", []string{docker20, docker29, podman4}}}
+	saysOtherPlatform = []phrase{
+		{"does not match the specified platform", []string{docker20}},
+		{"does not provide the specified platform", []string{docker29}},
+	}
+	saysNoNetwork     = []phrase{{"unable to find network", []string{podman4}}}
+	saysNetworkExists = []phrase{{"network already exists", []string{podman4}}}
+	saysSubnetTaken   = []phrase{
+		{"overlap", []string{docker20, docker29}},
+		{"already used on the host", []string{podman4}},
+	}
+	saysNotRunning = []phrase{
+		{"is not running", []string{docker20, docker29, podman4}},
+		{"container state improper", []string{podman4}},
+		{"is restarting", []string{docker20, docker29}},
+		{"marked for removal", []string{docker20, docker29}},
+		{"cannot exec in a stopped", []string{docker20}},
+	}
+	saysPaused    = []phrase{{"is paused", []string{docker20, docker29, podman4}}}
+	saysExists    = []phrase{{"is already in use by", []string{docker20, docker29, podman4}}}
+	saysPortTaken = []phrase{
+		{"port is already allocated", []string{docker20, docker29}},
+		{"address already in use", []string{docker20, docker29, podman4}},
+		{"ports are not available", []string{"docker desktop 4"}},
+	}
+	saysNoCommand = []phrase{
+		{"executable file not found", []string{docker20, docker29, podman4}},
+		{"oci runtime exec failed", []string{docker20, docker29}},
+		{"unable to start container process: exec", []string{docker20, podman4}},
+		{"error during container init: exec", []string{docker29}},
+		{"attempted to invoke a command that was not found", []string{podman4}},
+		{"oci permission denied", []string{podman4}},
+		{"exec format error", []string{docker20, docker29, podman4}},
+		{"chdir to cwd", []string{docker20, docker29, podman4}},
+		// Of the user, or of the group.
+		{"no matching entries in", []string{docker20, docker29, podman4}},
+	}
+	// saysNoProgram is of reasons that are the command's, or its user's or directory's.
+	saysNoProgram = []phrase{
+		{"executable file not found", []string{docker20, docker29, podman4}},
+		{": stat : no such file or directory", []string{docker20, docker29, podman4}},
+		{"permission denied", []string{docker20, docker29, podman4}},
+		{"is a directory", []string{docker20, docker29, podman4}},
+		{"chdir to cwd", []string{docker20, docker29, podman4}},
+		{"unable to find user", []string{docker20, docker29, podman4}},
+		{"no matching entries in", []string{docker20, docker29, podman4}},
+	}
+	saysNotDirectory = []phrase{{"not a directory", []string{docker20, docker29, podman4}}}
+	saysNoInit       = []phrase{{"init binary not found", []string{podman4}}}
+	saysRemoving     = []phrase{{"already in progress", []string{docker20, docker29}}}
+)
+
+// errorSays reports whether an error says one of the phrases.
+func errorSays(err error, phrases []phrase) bool {
 	text := strings.ToLower(err.Error())
-	for _, w := range words {
-		if strings.Contains(text, w) {
+	for _, p := range phrases {
+		if strings.Contains(text, p.words) {
 			return true
 		}
 	}
 	return false
 }
 
+// lacksImage recognises the engine's refusal to make a container from an image that has to be
+// pulled first: it has none of that name, or none for that platform.
+func lacksImage(err error) bool {
+	return cerrdefs.IsNotFound(err) && (errorSays(err, saysNoImage) || errorSays(err, saysOtherPlatform))
+}
+
+// isForgotten recognises an exec that the engine does not know any more: it has ended.
+func isForgotten(err error) bool { return err != nil && cerrdefs.IsNotFound(err) }
+
 // isNoNetwork recognises a network that is gone, or whose name stands for two: Docker names it
 // between the words.
 func isNoNetwork(err error) bool {
+	if errorSays(err, saysNoNetwork) {
+		return true
+	}
 	text := strings.ToLower(err.Error())
-	return errorSays(err, saysNoNetwork) || strings.Contains(text, "network ") &&
+	return statusOf(err)/100 == 4 && strings.Contains(text, "network ") &&
 		(strings.Contains(text, " not found") || strings.Contains(text, " is ambiguous"))
 }
 
-// classify finds the class of an error of the SDK or of this package. What is not
-// known to mean something else is ErrUnavailable: nothing was learnt of the container.
+// classify finds the class of an error of the SDK or of this package. An answer with words that are
+// not known to mean something else is a refusal; where there is none, nothing was learnt of the
+// container, and that is [container.ErrUnavailable].
 func classify(err error) error {
 	for _, class := range container.Classes() {
 		if errors.Is(err, class) && !errors.Is(class, context.Canceled) && !errors.Is(class, context.DeadlineExceeded) {
 			return class
 		}
 	}
-	notFound := cerrdefs.IsNotFound(err)
 	switch {
 	case !isEngineAnswer(err):
 		return container.ErrUnavailable
-	case notFound && errorSays(err, saysNoContainer):
+	case isNoContainer(err):
 		return container.ErrContainerNotFound
 	case lacksImage(err):
 		return container.ErrImageNotFound
@@ -83,26 +143,76 @@ func classify(err error) error {
 		return container.ErrContainerPaused
 	case errorSays(err, saysNotRunning):
 		return container.ErrContainerStopped
-	case cerrdefs.IsInvalidArgument(err), notFound && isNoNetwork(err):
+	case cerrdefs.IsInvalidArgument(err), isNoNetwork(err):
 		return container.ErrInvalidArgument
 	case cerrdefs.IsNotImplemented(err):
 		return container.ErrUnsupported
 	}
-	return container.ErrUnavailable
+	return container.ErrRefused
 }
 
-// isEngineAnswer reports whether err is an answer of the engine, as against none having come.
+// isEngineAnswer reports whether err is an answer of the engine, as against none having come. A
+// fault of it that it has no words for tells as little as its silence, and may be the word of a
+// proxy that did not reach it.
 func isEngineAnswer(err error) bool {
-	return cerrdefs.IsNotFound(err) || cerrdefs.IsInvalidArgument(err) || cerrdefs.IsConflict(err) ||
-		cerrdefs.IsInternal(err) || cerrdefs.IsNotImplemented(err) || cerrdefs.IsUnavailable(err) ||
-		cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err) || cerrdefs.IsNotModified(err) ||
-		cerrdefs.IsUnknown(err)
+	status := statusOf(err)
+	return status != 0 && (status < http.StatusInternalServerError || wordsOf(err) != "")
 }
+
+// madeNothing reports whether the engine has answered so that it is certain to have changed
+// nothing: it found fault with the request. A fault of its own may have come half way.
+func madeNothing(err error) bool {
+	return isEngineAnswer(err) && statusOf(err) < http.StatusInternalServerError
+}
+
+// statusOf is the HTTP status of an engine's answer that is an error; 0 of what is no answer.
+func statusOf(err error) int {
+	if answer, ok := errors.AsType[*answerError](err); ok {
+		return answer.code
+	}
+	// The SDK keeps the status to itself, but knows it again.
+	for status := http.StatusBadRequest; status < 600; status++ {
+		if errors.Is(err, errhttp.ToNative(status)) {
+			return status
+		}
+	}
+	return 0
+}
+
+// sdkAnswer is what the SDK puts before the words of an engine.
+const sdkAnswer = "Error response from daemon: "
+
+// sdkWordless is what the SDK says of an answer without a body, of one that is no JSON, and, behind
+// sdkAnswer, of JSON without a message.
+var sdkWordless = regexp.MustCompile(`^(request returned \d|error reading JSON: |` + sdkAnswer + `API returned a \d)`)
+
+// wordsOf are the words of an engine's answer that is an error; empty where it has none.
+func wordsOf(err error) string {
+	if answer, ok := errors.AsType[*answerError](err); ok {
+		return answer.words
+	}
+	text := err.Error()
+	if sdkWordless.MatchString(text) {
+		return ""
+	}
+	if _, words, ok := strings.Cut(text, sdkAnswer); ok {
+		return words
+	}
+	return text
+}
+
+// engineRoot is where an engine keeps a container's root file system, which is nobody's business.
+var engineRoot = regexp.MustCompile(`/[^\s"']*/(?:overlay|overlay2|overlayfs|vfs/dir)/[0-9a-f]{32,64}(?:/merged|/diff)?`)
 
 // engineText is the error in the engine's words.
 func engineText(err error) string {
 	if words := silenceInWords(err); words != "" {
 		return words
 	}
-	return strings.TrimSpace(strings.TrimPrefix(err.Error(), "Error response from daemon: "))
+	words := wordsOf(err)
+	if words == "" {
+		status := statusOf(err)
+		words = fmt.Sprintf("it answered %d %s", status, http.StatusText(status))
+	}
+	return engineRoot.ReplaceAllString(strings.TrimSpace(words), "")
 }

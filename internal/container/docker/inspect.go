@@ -164,7 +164,8 @@ func fromInspect(session string, info dockercontainer.InspectResponse) *containe
 		out.Status = status(state.Status)
 		out.Paused = state.Paused
 		out.StartedAt, out.FinishedAt = parseTime(state.StartedAt), parseTime(state.FinishedAt)
-		out.ExitCode, out.OOMKilled, out.Reason = state.ExitCode, state.OOMKilled, state.Error
+		out.ExitCode, out.OOMKilled = state.ExitCode, state.OOMKilled
+		out.Reason = container.Printable(engineRoot.ReplaceAllString(state.Error, ""))
 	}
 	if out.Status == container.StatusRunning && info.NetworkSettings != nil {
 		for port, bindings := range info.NetworkSettings.Ports {

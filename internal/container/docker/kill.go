@@ -70,7 +70,7 @@ func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
 	look := func() (ended bool, _ error) {
 		state, err := p.inspectExec(ctx, r.execID)
 		last = err
-		return err != nil && isEngineAnswer(err) || err == nil && !state.Running, nil
+		return isForgotten(err) || err == nil && !state.Running, nil
 	}
 	err := provider.Poll(ctx, "the command to have ended", 2*time.Millisecond, 250*time.Millisecond, look)
 	if err != nil {

@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"math"
-	"strings"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -167,7 +166,7 @@ func (p *DockerProvider) Remove(ctx context.Context, sessionID string) error {
 
 func (c *call) remove(id string) error {
 	_, err := c.p.client.ContainerRemove(c.Ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	if cerrdefs.IsConflict(err) && strings.Contains(err.Error(), "already in progress") {
+	if cerrdefs.IsConflict(err) && errorSays(err, saysRemoving) {
 		err = c.waitGone(id) // somebody else is at it
 	}
 	if err == nil {

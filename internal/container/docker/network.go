@@ -201,7 +201,7 @@ func (p *DockerProvider) findOrMakeNetwork(ctx context.Context, owner networkOwn
 		}
 	}
 	if !p.ownsNetwork(found[0]) || found[0].Labels[owner.label] != owner.id {
-		return container.Errorf("", "", container.ErrUnavailable,
+		return container.Errorf("", "", container.ErrRefused,
 			"network %s belongs to somebody else; remove it, or configure another network", owner.name)
 	}
 	return p.keepOneNetwork(ctx, owner.name, found)
@@ -275,7 +275,7 @@ func (p *DockerProvider) takeSubnet(ctx context.Context, again bool) (netip.Pref
 			return subnet, nil
 		}
 		if again {
-			return netip.Prefix{}, container.Errorf("", "", container.ErrUnavailable,
+			return netip.Prefix{}, container.Errorf("", "", container.ErrRefused,
 				"no subnet for a network is left in %s; remove sessions, or set a larger docker.network_pool", s.pool)
 		}
 	}
@@ -492,7 +492,7 @@ func (p *DockerProvider) keepOneNetwork(ctx context.Context, name string, found 
 		}
 	}
 	if left > 1 {
-		return container.Errorf("", "", container.ErrUnavailable,
+		return container.Errorf("", "", container.ErrRefused,
 			"%d networks are named %s, and containers are on each; remove all but one", left, name)
 	}
 	return nil

@@ -118,8 +118,8 @@ func (c *call) awaitStarts(id string) error {
 		err := provider.Poll(ctx, "a process to be started", time.Millisecond, 50*time.Millisecond,
 			func() (bool, error) {
 				state, err := c.p.inspectExec(ctx, exec)
-				if isEngineAnswer(err) {
-					return true, nil // it has ended, and is forgotten
+				if isForgotten(err) {
+					return true, nil // it has ended
 				}
 				return !state.Running || state.Pid != 0, err
 			})

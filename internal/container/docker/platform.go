@@ -14,15 +14,6 @@ import (
 // Docker refuses to make a container from an image of another platform than the one that was asked
 // for. Podman takes what has the name, and so does Docker before API 1.41.
 
-// saysOtherPlatform are Docker's words, of 20.10 and of an image store of containerd's.
-var saysOtherPlatform = []string{"does not match the specified platform", "does not provide the specified platform"}
-
-// lacksImage recognises the engine's refusal to make a container from an image that has to be
-// pulled first.
-func lacksImage(err error) bool {
-	return cerrdefs.IsNotFound(err) && (errorSays(err, saysNoImage) || errorSays(err, saysOtherPlatform))
-}
-
 // createFor is create, of the platform that was asked for.
 func (c *call) createFor(opts container.Options, spec client.ContainerCreateOptions) (string, error) {
 	if err := c.checkPlatform(opts); err != nil {

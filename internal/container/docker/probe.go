@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ func (p *DockerProvider) negotiate(ctx context.Context) error {
 	defer cancel()
 	header, err := p.get(ctx, p.pingURL(), nil)
 	if err != nil {
+		if statusOf(err) >= http.StatusInternalServerError { // it is not up yet, or not any more
+			return container.Errorf("", "", container.ErrUnavailable, "%s", engineText(err))
+		}
 		return err
 	}
 	// The SDK would send its newest version to an engine whose ping failed, so no

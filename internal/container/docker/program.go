@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
@@ -200,7 +199,7 @@ func (c *call) fill(f filled, opts container.Options, binary []byte) error {
 		}}},
 	}
 	made, err := c.p.client.ContainerCreate(c.Ctx, spec)
-	if cerrdefs.IsNotFound(err) && errorSays(err, saysNoImage) {
+	if lacksImage(err) {
 		if err := c.pull(opts); err != nil {
 			return err
 		}

@@ -94,7 +94,8 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 			IdleConnTimeout:     90 * time.Second,
 		},
 	}
-	cli, err := client.New(client.WithHTTPClient(hc), client.WithHost(engine.Host), client.WithAPIVersionFromEnv())
+	cli, err := client.New(client.WithHTTPClient(hc), client.WithHost(engine.Host), client.WithAPIVersionFromEnv(),
+		client.WithHTTPResponseHook(wordsInJSON))
 	if err != nil {
 		return nil, container.Errorf("open", "", container.ErrInvalidArgument, "engine %s: %v", engine.Host, err)
 	}

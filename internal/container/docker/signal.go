@@ -52,7 +52,7 @@ func (c *call) refusesSignals(id string) error {
 	case status(state.Status) != container.StatusRunning:
 		return container.Errorf("", "", container.ErrContainerStopped, "it is %s", state.Status)
 	case state.Paused:
-		return container.Errorf("", "", container.ErrContainerStopped, "it is paused")
+		return container.Errorf("", "", container.ErrContainerPaused, "")
 	}
 	return nil
 }

@@ -105,11 +105,6 @@ func (r *process) refused(reason string) error {
 	return failed
 }
 
-// saysNoProgram are the words of reasons that are the command's, or its user's or directory's: of
-// runc 1.1, Docker 20.10, moby 29 and Podman 4.3.
-var saysNoProgram = []string{"executable file not found", ": stat : no such file or directory",
-	"permission denied", "is a directory", "chdir to cwd", "unable to find user", "no matching entries in passwd file"}
-
 // wasStarted asks Podman's log of events for the end of a command that was started in the container
 // since this was begun, and has ended with code. Where that can't be found out it is taken for
 // started: its output is passed on then.

@@ -3,6 +3,7 @@ package docker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,11 +43,13 @@ func rawClient(dial dialer) *http.Client {
 
 // answerError is an engine's answer that is an error.
 type answerError struct {
-	code int
-	text string
+	code  int
+	words string // the engine's own; empty where it has none
 }
 
-func (e *answerError) Error() string { return e.text }
+func (e *answerError) Error() string {
+	return cmp.Or(e.words, fmt.Sprintf("%d %s", e.code, http.StatusText(e.code)))
+}
 
 // Is makes the predicates of containerd/errdefs work.
 func (e *answerError) Is(target error) bool { return errors.Is(errhttp.ToNative(e.code), target) }
@@ -93,7 +96,7 @@ func (p *DockerProvider) post(ctx context.Context, url string, in any) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", typeJSON)
 	resp, err := p.raw.Do(req)
 	if err != nil {
 		return err
@@ -107,17 +110,30 @@ func (p *DockerProvider) post(ctx context.Context, url string, in any) error {
 }
 
 func readError(resp *http.Response) error {
+	wordsInJSON(resp)
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what can be read of it has to do
-	var said struct {
-		Message string `json:"message"`
+	words := strings.TrimSpace(string(body))
+	if resp.Header.Get("Content-Type") == typeJSON {
+		var said struct {
+			Message string `json:"message"`
+		}
+		_ = json.Unmarshal(body, &said) // or it has no words
+		words = strings.TrimSpace(said.Message)
 	}
-	if json.Unmarshal(body, &said) != nil || said.Message == "" {
-		said.Message = strings.TrimSpace(string(body))
+	return &answerError{code: resp.StatusCode, words: words}
+}
+
+const typeJSON = "application/json"
+
+// wordsInJSON has the words of an answer that is an error read from JSON alone, where engines speak
+// nothing else: what they say of faults of their own. Any other text is that of a proxy which did
+// not reach them. It is a hook of the SDK's, which takes JSON of a character set for plain text.
+func wordsInJSON(resp *http.Response) {
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if resp.StatusCode >= http.StatusInternalServerError ||
+		resp.StatusCode >= http.StatusBadRequest && strings.EqualFold(strings.TrimSpace(kind), typeJSON) {
+		resp.Header.Set("Content-Type", typeJSON)
 	}
-	if said.Message == "" {
-		said.Message = resp.Status
-	}
-	return &answerError{code: resp.StatusCode, text: said.Message}
 }
 
 // stream is a connection that the engine has handed over to a process.
@@ -150,7 +166,7 @@ func (p *DockerProvider) hijack(ctx context.Context, path string, query url.Valu
 		return nil, err
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", typeJSON)
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "tcp")

@@ -183,5 +183,5 @@ func (c *Call) Error(err error, classify func(error) (detail string, class error
 
 // Fail makes an error of a class of the call.
 func (c *Call) Fail(class error, detail string) error {
-	return &container.Error{Op: c.Op, SessionID: c.SessionID, Class: class, Detail: detail}
+	return container.Errorf(c.Op, c.SessionID, class, "%s", detail)
 }
