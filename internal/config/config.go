@@ -77,7 +77,7 @@ type Defaults struct {
 // Reconcile says when sessions and containers are compared.
 type Reconcile struct {
 	Interval time.Duration // between passes
-	Grace    time.Duration // how old an unknown container must be before it may be removed
+	Grace    time.Duration // how old an unknown container must be before it may be removed; see session.Config
 	// Retention is how long closed sessions are remembered.
 	Retention time.Duration
 }

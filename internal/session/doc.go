@@ -64,6 +64,16 @@
 //
 // Any error of the store, or of the engine's list, ends the pass.
 //
+// # Limits
+//
+// It is known of each session when it reaches its next limit, and then it is looked at. Two looks
+// that follow one another, in passes or by themselves, have to see it past the limit before
+// anything is ended or removed.
+//
+// Limits go by the time that has passed, and not by what the clock says, which may be set. For as
+// long as no daemon was there, nobody could use a session, so it was not idle, and one that grew
+// old meanwhile has the grace period from the daemon's start.
+//
 // # Recordings
 //
 // Terminals of a session that asks for it are recorded, each by a goroutine of Run's that looks at

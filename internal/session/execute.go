@@ -80,8 +80,7 @@ func (s *ContainerService) carryOutIfCurrent(ctx context.Context, p planned, l l
 	if c != nil {
 		c = pickContainer(*owner, []*container.Container{c})
 	}
-	at := now()
-	action, reason := decideAction(*owner, c, moment{at: at, used: s.activity.lastUse(owner.ID, at)})
+	action, reason := decideAction(*owner, c, s.momentOf(owner.ID))
 	if action != p.Action {
 		return false, nil
 	}

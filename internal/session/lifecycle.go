@@ -198,6 +198,7 @@ func (s *ContainerService) recordOutcome(ctx context.Context, sess Session) (Ses
 		f.Hint = "the engine did it; it will be recorded as soon as the store answers"
 		return sess, f
 	}
+	s.deadlines.note(recorded)
 	return recorded, nil
 }
 

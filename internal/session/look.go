@@ -133,7 +133,9 @@ func (s *ContainerService) planOneSession(ctx context.Context, id string) (plann
 	if c != nil {
 		found = append(found, c)
 	}
-	return planSession(sess, pickContainer(sess, found), moment{at: now(), used: s.activity.lastUse(id, now())}), nil
+	p := planSession(sess, pickContainer(sess, found), s.momentOf(id), s.expiring.has(id))
+	s.expiring.note(p)
+	return p, nil
 }
 
 // patience is how long a pass waits for what it does about a session. A graceful stop or a pull may

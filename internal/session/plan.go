@@ -39,6 +39,7 @@ type Fate struct {
 type planned struct {
 	Fate
 	version int64 // of the session's record; 0: it is about the container alone
+	expires bool  // the session is past a limit, whatever is done about it now
 	unknown bool  // the store does not know the container's session
 }
 
@@ -50,6 +51,8 @@ type world struct {
 	allotted   map[string]bool // by origin, of containers that no session owns
 	// lastUse gives when a session was last used, as far as this process knows.
 	lastUse func(id string) time.Time
+	timeline
+	expiring map[string]bool // by session: the look before saw it past a limit
 }
 
 // memory is what a pass knows of the one before it.
@@ -84,7 +87,8 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 		if c != nil {
 			owned[c.ID] = true
 		}
-		fates = append(fates, planSession(*s, c, moment{at: w.at, used: w.lastUse(s.ID)}))
+		m := moment{at: w.at, used: w.lastUse(s.ID), timeline: w.timeline}
+		fates = append(fates, planSession(*s, c, m, w.expiring[s.ID]))
 	}
 	if len(m.troubled) > 0 {
 		slices.SortStableFunc(fates, func(a, b planned) int {
@@ -118,10 +122,15 @@ func plan(w world, m memory, l limits) (fates []planned, refused bool, stray map
 	return fates, refused, stray
 }
 
-// planSession gives the fate of a session. c is its container, or one of its name, or nil.
-func planSession(s Session, c *container.Container, m moment) planned {
+// planSession gives the fate of a session. c is its container, or one of its name, or nil; expiring
+// tells that the look before this one saw the session past a limit too.
+func planSession(s Session, c *container.Container, m moment, expiring bool) planned {
 	p := planned{Fate: Fate{SessionID: s.ID, Closed: !s.ClosedAt.IsZero()}, version: s.Version}
 	p.Action, p.Reason = decideAction(s, c, m)
+	if p.expires = p.Action == ActionExpire; p.expires && !expiring {
+		p.Action = ActionKeep
+		p.Reason += "; it ends if the next look sees the same"
+	}
 	if c != nil {
 		p.ContainerID = c.ID
 	}
@@ -165,12 +174,6 @@ func pickContainer(s Session, containers []*container.Container) *container.Cont
 		return nil
 	}
 	return containers[0]
-}
-
-// moment is when a session is looked at.
-type moment struct {
-	at   time.Time
-	used time.Time // when this process last saw the session in use; zero: not yet
 }
 
 // decideAction gives what is to be done about a session. c is its container, or one of its name, or
@@ -226,18 +229,14 @@ func expiryReason(s Session, running bool, m moment) string {
 	if pastMaxAge(s, m) && (running || s.Spec.OnExpire == ExpiryClose) {
 		return maxAgeReason(s)
 	}
-	used := m.used
-	if used.Before(s.ActiveAt) {
-		used = s.ActiveAt
-	}
-	if running && s.Spec.IdleTimeout > 0 && m.at.Sub(used) >= s.Spec.IdleTimeout {
+	if running && s.Spec.IdleTimeout > 0 && m.idleFor(s.ActiveAt) >= s.Spec.IdleTimeout {
 		return fmt.Sprintf("idle for %v", s.Spec.IdleTimeout)
 	}
 	return ""
 }
 
 func pastMaxAge(s Session, m moment) bool {
-	return s.Spec.MaxAge > 0 && m.at.Sub(s.CreatedAt) >= s.Spec.MaxAge
+	return s.Spec.MaxAge > 0 && m.untilOld(s.CreatedAt, s.Spec.MaxAge) <= 0
 }
 
 func maxAgeReason(s Session) string { return fmt.Sprintf("older than %v", s.Spec.MaxAge) }

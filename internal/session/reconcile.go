@@ -85,6 +85,9 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 	s.noteRecordable(w)
 	l := limits{grace: s.cfg.Grace, allow: opts.AllowRemovals}
 	fates, refused, stray := plan(w, before, l)
+	if !opts.DryRun {
+		s.expiring.noteAll(fates)
+	}
 	report := Report{Sessions: len(w.sessions), Containers: len(w.containers), Refused: refused}
 	for _, sess := range w.sessions {
 		if !sess.ClosedAt.IsZero() {
@@ -130,7 +133,9 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 
 // observe lists the containers, then reads the sessions; see the package's documentation.
 func (s *ContainerService) observe(ctx context.Context) (world, error) {
-	w := world{at: now(), allotted: make(map[string]bool)}
+	began := time.Now()
+	w := world{allotted: make(map[string]bool), expiring: s.expiring.all()}
+	w.at, w.timeline = s.clock.read()
 	w.lastUse = func(id string) time.Time { return s.activity.lastUse(id, w.at) }
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
@@ -141,6 +146,7 @@ func (s *ContainerService) observe(ctx context.Context) (world, error) {
 	if w.sessions, err = s.store.all(ctx); err != nil {
 		return world{}, err
 	}
+	s.deadlines.noteAll(w.sessions, began)
 	for _, origin := range sessionsNotListed(w.containers, w.sessions) {
 		if w.allotted[origin], err = s.store.allotted(ctx, origin); err != nil {
 			return world{}, err

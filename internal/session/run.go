@@ -36,6 +36,7 @@ func (s *ContainerService) Run(ctx context.Context) error {
 	})
 	waitRecorders := s.recorders.begin(ctx)
 	wg.Go(func() { s.recordUntil(ctx) })
+	wg.Go(func() { s.watchDeadlines(ctx) })
 	wg.Go(func() {
 		s.runEvery(ctx, pruneInterval, "Sessions closed long ago could not be forgotten yet", s.pruneClosed)
 	})
@@ -96,7 +97,13 @@ func (s *ContainerService) runEvery(
 }
 
 func (s *ContainerService) flushActivity(ctx context.Context) error {
-	return s.activity.flush(now(), func(active map[string]time.Time) error { return s.store.touch(ctx, active) })
+	return s.activity.flush(now(), func(active map[string]time.Time) error {
+		err := s.store.touch(ctx, active)
+		if err == nil {
+			s.deadlines.noteUse(active)
+		}
+		return err
+	})
 }
 
 func (s *ContainerService) pruneClosed(ctx context.Context) error {

@@ -34,8 +34,10 @@ type Config struct {
 	NoMounts string
 
 	ReconcileInterval time.Duration // 30 s
-	Grace             time.Duration // age from which an unknown container may be removed; 2 min
-	Retention         time.Duration // how long closed sessions are remembered; 7 days
+	// Grace is the age from which an unknown container may be removed, and how long sessions live
+	// from the service's making that grew too old before it; 2 min.
+	Grace     time.Duration
+	Retention time.Duration // how long closed sessions are remembered; 7 days
 
 	Creates      int           // creates and starts at once; 16
 	CallTimeout  time.Duration // of one call to the engine; 30 s
@@ -94,6 +96,9 @@ type ContainerService struct {
 	recorders  recorders
 	background background
 	spools     spools
+	clock      *clock
+	deadlines  deadlines
+	expiring   expiring
 	hints      chan struct{} // wakes Run for a pass; coalesces
 
 	examining chan struct{} // holds an element while Health looks
@@ -133,6 +138,8 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 		passing: make(chan struct{}, 1),
 
 		examining: make(chan struct{}, 1),
+		clock:     newClock(cfg.Grace, cfg.Logger),
+		deadlines: newDeadlines(),
 		recorders: recorders{news: make(chan []recordable, 1)},
 		spools:    spools{dir: cfg.SpoolDir},
 	}
