@@ -90,8 +90,8 @@ func (s *ContainerService) Logs(
 	return s.hintIfChanged(id, logs.Logs(ctx, id, opts, stdout, stderr))
 }
 
-// getUsable reads a session that who reaches and that has a container to work with, its own. Who goes on to
-// work with that by the session's ID, without its lock, is one of its guests before.
+// getUsable reads a session that who reaches and that has a container to work with, its own. Who
+// goes on to work with that by the session's ID, without its lock, is one of its guests before.
 func (s *ContainerService) getUsable(ctx context.Context, who Principal, id string) (Session, error) {
 	sess, err := s.getReachable(ctx, who, id)
 	if err != nil {
