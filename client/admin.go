@@ -12,6 +12,9 @@ import (
 type ReconcileOptions struct {
 	DryRun        bool // change nothing, report what would be done
 	AllowRemovals bool // remove unknown containers even where they are suspiciously many
+	// Instance is another installation whose store is lost: with AllowRemovals, its containers on
+	// the engine are removed as well.
+	Instance string
 }
 
 // Reconcile compares sessions and containers now and repairs what differs. For admins.
@@ -19,6 +22,7 @@ func (c *Client) Reconcile(ctx context.Context, opts ReconcileOptions) (report v
 	q := url.Values{}
 	setBool(q, "dry_run", opts.DryRun)
 	setBool(q, "allow_removals", opts.AllowRemovals)
+	setString(q, "instance", opts.Instance)
 	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "reconcile"}, query: q}, &report)
 	return report, err
 }

@@ -83,6 +83,7 @@ type ReconcileReport struct {
 type Fate struct {
 	SessionID   string `json:"session_id"`
 	ContainerID string `json:"container_id,omitempty"`
+	Instance    string `json:"instance,omitempty" doc:"The other installation whose container it is; absent: this one's."`
 	Action      string `json:"action"`
 	Reason      string `json:"reason,omitempty"`
 	Closed      bool   `json:"closed,omitzero" doc:"It is about a closed session."`

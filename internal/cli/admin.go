@@ -18,17 +18,26 @@ func (a *app) reconcileCommand() *cobra.Command {
 		Use:   "reconcile [flags]",
 		Short: "Compare sessions with containers, and repair what differs",
 		Long: `Compare sessions with containers now, and repair what differs. The daemon does so by itself; this shows what
-it finds. A pass that would remove suspiciously many containers stops, and --allow-removals lets it.`,
+it finds. A pass that would remove suspiciously many containers stops, and --allow-removals lets it.
+
+--dry-run shows the containers of other installations on the engine, too. Those of one whose store is lost, which nobody
+else will ever remove, --allow-removals --instance removes: it takes your word that the installation runs no more.`,
 		Example: `  octobot reconcile --dry-run
-  octobot reconcile --allow-removals`,
+  octobot reconcile --allow-removals
+  octobot reconcile --allow-removals --instance 4f1d2c3b5a69788796a5b4c3d2e1f001`,
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&opts.DryRun, "dry-run", false, "change nothing; state the fate of every container, and why")
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "with --dry-run: show closed sessions as well")
 	cmd.Flags().BoolVar(&opts.AllowRemovals, "allow-removals", false,
 		"remove unknown containers even where they are many")
+	cmd.Flags().StringVar(&opts.Instance, "instance", "",
+		"with --allow-removals, remove those of another installation, of that `id`, and no unknown ones")
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if opts.Instance != "" && !opts.AllowRemovals && !opts.DryRun {
+			return usageError(cmd, "--instance goes with --allow-removals, or with --dry-run")
+		}
 		c, err := a.connect()
 		if err != nil {
 			return err
@@ -76,6 +85,11 @@ func (a *app) printReport(r v1.ReconcileReport, all bool) error {
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s, %s%s.\n", plural(int64(r.Sessions), "session"),
 		plural(int64(r.Containers), "container"), hidden)
+	if r.DryRun {
+		for _, f := range strangersOf(r) {
+			fmt.Fprintf(a.stdout, "%s: %s\n    -> %s\n", otherInstallations, oneLine(f.seen), oneLine(f.do))
+		}
+	}
 	return err
 }
 

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/daemon"
@@ -82,6 +84,31 @@ func (a *app) diagnoseDaemon(ctx context.Context) []daemon.Finding {
 	if err := c.Ready(ctx); err != nil {
 		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " +
 			err.Error(), Do: hintOf(err)})
+		return findings
+	}
+	return append(findings, diagnoseStrangers(ctx, c)...)
+}
+
+// strangersTimeout bounds how long a dry run is waited for, which a pass may be in the way of.
+const strangersTimeout = 15 * time.Second
+
+// diagnoseStrangers tells of other installations' containers on the daemon's engine, to who may
+// know of them.
+func diagnoseStrangers(ctx context.Context, c *client.Client) []daemon.Finding {
+	ctx, cancel := context.WithTimeout(ctx, strangersTimeout)
+	defer cancel()
+	report, err := c.Reconcile(ctx, client.ReconcileOptions{DryRun: true})
+	switch {
+	case client.CodeOf(err) == v1.CodeForbidden:
+		return nil
+	case err != nil:
+		return []daemon.Finding{{What: otherInstallations, Grade: daemon.Notice,
+			Seen: "could not be looked for: " + err.Error(), Do: hintOf(err)}}
+	}
+	var findings []daemon.Finding
+	for _, s := range strangersOf(report) {
+		findings = append(findings, daemon.Finding{What: otherInstallations, Grade: daemon.Notice, Seen: s.seen,
+			Do: s.do})
 	}
 	return findings
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -162,3 +163,18 @@ func Printable(s string) string {
 
 // isHidden: neither a space nor a letter, mark, number, punctuation or symbol.
 func isHidden(r rune) bool { return !unicode.IsPrint(r) }
+
+// NameTaken is the error of a Create of an instance's where holder has the name that the container
+// needs, or is the session's own.
+func NameTaken(instance string, holder *Container) error {
+	since := holder.CreatedAt.UTC().Format(time.RFC3339)
+	owner := holder.Labels[LabelInstance]
+	switch {
+	case holder.Labels[LabelOctobot] != "true" || owner == "":
+		return Errorf("", "", ErrContainerExists, "a container that is not Octobot's has had its name since %s", since)
+	case owner != instance:
+		return Errorf("", "", ErrContainerExists, "the installation %s has a session of that ID on this engine since %s",
+			owner, since)
+	}
+	return Errorf("", "", ErrContainerExists, "the engine has a container of that session since %s", since)
+}

@@ -222,6 +222,18 @@ type OriginReader interface {
 	Origin(ctx context.Context, sessionID string) (string, error)
 }
 
+// StrangerKeeper deals with what other instances have on the engine: of an installation beside this
+// one, or of one whose store is lost, so that nobody else ever will.
+type StrangerKeeper interface {
+	// ListStrangers returns the containers of other instances, in the order of their creation.
+	// [LabelInstance] tells whose they are.
+	ListStrangers(ctx context.Context) ([]*Container, error)
+	// RemoveStranger removes the container of that ID, the engine's, running or not, with its
+	// anonymous volumes, where it is that other instance's; else [ErrContainerNotFound]. A network
+	// of that instance's which nothing is on any more goes with it.
+	RemoveStranger(ctx context.Context, instance, containerID string) error
+}
+
 // HostProcesses tells where a container is among the host's processes, for who has to look at it
 // from outside.
 type HostProcesses interface {

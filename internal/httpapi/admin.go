@@ -90,6 +90,8 @@ func (a *API) info(ctx context.Context, _ *struct{}) (*infoOutput, error) {
 type reconcileInput struct {
 	DryRun        bool `query:"dry_run" doc:"Change nothing; report what would be done."`
 	AllowRemovals bool `query:"allow_removals" doc:"Remove unknown containers even where they are suspiciously many."`
+
+	Instance string `query:"instance" maxLength:"128" doc:"Another installation, whose store is lost: with allow_removals, its containers on the engine are removed as well; with dry_run, shown as such."`
 }
 
 type reconcileOutput struct {
@@ -98,7 +100,7 @@ type reconcileOutput struct {
 
 func (a *API) reconcile(ctx context.Context, in *reconcileInput) (*reconcileOutput, error) {
 	report, err := a.service.ReconcilePass(ctx, front.PrincipalOf(ctx),
-		session.ReconcileOptions{DryRun: in.DryRun, AllowRemovals: in.AllowRemovals})
+		session.ReconcileOptions{DryRun: in.DryRun, AllowRemovals: in.AllowRemovals, Instance: in.Instance})
 	if err != nil {
 		return nil, err
 	}

@@ -148,8 +148,8 @@ func fromReport(r session.Report, dryRun bool) v1.ReconcileReport {
 	}
 	for _, f := range r.Fates {
 		report.Fates = append(report.Fates,
-			v1.Fate{SessionID: f.SessionID, ContainerID: f.ContainerID, Action: string(f.Action), Reason: f.Reason,
-				Closed: f.Closed})
+			v1.Fate{SessionID: f.SessionID, ContainerID: f.ContainerID, Instance: f.Instance, Action: string(f.Action),
+				Reason: f.Reason, Closed: f.Closed})
 	}
 	return report
 }

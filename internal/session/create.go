@@ -44,9 +44,25 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 	if err != nil {
 		return View{}, err
 	}
-	if id == "" {
-		id = newID()
+	if id != "" {
+		return s.createAs(ctx, who, id, req, spec)
 	}
+	for tries := 1; ; tries++ { // another installation on the engine may have an ID that is free here
+		id = newID()
+		v, err := s.createAs(ctx, who, id, req, spec)
+		if err == nil || toError(ctx, "", "", err).Code != CodeSessionExists || tries == maxIDs {
+			return v, err
+		}
+	}
+}
+
+// maxIDs bounds how many IDs are made up for one session.
+const maxIDs = 3
+
+// createAs makes a session of that ID with a spec that is resolved.
+func (s *ContainerService) createAs(
+	ctx context.Context, who Principal, id string, req CreateRequest, spec Spec,
+) (v View, err error) {
 	unlock, err := s.locks.Lock(ctx, id)
 	if err != nil {
 		return View{}, err

@@ -59,10 +59,12 @@ func classify(ctx context.Context, err error) Error {
 	case container.ErrContainerPaused:
 		return Error{Code: CodeSessionNotRunning, Detail: "it is paused", Hint: "octobot unpause"}
 	case container.ErrContainerExists:
-		return Error{
-			Code: CodeSessionExists, Detail: "the engine has a container of that session which the store does not know",
-			Hint: "octobot reconcile --dry-run says what it is; choose another ID meanwhile",
+		detail := "the ID is taken"
+		if e, ok := errors.AsType[*container.Error](err); ok && e.Detail != "" {
+			detail += ": " + e.Detail
 		}
+		return Error{Code: CodeSessionExists, Detail: detail,
+			Hint: "choose another ID; octobot reconcile --dry-run shows what has it, and octobot doctor says what to do about it"}
 	case container.ErrInvalidArgument:
 		return Error{Code: CodeInvalidArgument, Detail: userDetail(err, class)}
 	case container.ErrImageNotFound:

@@ -30,6 +30,7 @@ const (
 type Fate struct {
 	SessionID   string
 	ContainerID string // empty: there is none
+	Instance    string // of another installation, whose container it is; empty: this one's
 	Action      Action
 	Reason      string
 	Closed      bool // it is about a closed session

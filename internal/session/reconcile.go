@@ -15,6 +15,10 @@ type ReconcileOptions struct {
 	// still be past the grace period and have been seen by the pass before; a daemon that
 	// runs has made that one already.
 	AllowRemovals bool
+	// Instance names another installation, whose store is lost and which runs no more: a person's
+	// word, with AllowRemovals, that its containers are removed, and of unknown ones no others. A
+	// dry run shows them. There is nothing that could prove the person right.
+	Instance string
 }
 
 // Report is what a pass found and did.
@@ -26,8 +30,8 @@ type Report struct {
 	Held       int  // sessions and containers that are not as they should be, and were left alone
 	Failed     int  // sessions and containers that something should have been done about, and that failed
 	Refused    bool // the pass would have removed too many unknown containers, and removed none of them
-	// Fates says why. A dry run lists every session and container, a regular pass those that are
-	// not simply as recorded.
+	// Fates says why. A dry run lists every session and container, other installations' too, a
+	// regular pass those that are not simply as recorded.
 	Fates []Fate
 }
 
@@ -50,7 +54,18 @@ func (s *ContainerService) ReconcilePass(
 	if err := who.RequireAdmin(); err != nil {
 		return Report{}, toError(ctx, "reconcile", "", err)
 	}
-	return s.pass(ctx, opts)
+	if err := s.checkStrangers(ctx, opts); err != nil {
+		return Report{}, toError(ctx, "reconcile", "", err)
+	}
+	own := opts
+	own.AllowRemovals = opts.AllowRemovals && opts.Instance == ""
+	report, err = s.pass(ctx, own)
+	if err == nil || CodeOf(err) == CodeReconcileRefused {
+		if failure := s.seeToStrangers(ctx, opts, &report); err == nil && failure != nil {
+			err = toError(ctx, "reconcile", "", failure)
+		}
+	}
+	return report, err
 }
 
 func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (report Report, err error) {

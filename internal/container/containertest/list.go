@@ -14,6 +14,7 @@ var listCases = []testCase{
 	{"only this instance", testListInstance},
 	{"foreign containers", testForeign},
 	{"many", testListMany},
+	{"strangers", testStrangers},
 }
 
 // sessions are the IDs that a List gives, in its order.
@@ -114,4 +115,55 @@ func testListMany(f *fixture) {
 		f.create(f.id(fmt.Sprint(i)), f.idle())
 	}
 	f.equal("number of containers", len(f.sessions(f.rt)), n)
+}
+
+// testStrangers: what another instance has on the engine is told, and removed on somebody's word
+// alone, who names the instance.
+func testStrangers(f *fixture) {
+	keeper, ok := optional[container.StrangerKeeper](f)
+	if !ok {
+		return
+	}
+	instance := f.instance + "-other"
+	other, id := f.open(instance), f.id("theirs")
+	opts := f.idle()
+	opts.ProjectID, opts.Origin = "p1", "here: sqlite"
+	made, err := other.Create(f.ctx, id, opts)
+	f.must(err)
+	f.must(other.Start(f.ctx, id))
+	own := f.create(f.id("own"), f.idle())
+
+	strangers := func() (ids []string) {
+		f.Helper()
+		list, err := keeper.ListStrangers(f.ctx) // other tests' among them
+		f.must(err)
+		for _, c := range list {
+			if c.ID == own.ID {
+				f.Fatal("its own container is a stranger")
+			}
+			if c.Labels[container.LabelInstance] != instance {
+				continue
+			}
+			ids = append(ids, c.ID)
+			f.equal("session", c.SessionID, id)
+			f.equal("status", c.Status, container.StatusRunning)
+			f.equal("project", c.Labels[container.LabelProject], "p1")
+			f.equal("origin", c.Labels[container.LabelOrigin], opts.Origin)
+			f.equal("image", c.Image, f.h.Image)
+			if c.CreatedAt.IsZero() {
+				f.Fatal("nobody says since when it is there")
+			}
+		}
+		return ids
+	}
+	if ids := strangers(); len(ids) != 1 || ids[0] != made.ID {
+		f.Fatalf("strangers are %q; want %q", ids, made.ID)
+	}
+	f.class(keeper.RemoveStranger(f.ctx, f.instance, made.ID), container.ErrContainerNotFound)
+	f.class(keeper.RemoveStranger(f.ctx, f.instance, own.ID), container.ErrContainerNotFound)
+	f.class(keeper.RemoveStranger(f.ctx, instance, own.ID), container.ErrContainerNotFound)
+	f.equal("containers", f.count(f.id("own")), 1)
+	f.must(keeper.RemoveStranger(f.ctx, instance, made.ID))
+	f.equal("strangers left", len(strangers()), 0)
+	f.class(keeper.RemoveStranger(f.ctx, instance, made.ID), container.ErrContainerNotFound)
 }

@@ -108,6 +108,8 @@ func (p *DockerProvider) Create(
 		case spec.HostConfig.Init != nil && errorSays(err, saysNoInit):
 			p.noInit.Store(true)
 			spec.HostConfig.Init, err = nil, nil
+		case classify(err) == container.ErrContainerExists:
+			return nil, c.toError(c.explainTaken(err))
 		default:
 			return nil, c.toError(err)
 		}
@@ -138,10 +140,10 @@ func (c *call) checkRenamed() error {
 	if known.id == "" {
 		return nil
 	}
-	_, err := c.p.client.ContainerInspect(c.Ctx, known.id, client.ContainerInspectOptions{})
+	found, err := c.p.client.ContainerInspect(c.Ctx, known.id, client.ContainerInspectOptions{})
 	switch {
 	case err == nil:
-		return container.Errorf("", "", container.ErrContainerExists, "")
+		return container.NameTaken(c.p.instance, fromInspect(c.SessionID, found.Container))
 	case !isNoContainer(err):
 		return err
 	}

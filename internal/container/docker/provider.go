@@ -67,6 +67,8 @@ var (
 	_ container.HostProcesses = (*DockerProvider)(nil)
 	_ container.Dialer        = (*DockerProvider)(nil)
 	_ container.OriginReader  = (*DockerProvider)(nil)
+
+	_ container.StrangerKeeper = (*DockerProvider)(nil)
 )
 
 // NewDockerProvider makes a provider for the engine that cfg names, or that

@@ -52,6 +52,8 @@ var (
 	_ container.FileSearcher = (*MockProvider)(nil)
 	_ container.PortDialer   = (*MockProvider)(nil)
 	_ container.OriginReader = (*MockProvider)(nil)
+
+	_ container.StrangerKeeper = (*MockProvider)(nil)
 )
 
 // NewMockProvider makes a provider of the instance "default" on a new engine. For several
@@ -133,21 +135,6 @@ func (m *MockProvider) own(sessionID string) (*box, error) {
 	return nil, refuse(container.ErrContainerNotFound, "")
 }
 
-// Origin implements [container.OriginReader].
-func (m *MockProvider) Origin(ctx context.Context, sessionID string) (string, error) {
-	origin := ""
-	err := m.sessionCall(ctx, "origin", sessionID, nil, func(context.Context) error {
-		m.engine.mu.Lock()
-		defer m.engine.mu.Unlock()
-		b, err := m.own(sessionID)
-		if err == nil {
-			origin = b.c.Labels[container.LabelOrigin]
-		}
-		return err
-	})
-	return origin, err
-}
-
 // running finds a container in which commands can be run.
 func (m *MockProvider) running(sessionID string) (*toybox.System, error) {
 	m.engine.mu.Lock()
@@ -183,9 +170,12 @@ func (m *MockProvider) Create(
 		m.engine.mu.Lock()
 		defer m.engine.mu.Unlock()
 		name := container.Name(sessionID)
-		_, taken := m.engine.boxes[name]
-		if _, err := m.own(sessionID); taken || err == nil {
-			return refuse(container.ErrContainerExists, "")
+		holder, err := m.own(sessionID)
+		if err != nil {
+			holder = m.engine.boxes[name]
+		}
+		if holder != nil {
+			return container.NameTaken(m.instance, &holder.c)
 		}
 		if m.engine.images != nil && !m.engine.images[opts.Image] {
 			return refuse(container.ErrImageNotFound, "no such image: %s", opts.Image)
@@ -276,15 +266,16 @@ func stop(ctx context.Context, system *toybox.System, timeout time.Duration) err
 // Remove removes a container; see [container.Runtime].
 func (m *MockProvider) Remove(ctx context.Context, sessionID string) error {
 	return m.sessionCall(ctx, "remove", sessionID, nil, func(ctx context.Context) error {
-		return m.takeDown(ctx, sessionID)
+		return m.takeDown(ctx, func() (*box, error) { return m.own(sessionID) })
 	})
 }
 
-// takeDown ends a container, as often as somebody starts it meanwhile, and removes it.
-func (m *MockProvider) takeDown(ctx context.Context, sessionID string) error {
+// takeDown ends a container, as often as somebody starts it meanwhile, and removes it. find is
+// called with the engine's mutex held.
+func (m *MockProvider) takeDown(ctx context.Context, find func() (*box, error)) error {
 	for {
 		m.engine.mu.Lock()
-		b, err := m.own(sessionID)
+		b, err := find()
 		if err == nil && b.system == nil {
 			delete(m.engine.boxes, b.name)
 			m.engine.publish(b, container.EventRemoved)
