@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -38,6 +39,8 @@ func (p *DockerProvider) Attach(
 		return nil, err
 	}
 	defer c.Done()
+	c, stop := c.watched()
+	defer stop()
 	t, err := c.attach(opts)
 	if err != nil {
 		return nil, c.toError(err)
@@ -141,6 +144,7 @@ type pty struct {
 	conn *stream
 	of   ptyOf
 
+	heard   func()          // ends the looking out for the engine's silence
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	closing sync.Once
@@ -149,6 +153,8 @@ type pty struct {
 	sentAt   time.Time  // guarded by sizing
 	pace     time.Duration
 	deferred sync.WaitGroup // the sending of a size that came too soon
+
+	silent atomic.Bool // the engine does not answer
 
 	latest  sync.Mutex // guards the rest
 	wanted  size
@@ -164,6 +170,10 @@ func newPTY(p *DockerProvider, conn *stream, of ptyOf) *pty {
 		t.pace = resizePace
 	}
 	t.life, t.end = context.WithCancel(context.Background())
+	t.heard = p.onSilence(func() {
+		t.silent.Store(true)
+		conn.Close()
+	})
 	return t
 }
 
@@ -188,6 +198,9 @@ func (t *pty) Write(b []byte) (int, error) {
 func (t *pty) broken(op string, err error) error {
 	if t.life.Err() != nil {
 		return io.ErrClosedPipe
+	}
+	if t.silent.Load() {
+		err = errors.New(errSilent.Detail)
 	}
 	return container.Errorf("terminal "+op, "", container.ErrUnavailable, "%v", err)
 }
@@ -313,6 +326,7 @@ func (t *pty) Close() (err error) {
 		t.latest.Lock() // so that nothing is deferred from here on
 		t.end()
 		t.latest.Unlock()
+		t.heard()
 		t.conn.Close()
 		t.deferred.Wait()
 		ctx, cancel := cleanupContext(context.Background())

@@ -16,6 +16,9 @@ import (
 
 // toError makes err the error of the call.
 func (c *call) toError(err error) error {
+	if err != nil && context.Cause(c.Ctx) == error(errSilent) {
+		err = errSilent
+	}
 	return c.Error(err, func(err error) (string, error) { return engineText(err), classify(err) })
 }
 

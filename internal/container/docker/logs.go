@@ -21,6 +21,8 @@ func (p *DockerProvider) Logs(
 		return err
 	}
 	defer c.Done()
+	c, stop := c.watched()
+	defer stop()
 	found, err := c.inspect() // whether it has a TTY decides how its log is framed
 	if err != nil {
 		return c.toError(err)

@@ -49,6 +49,7 @@ type DockerProvider struct {
 	networks networks
 	proven   proven
 	programs programs
+	heart    heartbeat
 }
 
 var (
@@ -112,6 +113,7 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 		programs: programs{filling: make(chan struct{}, 1)},
 		starts:   starts{starting: make(map[string]int), pausing: make(map[string]int)},
 		calls:    provider.NewCalls(),
+		heart:    heartbeat{every: beatEvery, timeout: beatTimeout},
 	}
 	p.starts.changed.L = &p.starts.mu
 	if p.instance == "" {

@@ -1,0 +1,138 @@
+package docker
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/octobot-run/octobot/internal/config"
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// freezingEngine answers about one running container until it is frozen, and then takes connections
+// alone.
+type freezingEngine struct {
+	*DockerProvider
+	frozen chan struct{}
+	pings  atomic.Int64
+}
+
+func newFreezingEngine(t *testing.T, tty string) *freezingEngine {
+	t.Helper()
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "engine.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &freezingEngine{frozen: make(chan struct{})}
+	const name = "/containers/octobot-session-a"
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wait := func() {
+			select {
+			case <-r.Context().Done():
+			case <-t.Context().Done():
+			}
+		}
+		select {
+		case <-e.frozen:
+			wait()
+			return
+		default:
+		}
+		switch path := r.URL.Path; {
+		case strings.HasSuffix(path, "/_ping"):
+			e.pings.Add(1)
+			w.Header().Set("Api-Version", "1.41")
+		case strings.HasSuffix(path, name+"/json"):
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"Id":"octobot-session-a","Name":"/octobot-session-a","State":{"Status":"running"},`+
+				`"Config":{"Tty":`+tty+`,"Labels":{"octobot":"true","octobot.session":"a","octobot.instance":"default"}}}`)
+		case strings.HasSuffix(path, "/logs"):
+			w.(http.Flusher).Flush()
+			wait()
+		case strings.HasSuffix(path, "/attach"):
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+			<-t.Context().Done()
+			conn.Close()
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	e.DockerProvider, err = NewDockerProvider(&config.Config{
+		Docker: config.Docker{Host: "unix://" + listener.Addr().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.heart.every, e.heart.timeout = time.Millisecond, 20*time.Millisecond
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		serving.Wait()
+	})
+	return e
+}
+
+func (e *freezingEngine) awaitPings(t *testing.T, more int64) {
+	t.Helper()
+	for until := e.pings.Load() + more; e.pings.Load() < until; time.Sleep(time.Millisecond) {
+		if t.Context().Err() != nil {
+			t.Fatal("the engine is not asked")
+		}
+	}
+}
+
+func unavailable(t *testing.T, what string, err error) {
+	t.Helper()
+	if container.ClassOf(err) != container.ErrUnavailable || !strings.Contains(err.Error(), "stopped answering") {
+		t.Errorf("%s: %v; want that the engine has stopped answering", what, err)
+	}
+}
+
+// A log that says nothing is followed as long as the engine is there, and no longer.
+func TestFrozenEngineEndsLogs(t *testing.T) {
+	e := newFreezingEngine(t, "false")
+	done := make(chan error, 1)
+	go func() {
+		done <- e.Logs(t.Context(), "a", container.LogOptions{Tail: -1, Follow: true}, nil, nil)
+	}()
+	e.awaitPings(t, 50)
+	select {
+	case err := <-done:
+		t.Fatalf("the log of an engine that is there: %v", err)
+	default:
+	}
+	close(e.frozen)
+	unavailable(t, "following", <-done)
+	unavailable(t, "beginning", e.Logs(t.Context(), "a", container.LogOptions{Tail: -1}, nil, nil))
+}
+
+func TestFrozenEngineEndsTerminal(t *testing.T) {
+	e := newFreezingEngine(t, "true")
+	pty, err := e.Attach(t.Context(), "a", container.AttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.awaitPings(t, 50)
+	close(e.frozen)
+	_, err = pty.Read(make([]byte, 1))
+	unavailable(t, "reading", err)
+	if err := pty.Close(); err != nil {
+		t.Error(err)
+	}
+	_, err = e.Attach(t.Context(), "a", container.AttachOptions{})
+	unavailable(t, "attaching", err)
+}
