@@ -3,6 +3,7 @@ package containertest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +14,13 @@ import (
 var logCases = []testCase{
 	{"streams apart", testLogs},
 	{"tail", testLogsTail},
+	{"tail ends in the middle of a line", testLogsTailUnfinished},
 	{"since and timestamps", testLogsSince},
+	{"since a moment", testLogsSinceMoment},
+	{"long lines", testLogsLongLines},
+	{"long lines of a TTY", testLogsLongTty},
+	{"timestamps of a TTY", testLogsTimesTty},
+	{"follow from now on", testLogsFollowFromNow},
 	{"follow ends at exit", testLogsFollow},
 	{"follow ends with ctx", testLogsCancel},
 	{"follow a stopped container", testLogsFollowStopped},
@@ -62,6 +69,146 @@ func testLogsTail(f *fixture) {
 	for n, want := range map[int]string{-1: "1\n2\n3\n4\n", 0: "", 1: "4\n", 2: "3\n4\n", 100: "1\n2\n3\n4\n"} {
 		stdout, _ := f.logs(id, container.LogOptions{Tail: n})
 		f.equal("stdout", stdout, want)
+	}
+}
+
+func testLogsTailUnfinished(f *fixture) {
+	id := f.ended("echo 1; echo 2; echo -n 3")
+	if id == "" {
+		return
+	}
+	for n, want := range map[int]string{0: "", 1: "3", 2: "2\n3", 3: "1\n2\n3", 4: "1\n2\n3"} {
+		stdout, _ := f.logs(id, container.LogOptions{Tail: n})
+		f.equal("stdout", stdout, want)
+	}
+}
+
+// longLines are a script's that ends by itself.
+const longLines = "echo first; head -c 40000 /dev/zero; echo; head -c 32768 /dev/zero; echo; echo last"
+
+// isLong checks the log of longLines, whose lines have that end: a line of any length is one,
+// however an engine keeps it.
+func (f *fixture) isLong(id, end string) {
+	f.Helper()
+	lines := []string{"first", strings.Repeat("\x00", 40000), strings.Repeat("\x00", 32768), "last"}
+	for _, tail := range []int{-1, 1, 2, 3, 4} {
+		stdout, _ := f.logs(id, container.LogOptions{Tail: tail})
+		first := 0
+		if tail > 0 {
+			first = len(lines) - tail
+		}
+		f.equal(fmt.Sprint("log, tail ", tail), stdout, strings.Join(lines[first:], end)+end)
+	}
+}
+
+// hasTimes checks that each line has one time.
+func (f *fixture) hasTimes(id, end string) {
+	f.Helper()
+	plain, _ := f.logs(id, container.LogOptions{Tail: -1})
+	stamped, _ := f.logs(id, container.LogOptions{Tail: -1, Timestamps: true})
+	var without strings.Builder
+	for line := range strings.SplitAfterSeq(stamped, end) {
+		stamp, text, _ := strings.Cut(line, " ")
+		if _, err := time.Parse(time.RFC3339Nano, stamp); err != nil && line != "" {
+			f.Fatalf("line begins with %s", show(line))
+		}
+		without.WriteString(text)
+	}
+	f.equal("log without times", without.String(), plain)
+}
+
+func testLogsLongLines(f *fixture) {
+	id := f.ended(longLines)
+	if id == "" {
+		return
+	}
+	f.isLong(id, "\n")
+	f.hasTimes(id, "\n")
+}
+
+func testLogsLongTty(f *fixture) {
+	if _, ok := optional[container.LogReader](f); !ok {
+		return
+	}
+	id := f.terminal("sh", "-c", longLines)
+	f.stopped(id)
+	f.isLong(id, "\r\n")
+}
+
+func testLogsTimesTty(f *fixture) {
+	if _, ok := optional[container.LogReader](f); !ok {
+		return
+	}
+	id := f.terminal("sh", "-c", longLines)
+	f.stopped(id)
+	f.hasTimes(id, "\r\n")
+}
+
+// testLogsFollowFromNow: what the main process writes last, without the end of a line too, is told
+// to who has followed it from some moment on.
+func testLogsFollowFromNow(f *fixture) {
+	l, ok := optional[container.LogReader](f)
+	if !ok {
+		return
+	}
+	script := "echo past; while [ ! -e /tmp/go ]; do echo tick; sleep 0.05; done; printf world"
+	if !f.caps.RealProcesses {
+		script = "echo past; sleep 1; echo tick; sleep 0.1; echo -n world"
+	}
+	var following sync.WaitGroup
+	for i := range 2 {
+		id := f.id(fmt.Sprint("s", i))
+		f.start(id, f.script(script))
+		f.poll("the past", func() bool {
+			past, _ := f.logs(id, container.LogOptions{Tail: -1})
+			return strings.HasPrefix(past, "past\n")
+		})
+		following.Go(func() {
+			var out strings.Builder
+			seen := sync.OnceFunc(func() {
+				if f.caps.RealProcesses {
+					f.sh(id, "touch /tmp/go")
+				}
+			})
+			both := writerFunc(func(b []byte) (int, error) {
+				seen()
+				return out.Write(b)
+			})
+			if err := l.Logs(f.ctx, id, container.LogOptions{Follow: true}, both, both); err != nil {
+				f.Error(err)
+			}
+			got := out.String()
+			if ticks, whole := strings.CutSuffix(got, "world"); !whole || strings.ReplaceAll(ticks, "tick\n", "") != "" {
+				f.Errorf("log is %s; want ticks and the end", show(got))
+			}
+		})
+	}
+	following.Wait()
+}
+
+// testLogsSinceMoment: a moment parts what is written before and after, within a second too.
+func testLogsSinceMoment(f *fixture) {
+	if _, ok := optional[container.LogReader](f); !ok {
+		return
+	}
+	script := "echo one; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo two"
+	if !f.caps.RealProcesses {
+		script = "echo one; sleep 1; echo two"
+	}
+	id := f.id("s")
+	f.start(id, f.script(script))
+	f.poll("the first line", func() bool {
+		stdout, _ := f.logs(id, container.LogOptions{Tail: -1})
+		return stdout == "one\n"
+	})
+	between := time.Now()
+	if f.caps.RealProcesses {
+		f.sh(id, "touch /tmp/go")
+	}
+	f.stopped(id)
+	for _, tail := range []int{-1, 10} {
+		stdout, _ := f.logs(id, container.LogOptions{Tail: tail, Since: between})
+		f.equal("stdout since then", stdout, "two\n")
 	}
 }
 

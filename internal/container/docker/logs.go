@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
 	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -27,31 +29,16 @@ func (p *DockerProvider) Logs(
 	if err != nil {
 		return c.toError(err)
 	}
-	ask := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: opts.Timestamps,
-		Follow: opts.Follow}
-	if opts.Tail >= 0 {
-		ask.Tail = strconv.Itoa(opts.Tail)
+	tty := found.Container.Config.Tty
+	r := &logReader{
+		call: c, id: found.Container.ID, opts: opts,
+		frames: !tty,
+		// Podman's stamps, of whole seconds, can't be told from what a program writes where nothing
+		// says where an entry ends.
+		stamped: !tty || !p.podman(),
+		mends:   !p.podman() && versions.LessThan(p.client.ClientVersion(), "1.42"),
 	}
-	if !opts.Since.IsZero() {
-		ask.Since = opts.Since.Format(time.RFC3339Nano)
-	}
-	out, errOut := &skipper{w: orDiscard(stdout)}, &skipper{w: orDiscard(stderr)}
-	read := func() error {
-		log, err := p.client.ContainerLogs(c.Ctx, found.Container.ID, ask)
-		if err != nil {
-			return err
-		}
-		defer log.Close()
-		return copyOutput(found.Container.Config.Tty, log, out, errOut)
-	}
-	err = read()
-	if err == nil && opts.Follow && opts.Tail < 0 {
-		// Docker 20.10 stops following when the container stops, and may leave
-		// out what was written last. It is in the log, behind what has been read.
-		ask.Follow = false
-		out.skip, errOut.skip = out.passed, errOut.passed
-		err = read()
-	}
+	err = r.run(orDiscard(stdout), orDiscard(stderr))
 	if failure, ok := errors.AsType[*writeError](err); ok {
 		return failure.err
 	}
@@ -61,23 +48,167 @@ func (p *DockerProvider) Logs(
 	return c.toError(err)
 }
 
-// skipper counts what it passes on, and can leave out the start.
-type skipper struct {
-	w            io.Writer
-	passed, skip int64
+// logReader reads a container's log, in passes: one that counts, where only the last lines are
+// wanted; the one whose entries are passed on; and, after one that follows, one for what that has
+// left out.
+//
+// The engine is always asked for timestamps. By those, an entry has a position that outlasts the
+// log's rotation, and the pieces of a long line are known as such.
+type logReader struct {
+	*call
+	id   string
+	opts container.LogOptions
+
+	frames  bool // else it is one raw stream, of a TTY
+	stamped bool // entries come with their times
+	// mends: the engine (Docker before 23) drops the line feed of a line of several pieces.
+	mends bool
 }
 
-func (s *skipper) Write(b []byte) (int, error) {
-	left := b[min(int64(len(b)), s.skip):]
-	s.skip -= int64(len(b) - len(left))
-	if len(left) == 0 {
-		return len(b), nil
+func (r *logReader) run(stdout, stderr io.Writer) error {
+	if r.opts.Tail == 0 && !r.opts.Follow {
+		return nil
 	}
-	s.passed += int64(len(left))
-	if _, err := s.w.Write(left); err != nil {
-		return 0, err
+	ask := logRequest{since: r.opts.Since, tail: -1}
+	from := logStart{}
+	if r.opts.Tail >= 0 {
+		var err error
+		if ask.tail, from, err = r.findTail(); err != nil {
+			return err
+		}
 	}
-	return len(b), nil
+	ask.follow = r.opts.Follow
+	pass := r.newPass(stdout, stderr)
+	pass.skip = from.skip()
+	if err := r.read(ask, pass); err != nil || !ask.follow {
+		return err
+	}
+	// Docker 20.10 stops following when the container stops, and may leave out what was written
+	// last. It is in the log, behind what has been passed on.
+	rest := r.newPass(stdout, stderr)
+	rest.skip = from.skipPassed(pass)
+	return r.read(logRequest{since: from.since(r.opts.Since, pass), tail: -1}, rest)
+}
+
+func (r *logReader) newPass(stdout, stderr io.Writer) *logPass {
+	p := &logPass{mends: r.mends, stamps: r.opts.Timestamps && r.stamped}
+	p.streams[1].w, p.streams[2].w = stdout, stderr
+	return p
+}
+
+// logRequest is what the engine is asked for; a negative tail is all.
+type logRequest struct {
+	since  time.Time
+	tail   int
+	follow bool
+}
+
+// read makes one pass over the log.
+func (r *logReader) read(ask logRequest, pass *logPass) error {
+	opts := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: ask.follow,
+		Timestamps: r.stamped || r.opts.Timestamps}
+	if ask.tail >= 0 {
+		opts.Tail = strconv.Itoa(ask.tail)
+	}
+	if !ask.since.IsZero() {
+		opts.Since = ask.since.Format(time.RFC3339Nano)
+	}
+	log, err := r.p.client.ContainerLogs(r.Ctx, r.id, opts)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	entries := newEntries(log)
+	switch {
+	case r.frames:
+		return entries.copyFrames(pass)
+	case r.stamped:
+		return entries.copyStamped(pass)
+	}
+	return entries.copyRaw(pass)
+}
+
+// tailSlack are entries that are asked for beyond those that are wanted: those written meanwhile, one
+// by which to see whether a line has begun earlier, and the pieces of long lines.
+const tailSlack = 64
+
+// findTail finds where the last lines begin: how many entries to ask the engine for, and which of
+// them to leave out. What the engine takes for a line is an entry, a piece of a long line too. And
+// Podman 4.3 puts together what does not belong together when it looks for the last ones.
+func (r *logReader) findTail() (ask int, from logStart, err error) {
+	for ask = min(r.opts.Tail, math.MaxInt32/8) + tailSlack; ; ask *= 8 {
+		if r.p.podman() || ask > math.MaxInt32 {
+			ask = -1
+		}
+		count := r.newPass(io.Discard, io.Discard)
+		count.skip = func(*logStream) bool { return true }
+		if err := r.read(logRequest{since: r.opts.Since, tail: ask}, count); err != nil {
+			return 0, logStart{}, err
+		}
+		whole := ask < 0 || count.entries < ask
+		lines := count.lines
+		if !whole {
+			lines-- // whether that began with its entry is unknown
+		}
+		if whole || lines >= max(r.opts.Tail, 1) { // with one line at least, the last one is there as a whole
+			return ask, logStart{lines: count.lines - min(lines, r.opts.Tail), until: count.latest}, nil
+		}
+	}
+}
+
+// logStart is where the last lines begin: behind so many lines, unless something later comes first,
+// which has been written meanwhile.
+type logStart struct {
+	lines int
+	until time.Time
+}
+
+// skip tells what is before the start.
+func (f logStart) skip() func(*logStream) bool {
+	begun := false
+	return func(s *logStream) bool {
+		begun = begun || s.pass.lines > f.lines || s.at.After(f.until)
+		return !begun
+	}
+}
+
+// since is a time from which on all has to be looked at that the pass has not passed on.
+func (f logStart) since(asked time.Time, passed *logPass) time.Time {
+	var first time.Time
+	for _, s := range passed.streams {
+		if s.n > 0 && (first.IsZero() || s.at.Before(first)) {
+			first = s.at
+		}
+	}
+	if first.IsZero() {
+		first = f.until
+	}
+	// The streams' entries may be a little out of order.
+	if first = first.Add(-time.Second); first.Before(asked) {
+		return asked
+	}
+	return first
+}
+
+// skipPassed tells what a pass that began there has come by already. Each stream by itself is in
+// order.
+func (f logStart) skipPassed(passed *logPass) func(*logStream) bool {
+	var behind [3]bool
+	return func(s *logStream) bool {
+		last := &passed.streams[s.number]
+		switch {
+		case behind[s.number]:
+		case last.n == 0:
+			behind[s.number] = s.at.After(f.until)
+		default:
+			behind[s.number] = s.at.After(last.at) || s.at.Equal(last.at) && s.n > last.n
+			if len(last.stamp) == 0 && last.begun && s.n == last.n {
+				s.cut = last.size // the rest of a line that had come in part
+				return false
+			}
+		}
+		return !behind[s.number]
+	}
 }
 
 func orDiscard(w io.Writer) io.Writer {

@@ -101,7 +101,8 @@ func agentTopics(more ...string) []string {
 var podmanFaults = map[string]string{
 	"exit/out of memory":        "Podman 4.3 learns of an OOM kill from cgroup v2 alone: on v1 its state says false",
 	"files/modes and owners":    "Podman 4.3 gives what its Docker API unpacks to the container's user",
-	"logs/since and timestamps": "Podman 4.3 takes since in whole seconds",
+	"logs/since and timestamps": "Podman 4.3's API tells times in whole seconds",
+	"logs/timestamps of a TTY":  "Podman 4.3 puts a time before each piece of a TTY's line, and tells the pieces apart by nothing",
 }
 
 func plain(p *docker.DockerProvider) container.Runtime { return p }

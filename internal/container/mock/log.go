@@ -15,7 +15,7 @@ const (
 	// logSize bounds a container's log; the oldest lines are dropped.
 	logSize  = 1 << 20
 	lineSize = 64   // bytes of an empty line
-	maxLine  = 4096 // bytes of a line; a longer one is several
+	maxPiece = 4096 // bytes of a line that are kept in one piece
 )
 
 const (
@@ -23,11 +23,12 @@ const (
 	stderr = 2
 )
 
-// line is one line of a log, or the beginning of one that is not finished.
+// line is one line of a log, or a piece of one.
 type line struct {
-	time   time.Time
+	time   time.Time // of its beginning
 	stream int
 	text   []byte
+	begun  bool // an earlier piece is its beginning
 }
 
 func (l line) finished() bool { return bytes.HasSuffix(l.text, []byte("\n")) }
@@ -36,8 +37,9 @@ func (l line) finished() bool { return bytes.HasSuffix(l.text, []byte("\n")) }
 type log struct {
 	mu      sync.Mutex
 	lines   []line
-	dropped int // lines before the first
-	size    int // bytes in memory
+	dropped int               // lines before the first
+	size    int               // bytes in memory
+	open    map[int]time.Time // the streams whose last line is not finished, and when that began
 	live    bool
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
@@ -61,13 +63,24 @@ func (w logWriter) Write(b []byte) (int, error) {
 
 // append adds to the log. The caller holds mu.
 func (l *log) append(stream int, piece []byte) {
-	if n := len(l.lines); n > 0 && l.lines[n-1].stream == stream && !l.lines[n-1].finished() &&
-		len(l.lines[n-1].text) < maxLine {
+	began, begun := l.open[stream]
+	if !begun {
+		began = time.Now()
+	}
+	if n := len(l.lines); begun && n > 0 && l.lines[n-1].stream == stream && len(l.lines[n-1].text) < maxPiece {
 		l.lines[n-1].text = append(l.lines[n-1].text, piece...)
 		l.size += len(piece)
 	} else {
-		l.lines = append(l.lines, line{time.Now(), stream, bytes.Clone(piece)})
+		l.lines = append(l.lines, line{began, stream, bytes.Clone(piece), begun})
 		l.size += len(piece) + lineSize
+	}
+	if bytes.HasSuffix(piece, []byte("\n")) {
+		delete(l.open, stream)
+	} else if !begun {
+		if l.open == nil {
+			l.open = make(map[int]time.Time)
+		}
+		l.open[stream] = began
 	}
 	for l.size > logSize && len(l.lines) > 1 {
 		l.size -= len(l.lines[0].text) + lineSize
@@ -108,7 +121,7 @@ func (l *log) next(at cursor) (lines []line, to cursor, live bool, changed <-cha
 	for at.line < l.dropped+len(l.lines) {
 		full := l.lines[at.line-l.dropped]
 		if rest := full.text[at.bytes:]; len(rest) > 0 {
-			lines = append(lines, line{full.time, full.stream, bytes.Clone(rest)})
+			lines = append(lines, line{full.time, full.stream, bytes.Clone(rest), full.begun || at.bytes > 0})
 		}
 		if !full.finished() && at.line == l.dropped+len(l.lines)-1 {
 			at.bytes = len(full.text)
@@ -126,10 +139,13 @@ func (l *log) next(at cursor) (lines []line, to cursor, live bool, changed <-cha
 func (l *log) tail(n int) cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n < 0 || n > len(l.lines) {
-		n = len(l.lines)
+	first := len(l.lines)
+	for ; first > 0 && n != 0; first-- {
+		if !l.lines[first-1].begun {
+			n--
+		}
 	}
-	return cursor{line: l.dropped + len(l.lines) - n}
+	return cursor{line: l.dropped + first}
 }
 
 // Logs implements [container.LogReader].
@@ -159,7 +175,7 @@ func (l *log) copy(ctx context.Context, opts container.LogOptions, out, errs io.
 			if x.stream == stderr {
 				w = errs
 			}
-			if opts.Timestamps {
+			if opts.Timestamps && !x.begun {
 				x.text = []byte(strings.Join([]string{x.time.Format(time.RFC3339Nano), string(x.text)}, " "))
 			}
 			if _, err := w.Write(x.text); err != nil {
