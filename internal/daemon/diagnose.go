@@ -94,7 +94,10 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 	info, pool, err := probe(ctx, cfg)
 	if err != nil {
 		do := start
-		if strings.Contains(err.Error(), "permission denied") {
+		switch {
+		case errors.Is(err, container.ErrRefused):
+			do = "it answers, but not what it is: see its log, and whether that is an engine's address"
+		case strings.Contains(err.Error(), "permission denied"):
 			do = "let this user open the engine's socket, or run the daemon as a user who can"
 		}
 		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), do})

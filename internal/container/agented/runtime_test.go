@@ -2,6 +2,7 @@ package agented
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -56,4 +57,35 @@ func (m *maker) Create(_ context.Context, id string, opts container.Options) (*c
 
 func (m *maker) Dial(context.Context, string, string, []string) (container.Conn, error) {
 	return nil, container.ErrUnsupported
+}
+
+// TestDialRefused: where the engine refuses to start the agent, commands are the engine's; where it
+// does not answer, nobody knows whether there is one.
+func TestDialRefused(t *testing.T) {
+	for class, byEngines := range map[error]bool{
+		container.ErrRefused: true, container.ErrExecFailed: true, container.ErrUnavailable: false,
+	} {
+		below := &undialled{engine: &engine{}, class: class}
+		r := New(below, Config{Logger: slog.New(slog.DiscardHandler)})
+		result, err := r.Exec(t.Context(), "s", []string{"true"}, container.ExecOptions{})
+		switch {
+		case byEngines && (err != nil || result.ExitCode != byEngine):
+			t.Errorf("%v: got %+v, %v; want it to be the engine's", class, result, err)
+		case !byEngines && container.ClassOf(err) != class:
+			t.Errorf("%v: got %+v, %v", class, result, err)
+		}
+		if err := r.(container.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// undialled is an engine that starts no agent.
+type undialled struct {
+	*engine
+	class error
+}
+
+func (u *undialled) Dial(context.Context, string, string, []string) (container.Conn, error) {
+	return nil, container.Errorf("dial", "s", u.class, "no")
 }

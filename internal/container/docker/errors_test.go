@@ -57,25 +57,38 @@ func TestRecordedAnswers(t *testing.T) {
 	}
 }
 
-// answeredBy gives the errors that are made of an engine's answer.
-func answeredBy(t *testing.T, a recordedAnswer) map[string]error {
+// open makes a provider of an engine that answers as handle does.
+func open(t *testing.T, handle http.HandlerFunc) *DockerProvider {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/_ping") {
-			w.Header().Set("Api-Version", "1.41")
-			return
-		}
-		w.Header().Set("Content-Type", a.Type)
-		w.WriteHeader(a.Status)
-		_, _ = w.Write([]byte(a.Body))
-	}))
-	defer server.Close()
+	server := httptest.NewServer(handle)
 	p, err := NewDockerProvider(&config.Config{Docker: config.Docker{
 		Host: "tcp://" + server.Listener.Addr().String()}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close()
+	t.Cleanup(func() {
+		p.Close()
+		server.Close()
+	})
+	return p
+}
+
+func (a recordedAnswer) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", a.Type)
+	w.WriteHeader(a.Status)
+	_, _ = w.Write([]byte(a.Body))
+}
+
+// answeredBy gives the errors that are made of an engine's answer.
+func answeredBy(t *testing.T, a recordedAnswer) map[string]error {
+	t.Helper()
+	p := open(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/_ping") {
+			w.Header().Set("Api-Version", "1.41")
+			return
+		}
+		a.write(w)
+	})
 	made := make(map[string]error)
 	if strings.HasPrefix(a.Request, http.MethodHead) {
 		_, made["SDK"] = p.client.ContainerStatPath(t.Context(), "a", client.ContainerStatPathOptions{Path: "/"})
@@ -193,6 +206,28 @@ func TestNoWordsOfTheEngine(t *testing.T) {
 				t.Errorf("%s: %s: madeNothing is %v", name, how, madeNothing(err))
 			}
 		}
+	}
+}
+
+// TestFaultIsNoEnd: a command has ended when the engine says so, or does not know it any more, and
+// not when the engine fails at the look.
+func TestFaultIsNoEnd(t *testing.T) {
+	for name, last := range map[string]recordedAnswer{
+		"says so": {Status: 200, Body: `{"Running":false}`},
+		"is gone": {Status: 404, Type: typeJSON, Body: `{"message":"No such exec instance: e"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answers := []recordedAnswer{{Status: 500, Type: typeJSON, Body: `{"message":"database is locked"}`},
+				{Status: 500}, last}
+			asked := 0
+			p := open(t, func(w http.ResponseWriter, _ *http.Request) {
+				answers[min(asked, len(answers)-1)].write(w)
+				asked++
+			})
+			if err := p.awaitEnd(t.Context(), &process{execID: "e"}); err != nil || asked != len(answers) {
+				t.Errorf("asked %d times, %v", asked, err)
+			}
+		})
 	}
 }
 
