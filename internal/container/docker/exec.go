@@ -197,6 +197,10 @@ func (r *process) exitCode(said *opening) (int, error) {
 	if err := r.notStarted(state, said); err != nil {
 		return 0, err
 	}
+	if r.wasCut(state) {
+		r.kill()
+		return 0, r.stoppedOr(errCut())
+	}
 	if *state.ExitCode == 137 && r.containerStops() { // killed with the container, not by somebody
 		return 0, container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
 	}
@@ -206,13 +210,18 @@ func (r *process) exitCode(said *opening) (int, error) {
 // awaitOver gives the last state of a process whose output has ended, with its exit code.
 func (r *process) awaitOver() (execState, error) {
 	var state execState
+	outputs := outputs{ended: r.overAt}
 	err := provider.Poll(r.Ctx, "the command to end", time.Millisecond, lastLook, func() (ended bool, err error) {
 		if state, err = r.p.inspectExec(r.Ctx, r.execID); err != nil {
 			return true, r.stoppedOr(err)
 		}
-		return !state.Running, nil
+		if !state.Running {
+			return true, nil
+		}
+		err = outputs.check(r)
+		return err != nil, err
 	})
-	if _, ok := errors.AsType[*provider.WaitError](err); ok {
+	if err != nil && state.Running {
 		r.kill()
 	}
 	if err == nil && (state.ExitCode == nil || *state.ExitCode < 0) {

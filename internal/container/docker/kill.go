@@ -22,8 +22,9 @@ const tagName = "OCTOBOT_EXEC"
 var killScript string
 
 const (
-	killAll = "kill"
-	hangUp  = "hup"
+	killAll     = "kill"
+	hangUp      = "hup"
+	findOutputs = "outputs"
 )
 
 // errNoShell is about an image, so it is the same after every attempt.
@@ -79,9 +80,24 @@ func (p *DockerProvider) awaitEnd(ctx context.Context, r *process) error {
 	return nil
 }
 
-// signalTree runs the script in the container, as the user that the process runs as and with no
-// more rights: the shell there is the session's own and not to be trusted.
+// signalTree runs the script to its good end.
 func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string) error {
+	code, said, err := p.runScript(ctx, r, mode)
+	switch {
+	case err != nil:
+		return err
+	case code == 0:
+		return nil
+	case code == 126 || code == 127:
+		return errNoShell
+	}
+	return fmt.Errorf("the shell that looks for the processes ended with %d: %s", code, said)
+}
+
+// runScript runs the script in the container, as the user that the process runs as and with no more
+// rights: the shell there is the session's own and not to be trusted. It gives 0 where the container
+// does not run.
+func (p *DockerProvider) runScript(ctx context.Context, r *process, mode string) (code int, said []byte, _ error) {
 	made, err := p.client.ExecCreate(ctx, r.containerID, client.ExecCreateOptions{
 		User:         r.opts.User,
 		AttachStdout: true,
@@ -91,36 +107,31 @@ func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string
 	})
 	if err != nil {
 		if !p.running(ctx, r.containerID) {
-			return nil
+			return 0, nil, nil
 		}
-		return err
+		return 0, nil, err
 	}
 	conn, err := p.startExec(ctx, r.SessionID, made.ID, dockercontainer.ExecStartRequest{})
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	said := &provider.Head{Most: 1 << 10}
-	if err := copyOutput(false, conn, said, io.Discard); err != nil {
-		return err
+	head := &provider.Head{Most: 1 << 10}
+	if err := copyOutput(false, conn, head, io.Discard); err != nil {
+		return 0, nil, err
 	}
 	look := func() (ended bool, err error) {
 		state, err := p.inspectExec(ctx, made.ID)
-		switch {
-		case err != nil:
-			return true, err
-		case state.Running || state.ExitCode == nil:
-			return false, nil
-		case *state.ExitCode == 0:
-			return true, nil
-		case *state.ExitCode == 126 || *state.ExitCode == 127:
-			return true, errNoShell
+		if err != nil || state.Running || state.ExitCode == nil {
+			return err != nil, err
 		}
-		return true, fmt.Errorf("the shell that looks for the processes ended with %d: %s", *state.ExitCode, said.Kept)
+		code = *state.ExitCode
+		return true, nil
 	}
-	return provider.Poll(ctx, "the shell that looks for the processes", time.Millisecond, 250*time.Millisecond, look)
+	err = provider.Poll(ctx, "the shell that looks for the processes", time.Millisecond, 250*time.Millisecond, look)
+	return code, head.Kept, err
 }
 
 // running is false only where the engine said so.

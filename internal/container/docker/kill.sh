@@ -1,9 +1,12 @@
-# Ends what carries the tag $1: kill.sh TAG kill|hup
+# Ends what carries the tag $1: kill.sh TAG kill|hup|outputs
 #
 # Builtins of a POSIX shell alone; an image may have nothing else. "kill" ends every process that has
 # the tag in its environment, descends from one that has, or is in the terminal
 # session of one. "hup" does what the end of a terminal does: SIGHUP to its session.
 # Exit code 0: nothing is left, neither to signal nor about to die.
+#
+# "outputs" ends nothing. Exit code 0: the first process with the tag has neither a pipe nor a terminal as
+# its output; 3: it has; 4: it is not seen.
 exec 2>/dev/null
 tag=OCTOBOT_EXEC=$1 mode=$2
 
@@ -54,6 +57,19 @@ if [ "$mode" = hup ]; then
 		done
 	done
 	exit 0
+fi
+
+if [ "$mode" = outputs ]; then
+	for dir in /proc/[0-9]*; do
+		look ${dir#/proc/} && [ $ppid = 0 ] && tagged ${dir#/proc/} || continue
+		[ -e $dir/fd/0 ] || [ -e $dir/fd/1 ] || [ -e $dir/fd/2 ] || exit 4
+		for fd in $dir/fd/1 $dir/fd/2; do
+			[ -p $fd ] && exit 3
+			[ -c $fd ] && ! [ $fd -ef /dev/null ] && exit 3
+		done
+		exit 0
+	done
+	exit 4
 fi
 
 round=0 killed=
