@@ -47,7 +47,7 @@ type Spec struct {
 	Binds        []string          `json:"binds,omitempty" nullable:"false" doc:"source:target[:ro|rw]. The source is a path on the engine's host, below a directory that the server allows."`
 	NetworkMode  string            `json:"network_mode,omitempty" doc:"A network of the engine, or none; absent for the server's own."`
 	Labels       map[string]string `json:"labels,omitempty" doc:"Labels of the container. Names that start with octobot are reserved."`
-	PortBindings map[string]string `json:"port_bindings,omitempty" doc:"Container port (3000/tcp) to host port; empty or 0 for a random one. 8080/tcp is always published."`
+	PortBindings map[string]string `json:"port_bindings,omitempty" doc:"Container port (3000/tcp) to host port; empty or 0 for a random one, several with commas between. 8080/tcp is always published."`
 	Tty          bool              `json:"tty,omitempty" doc:"The main process gets a terminal."`
 	WorkingDir   string            `json:"working_dir,omitempty" doc:"Absolute path in the container."`
 	User         string            `json:"user,omitempty" doc:"name, uid, name:group or uid:gid."`

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +69,39 @@ func TestStatsJSON(t *testing.T) {
 	if r.code != exitError || len(uses) != 1 || uses[0].SessionID != "demo" ||
 		!strings.HasPrefix(r.stderr, "octobot: stats idle: it does not run; ") {
 		t.Errorf("with one that does not run: %+v", r)
+	}
+}
+
+// TestPublishTwice publishes a port at several of the host's.
+func TestPublishTwice(t *testing.T) {
+	dir := startDaemon(t)
+	for id, c := range map[string]struct {
+		flags []string
+		want  map[string]string
+	}{
+		"two":     {[]string{"-p", "18001:80", "-p", "18002:80"}, map[string]string{"80": "18001,18002"}},
+		"written": {[]string{"-p", "18003:80/tcp", "-p", "18004:80"}, map[string]string{"80": "18003,18004"}},
+		"free":    {[]string{"-p", "80", "-p", "18005:80", "-p", "80"}, map[string]string{"80": "0,18005"}},
+		"same":    {[]string{"-p", "18006:80", "-p", "18006:80"}, map[string]string{"80": "18006"}},
+		"udp":     {[]string{"-p", "18007:80/udp", "-p", "18007:80"}, map[string]string{"80": "18007", "80/udp": "18007"}},
+	} {
+		var s v1.Session
+		decode(t, must(t, dir, append(append([]string{"create", "-o", "json"}, c.flags...), id)...), &s)
+		if !maps.Equal(s.PortBindings, c.want) {
+			t.Errorf("%v: %v, want %v", c.flags, s.PortBindings, c.want)
+		}
+		for port, hosts := range c.want {
+			if !strings.Contains(port, "/") {
+				port += "/tcp"
+			}
+			for host := range strings.SplitSeq(hosts, ",") {
+				if !slices.ContainsFunc(s.Ports, func(p v1.Port) bool {
+					return p.Container == port && (host == "0" || fmt.Sprint(p.HostPort) == host)
+				}) {
+					t.Errorf("%v: %s is not published at %s: %+v", c.flags, port, host, s.Ports)
+				}
+			}
+		}
 	}
 }
 

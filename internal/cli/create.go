@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 	flags.StringArrayVar(&f.envFiles, "env-file", nil, "`file` of environment variables, one a line")
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label of the container, `name=value`")
 	flags.StringArrayVarP(&f.ports, "publish", "p", nil,
-		"publish a port, `[host:]container[/udp]`; without host: a free one")
+		"publish a port, `[host:]container[/udp]`, at several of the host's where it is repeated; without host: a free one")
 	flags.StringArrayVarP(&req.Binds, "volume", "v", nil,
 		"mount a volume, or a directory that the daemon allows, `source:target[:ro]`")
 	flags.BoolVarP(&req.Tty, "tty", "t", false, "give the main process a terminal")
@@ -168,7 +170,7 @@ func (f *createFlags) fill(cmd *cobra.Command, req *v1.CreateSessionRequest) err
 		if req.PortBindings == nil {
 			req.PortBindings = map[string]string{}
 		}
-		req.PortBindings[inside] = host
+		publish(req.PortBindings, inside, host)
 	}
 	for _, mount := range f.tmpfs {
 		path, options, _ := strings.Cut(mount, ":")
@@ -180,6 +182,20 @@ func (f *createFlags) fill(cmd *cobra.Command, req *v1.CreateSessionRequest) err
 	start := !f.noStart
 	req.Start = &start
 	return nil
+}
+
+// publish adds a host port, empty for a free one, to those of a container's port.
+func publish(bindings map[string]string, inside, host string) {
+	inside = strings.TrimSuffix(inside, "/tcp") // which it is without
+	before, again := bindings[inside]
+	if again {
+		hosts := strings.Split(cmp.Or(before, "0"), ",")
+		if host = cmp.Or(host, "0"); !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+		host = strings.Join(hosts, ",")
+	}
+	bindings[inside] = host
 }
 
 // withOwnValues replaces names without a value by octobot's own variables, and leaves out

@@ -15,9 +15,9 @@ const SessionPort = "8080/tcp"
 const NetworkNone = "none"
 
 // Ports returns what is to be published: container port, as [ParsePort] gives it, to host
-// port, 0 for a random one. [SessionPort] is always among them, unless the network mode is
+// ports, 0 for a random one. [SessionPort] is always among them, unless the network mode is
 // [NetworkNone], which has no ports at all.
-func (o Options) Ports() (map[string]int, error) {
+func (o Options) Ports() (map[string][]int, error) {
 	if o.NetworkMode == NetworkNone {
 		if len(o.PortBindings) > 0 {
 			return nil, invalid("port_bindings", "a container with network mode %q has no ports", NetworkNone)
@@ -27,7 +27,7 @@ func (o Options) Ports() (map[string]int, error) {
 	if len(o.PortBindings) > maxPorts {
 		return nil, invalid("port_bindings", "%d ports are more than %d", len(o.PortBindings), maxPorts)
 	}
-	ports := make(map[string]int, len(o.PortBindings)+1)
+	ports, n := make(map[string][]int, len(o.PortBindings)+1), 0
 	taken := make(map[string]string, len(o.PortBindings)) // host port and protocol to container port
 	for _, key := range slices.Sorted(maps.Keys(o.PortBindings)) {
 		field := "port_bindings[" + quote(key) + "]"
@@ -38,11 +38,14 @@ func (o Options) Ports() (map[string]int, error) {
 		if _, twice := ports[port]; twice {
 			return nil, invalid(field, "%s is bound twice", port)
 		}
-		host, err := parseHostPort(field, o.PortBindings[key])
+		hosts, err := parseHostPorts(field, o.PortBindings[key])
 		if err != nil {
 			return nil, err
 		}
-		if host != 0 {
+		for _, host := range hosts {
+			if host == 0 {
+				continue
+			}
 			_, protocol, _ := strings.Cut(port, "/")
 			at := strconv.Itoa(host) + "/" + protocol
 			if other, ok := taken[at]; ok {
@@ -50,10 +53,13 @@ func (o Options) Ports() (map[string]int, error) {
 			}
 			taken[at] = port
 		}
-		ports[port] = host
+		ports[port] = hosts
+		if n += len(hosts); n > maxPorts {
+			return nil, invalid("port_bindings", "%d host ports are more than %d", n, maxPorts)
+		}
 	}
 	if _, named := ports[SessionPort]; !named {
-		ports[SessionPort] = 0
+		ports[SessionPort] = []int{0}
 	}
 	return ports, nil
 }
@@ -86,6 +92,30 @@ func parseHostPort(field, s string) (int, error) {
 		return 0, invalid(field, "%s is not a host port: 1 to 65535, or 0 or nothing for a random one", quote(s))
 	}
 	return n, nil
+}
+
+// ParseHostPorts reads the ports of the engine's host that one of a container is published at: one
+// as [ParseHostPort] reads it, or several with commas between, of which one may be 0, for a random
+// one. They are ordered.
+func ParseHostPorts(s string) ([]int, error) { return parseHostPorts("port", s) }
+
+func parseHostPorts(field, s string) ([]int, error) {
+	var ports []int
+	for word := range strings.SplitSeq(s, ",") {
+		if word == "" && s != "" {
+			return nil, invalid(field, "%s: a host port is missing beside a comma", quote(s))
+		}
+		n, err := parseHostPort(field, word)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(ports, n) {
+			return nil, invalid(field, "%s: host port %d is there twice", quote(s), n)
+		}
+		ports = append(ports, n)
+	}
+	slices.Sort(ports)
+	return ports, nil
 }
 
 // parsePortNumber takes only the one form in which a number is usually written.

@@ -211,9 +211,9 @@ type Options struct {
 	NetworkMode string
 	// Labels are the caller's own. Keys that start with "octobot" are refused.
 	Labels map[string]string
-	// PortBindings publish container ports: "3000/tcp" or "3000" → host port;
-	// empty or "0" for a random one. Always on the provider's configured address, 127.0.0.1
-	// by default. "8080/tcp" is always published, at random unless named here.
+	// PortBindings publish container ports: "3000/tcp" or "3000" → host port; empty or "0" for a
+	// random one, several with commas between: "18001,18002". Always on the provider's configured
+	// address, 127.0.0.1 by default. "8080/tcp" is always published, at random unless named here.
 	PortBindings map[string]string
 
 	// ProjectID becomes the label octobot.project. It has a session ID's form, or is empty.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -128,6 +129,13 @@ func TestOptionsRefused(t *testing.T) {
 		{"port_bindings", Options{NetworkMode: "none", PortBindings: map[string]string{"80": ""}}},
 		{`port_bindings["x"]`, Options{PortBindings: map[string]string{"x": ""}}},
 		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "65536"}}},
+		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "1,,2"}}},
+		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "1,"}}},
+		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "1,2,1"}}},
+		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "0,0"}}},
+		{`port_bindings["80"]`, Options{PortBindings: map[string]string{"80": "1, 2"}}},
+		{`port_bindings["81"]`, Options{PortBindings: map[string]string{"80": "5000,5001", "81": "5002,5001"}}},
+		{"port_bindings", Options{PortBindings: map[string]string{"80": manyPorts(1, 100), "81": manyPorts(101, 200)}}},
 		{`port_bindings["80/tcp"]`, Options{PortBindings: map[string]string{"80": "", "80/tcp": ""}}},
 		{`port_bindings["81"]`, Options{PortBindings: map[string]string{"80": "5000", "81": "5000"}}},
 		{"project", Options{ProjectID: "a/b"}},
@@ -306,16 +314,26 @@ func TestParseHostPort(t *testing.T) {
 	}
 }
 
+func manyPorts(first, last int) string {
+	var ports []string
+	for n := first; n <= last; n++ {
+		ports = append(ports, strconv.Itoa(n))
+	}
+	return strings.Join(ports, ",")
+}
+
 func TestPorts(t *testing.T) {
 	for _, c := range []struct {
 		opts Options
-		want map[string]int
+		want map[string][]int
 	}{
-		{Options{}, map[string]int{"8080/tcp": 0}},
+		{Options{}, map[string][]int{"8080/tcp": {0}}},
 		{Options{NetworkMode: "none"}, nil},
-		{Options{PortBindings: map[string]string{"8080": "5000"}}, map[string]int{"8080/tcp": 5000}},
+		{Options{PortBindings: map[string]string{"8080": "5000"}}, map[string][]int{"8080/tcp": {5000}}},
+		{Options{PortBindings: map[string]string{"80": "18002,18001,0", "80/udp": "18001"}},
+			map[string][]int{"8080/tcp": {0}, "80/tcp": {0, 18001, 18002}, "80/udp": {18001}}},
 		{Options{PortBindings: map[string]string{"3000": "", "53/udp": "53", "53": "53"}},
-			map[string]int{"8080/tcp": 0, "3000/tcp": 0, "53/udp": 53, "53/tcp": 53}},
+			map[string][]int{"8080/tcp": {0}, "3000/tcp": {0}, "53/udp": {53}, "53/tcp": {53}}},
 	} {
 		got, err := c.opts.Ports()
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {

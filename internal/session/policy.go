@@ -249,19 +249,23 @@ func hostAddress(registry string) bool {
 }
 
 func (p *Policy) checkPorts(bindings map[string]string) error {
-	for inside, host := range bindings {
-		n, err := container.ParseHostPort(host)
-		if err != nil || n == 0 {
-			continue // a random one, or refused as malformed
+	for inside, hosts := range bindings {
+		ports, err := container.ParseHostPorts(hosts)
+		if err != nil {
+			continue // it is refused as malformed
 		}
-		if !slices.ContainsFunc(p.HostPorts, func(r PortRange) bool { return r.First <= n && n <= r.Last }) {
+		i := slices.IndexFunc(ports, func(n int) bool {
+			return n != 0 &&
+				!slices.ContainsFunc(p.HostPorts, func(r PortRange) bool { return r.First <= n && n <= r.Last })
+		})
+		if i >= 0 {
 			ranges := make([]string, len(p.HostPorts))
 			for i, r := range p.HostPorts {
 				ranges[i] = r.String()
 			}
 			return deny("policy.host_ports",
 				"port_bindings[%.32q]: host port %d is not one that projects may choose here: %s",
-				inside, n, orList(append(ranges, "a free one (0)")))
+				inside, ports[i], orList(append(ranges, "a free one (0)")))
 		}
 	}
 	return nil

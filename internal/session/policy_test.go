@@ -59,6 +59,8 @@ func TestPolicy(t *testing.T) {
 
 		"host port":         {session.Policy{}, defaults, ports("22"), "host port 22"},
 		"host port random":  {session.Policy{}, defaults, ports("0"), ""},
+		"one of two ports":  {open, defaults, ports("9009,22,0"), "host port 22"},
+		"two host ports":    {open, defaults, ports("9009,0,9008"), ""},
 		"host port granted": {open, defaults, ports("9009"), ""},
 		"host port beside":  {open, defaults, ports("9010"), "9000-9009, 80"},
 

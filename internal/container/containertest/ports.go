@@ -16,6 +16,7 @@ import (
 var portCases = []testCase{
 	{"random", testPortRandom},
 	{"fixed", testPortFixed},
+	{"several of one", testPortsOfOne},
 	{"taken by a container", testPortTaken},
 	{"taken by a program", testPortHeld},
 	{"address after a restart", testPortRestart},
@@ -98,6 +99,32 @@ func testPortFixed(f *fixture) {
 	f.equal("port", strconv.Itoa(hostPort(c, "8080/tcp")), one)
 	f.equal("port", strconv.Itoa(hostPort(c, "3000/tcp")), two)
 	f.equal("number of ports", len(c.Ports), 2)
+}
+
+// testPortsOfOne publishes a port at several of the host's.
+func testPortsOfOne(f *fixture) {
+	if !f.caps.Ports {
+		return
+	}
+	id := f.id("s")
+	opts := f.idle()
+	one, two := f.freePort(), f.freePort()
+	opts.PortBindings = map[string]string{"8080": two + ",0," + one, "3000/udp": one + "," + two}
+	c := f.start(id, opts)
+	got := map[string][]string{}
+	for _, p := range c.Ports {
+		got[p.Container] = append(got[p.Container], strconv.Itoa(p.HostPort))
+	}
+	for port, n := range map[string]int{"8080/tcp": 3, "3000/udp": 2} {
+		if len(got[port]) != n || !slices.Contains(got[port], one) || !slices.Contains(got[port], two) ||
+			slices.Contains(got[port], "0") {
+			f.Errorf("port %s is published at %v, not at %s and %s", port, got[port], one, two)
+		}
+	}
+	f.addressed(c)
+	list, err := f.rt.List(f.ctx)
+	f.must(err)
+	f.equal("ports in the list", fmt.Sprint(list[0].Ports), fmt.Sprint(c.Ports))
 }
 
 // refusedPort starts a session whose port is taken: the class says so, and all that may be

@@ -288,17 +288,19 @@ func (p *DockerProvider) ports(opts container.Options) (network.PortSet, network
 		return nil, nil, err
 	}
 	exposed, bindings := make(network.PortSet), make(network.PortMap)
-	for name, hostPort := range wanted {
+	for name, hostPorts := range wanted {
 		port, err := network.ParsePort(name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %v", container.ErrInvalidArgument, err)
 		}
-		binding := network.PortBinding{HostIP: p.publish}
-		if hostPort != 0 {
-			binding.HostPort = strconv.Itoa(hostPort)
-		}
 		exposed[port] = struct{}{}
-		bindings[port] = []network.PortBinding{binding}
+		for _, hostPort := range hostPorts {
+			binding := network.PortBinding{HostIP: p.publish}
+			if hostPort != 0 {
+				binding.HostPort = strconv.Itoa(hostPort)
+			}
+			bindings[port] = append(bindings[port], binding)
+		}
 	}
 	return exposed, bindings, nil
 }

@@ -208,7 +208,7 @@ func status(state dockercontainer.ContainerState) string {
 func setAddress(c *container.Container) {
 	slices.SortFunc(c.Ports, func(a, b container.Port) int {
 		return cmp.Or(cmp.Compare(portNumber(a), portNumber(b)), cmp.Compare(a.Container, b.Container),
-			cmp.Compare(a.HostIP, b.HostIP))
+			cmp.Compare(a.HostIP, b.HostIP), cmp.Compare(a.HostPort, b.HostPort))
 	})
 	for _, port := range c.Ports {
 		if port.Container == container.SessionPort {

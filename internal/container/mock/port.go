@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,21 +21,26 @@ func (e *Engine) publishPorts(b *box) error {
 	}
 	var ports []container.Port
 	for _, port := range slices.Sorted(maps.Keys(wanted)) {
-		p := container.Port{Container: port, HostIP: "127.0.0.1", HostPort: wanted[port]}
-		if p.HostPort == 0 {
-			p.HostPort = e.freePort(port)
-		}
-		if e.bound[hostPortOf(p)] {
-			e.release(ports)
-			return refuse(container.ErrPortTaken, "port %d of %s is in use", p.HostPort, p.HostIP)
-		}
-		e.bound[hostPortOf(p)] = true
-		ports = append(ports, p)
-		if port == container.SessionPort {
-			b.c.Address = fmt.Sprintf("http://%s:%d", p.HostIP, p.HostPort)
+		for _, host := range wanted[port] {
+			p := container.Port{Container: port, HostIP: "127.0.0.1", HostPort: host}
+			if p.HostPort == 0 {
+				p.HostPort = e.freePort(port)
+			}
+			if e.bound[hostPortOf(p)] {
+				e.release(ports)
+				return refuse(container.ErrPortTaken, "port %d of %s is in use", p.HostPort, p.HostIP)
+			}
+			e.bound[hostPortOf(p)] = true
+			ports = append(ports, p)
 		}
 	}
+	slices.SortStableFunc(ports, func(a, b container.Port) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.HostPort, b.HostPort))
+	})
 	b.c.Ports = ports
+	if i := slices.IndexFunc(ports, func(p container.Port) bool { return p.Container == container.SessionPort }); i >= 0 {
+		b.c.Address = fmt.Sprintf("http://%s:%d", ports[i].HostIP, ports[i].HostPort)
+	}
 	return nil
 }
 
