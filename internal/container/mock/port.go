@@ -38,7 +38,8 @@ func (e *Engine) publishPorts(b *box) error {
 		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.HostPort, b.HostPort))
 	})
 	b.c.Ports = ports
-	if i := slices.IndexFunc(ports, func(p container.Port) bool { return p.Container == container.SessionPort }); i >= 0 {
+	i := slices.IndexFunc(ports, func(p container.Port) bool { return p.Container == container.SessionPort })
+	if i >= 0 {
 		b.c.Address = fmt.Sprintf("http://%s:%d", ports[i].HostIP, ports[i].HostPort)
 	}
 	return nil
