@@ -156,7 +156,7 @@ func (c *Client) dial(ctx context.Context, r request) (*websocket.Conn, error) {
 }
 
 func writeControl(ctx context.Context, conn *websocket.Conn, control v1.Control) error {
-	b, err := json.Marshal(control)
+	b, err := encode(control)
 	if err != nil {
 		return fmt.Errorf("control frame: %w", err)
 	}

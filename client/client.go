@@ -129,7 +129,7 @@ var maxAnswer int64 = 256 << 20
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	body := r.raw
 	if r.body != nil {
-		b, err := json.Marshal(r.body)
+		b, err := encode(r.body)
 		if err != nil {
 			return nil, c.failed(ctx, r, err)
 		}
@@ -160,6 +160,27 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, readProblem(resp)
 	}
 	return resp, nil
+}
+
+// encode gives the JSON of what is asked. Text that is not UTF-8 is refused: JSON would carry
+// something else in its place.
+func encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	const replaced = `\ufffd` // the character itself is not escaped
+	for from := 0; ; {
+		i := bytes.Index(b[from:], []byte(replaced))
+		if i < 0 {
+			return b, nil
+		}
+		i += from
+		if escapes := i - len(bytes.TrimRight(b[:i], `\`)); escapes%2 == 0 {
+			return nil, errors.New("what is asked has text that is not UTF-8")
+		}
+		from = i + len(replaced)
+	}
 }
 
 func (c *Client) url(r request) string {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -204,5 +205,26 @@ func TestCutStreams(t *testing.T) {
 	if _, err := c.CreateSession(t.Context(), v1.CreateSessionRequest{},
 		func(v1.Progress) {}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("create: %v", err)
+	}
+}
+
+// TestNoUTF8: JSON would carry something else in place of what is no text.
+func TestNoUTF8(t *testing.T) {
+	for text, want := range map[string]bool{
+		"a": true, "\ufffd": true, `\ufffd`: true, `\\ufffd`: true, "ä\u2028\x00": true, "<&>": true,
+		"\xff": false, `\` + "\xff": false, `\\` + "\xff": false, "\ufffd\xff": false, `\ufffd` + "\xc3": false,
+	} {
+		b, err := encode(v1.ExecRequest{Cmd: []string{text}})
+		var back v1.ExecRequest
+		if (err == nil) != want {
+			t.Errorf("%q: %s, %v", text, b, err)
+		} else if want && (json.Unmarshal(b, &back) != nil || back.Cmd[0] != text) {
+			t.Errorf("%q became %q", text, back.Cmd)
+		}
+	}
+	c := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the server was asked") })
+	if _, err := c.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"\xff"}}); err == nil ||
+		!strings.Contains(err.Error(), "UTF-8") {
+		t.Errorf("exec: %v", err)
 	}
 }

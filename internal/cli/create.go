@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -196,44 +194,4 @@ func publish(bindings map[string]string, inside, host string) {
 		host = strings.Join(hosts, ",")
 	}
 	bindings[inside] = host
-}
-
-// withOwnValues replaces names without a value by octobot's own variables, and leaves out
-// those that octobot does not have.
-func withOwnValues(env []string) []string {
-	var full []string
-	for _, e := range env {
-		if !strings.Contains(e, "=") && e != "" {
-			value, ok := os.LookupEnv(e)
-			if !ok {
-				continue
-			}
-			e += "=" + value
-		}
-		full = append(full, e)
-	}
-	return full
-}
-
-// readEnvFile reads NAME=value lines; empty ones and those that start with # are
-// passed over, and NAME alone takes octobot's own value.
-func readEnvFile(name string) ([]string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var env []string
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := strings.TrimLeft(lines.Text(), " \t")
-		if line != "" && !strings.HasPrefix(line, "#") {
-			env = append(env, line)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return withOwnValues(env), nil
 }

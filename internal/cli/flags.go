@@ -3,8 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,4 +71,35 @@ func flagError(cmd *cobra.Command, err error) error {
 			strings.TrimPrefix(errors.Unwrap(e).Error(), fmt.Sprintf("%q ", e.GetValue())))
 	}
 	return usageError(cmd, "--%s %q is not %s", f.Name, e.GetValue(), why)
+}
+
+// takesBytes are the commands, and localFlags the flags, whose values are not the daemon's to know,
+// or names of files, which may be any bytes.
+var (
+	takesBytes = []string{"cp", "files", "forward", "serve", "doctor"}
+	localFlags = []string{"data-dir", "config", "env-file", "url"}
+)
+
+// checkText refuses what is not UTF-8 of a command line: JSON can't carry it.
+func checkText(cmd *cobra.Command, args []string) error {
+	for c := cmd; c != nil; c = c.Parent() {
+		if slices.Contains(takesBytes, c.Name()) {
+			return nil
+		}
+	}
+	refuse := func(what, text string) error {
+		return cmd.FlagErrorFunc()(cmd, fmt.Errorf("%s %q is not UTF-8", what, text))
+	}
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return refuse("argument", arg)
+		}
+	}
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if text := f.Value.String(); err == nil && !utf8.ValidString(text) && !slices.Contains(localFlags, f.Name) {
+			err = refuse("--"+f.Name, text)
+		}
+	})
+	return err
 }

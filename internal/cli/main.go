@@ -150,7 +150,9 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
   octobot exec demo -- uname -a
   octobot attach demo
   octobot rm -f demo`,
-		Version:       versionText(),
+		Version:           versionText(),
+		PersistentPreRunE: checkText,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	})
