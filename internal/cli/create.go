@@ -93,7 +93,7 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 			return fmt.Errorf("%s: %w", strings.TrimSpace("create "+id), err)
 		}
 		for _, warning := range s.Warnings {
-			fmt.Fprintf(a.stderr, "octobot: warning: %s\n", warning)
+			a.warn("%s", warning)
 		}
 		if *output == "json" {
 			return a.printJSON(s)

@@ -206,6 +206,11 @@ func (a *app) connect() (*client.Client, error) {
 		return nil, fmt.Errorf("--url: %q is not an address; allowed: http://host:port, https://host:port, unix:///path", opts.URL)
 	}
 	a.client = c
+	for _, v := range config.StrayVariables(os.Environ()) {
+		if v.ForClients() { // the others are for the daemon, which tells of them
+			a.warn("%s", v)
+		}
+	}
 	return c, nil
 }
 

@@ -36,6 +36,11 @@ func (v *formValue) Set(s string) error {
 	return nil
 }
 
+// warn tells of something that is no error.
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "octobot: warning: %s\n", oneLine(fmt.Sprintf(format, args...)))
+}
+
 // printJSON prints v with indentation.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)

@@ -39,6 +39,9 @@ one at once; sessions go on without it.`,
 		if err != nil {
 			return err
 		}
+		for _, v := range config.StrayVariables(os.Environ()) {
+			a.warn("%s", v)
+		}
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(gcPercent)
 		}

@@ -83,3 +83,22 @@ func TestServeTwice(t *testing.T) {
 		t.Errorf("second daemon: %+v", r)
 	}
 }
+
+// TestStrayVariables: a variable that is misspelt is told of by who would have read it.
+func TestStrayVariables(t *testing.T) {
+	dir := startDaemon(t)
+	t.Setenv("OCTOBOT_LISTN", "127.0.0.1:1")
+	if r := octobot(t, dir, "ls", "-q"); r != (result{}) {
+		t.Errorf("ls tells of the daemon's: %+v", r)
+	}
+	t.Setenv("OCTOBOT_ULR", "http://127.0.0.1:1")
+	const want = "octobot: warning: OCTOBOT_ULR is not a variable of octobot's, and has no effect; did you mean OCTOBOT_URL?\n"
+	if r := octobot(t, dir, "ls"); !strings.HasPrefix(r.stderr, want) {
+		t.Errorf("ls: %+v", r)
+	}
+	// The directory is another daemon's, so this one ends at once.
+	r := octobot(t, dir, "serve", "--runtime", "mock")
+	if r.code == 0 || !strings.Contains(r.stderr, "did you mean OCTOBOT_LISTEN?") || !strings.Contains(r.stderr, want) {
+		t.Errorf("serve: %+v", r)
+	}
+}

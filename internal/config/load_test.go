@@ -66,7 +66,7 @@ bind_roots: [/srv/work, /srv/data]
 defaults:
   cpus: 1.5
   memory: 512m
-  idle_timeout: 30m
+  idle_timeout: 1d12h
 listen: ""
 `, nil, nil)
 	c, err := Load(src)
@@ -76,7 +76,7 @@ listen: ""
 	if got := strings.Join(c.BindRoots, " "); got != "/srv/work /srv/data" {
 		t.Errorf("BindRoots = %s", got)
 	}
-	if c.Defaults.CPUs != 1.5 || c.Defaults.Memory != 512<<20 || c.Defaults.IdleTimeout != 30*time.Minute {
+	if c.Defaults.CPUs != 1.5 || c.Defaults.Memory != 512<<20 || c.Defaults.IdleTimeout != 36*time.Hour {
 		t.Errorf("Defaults = %+v", c.Defaults)
 	}
 	if c.Listen != "" {
@@ -136,6 +136,9 @@ func TestLoadRefuses(t *testing.T) {
 			[]string{
 				`OCTOBOT_DEFAULT_CPUS: "NaN" is not valid; allowed: 0, or a number from 0.01 to 4096 such as 1.5`,
 				`OCTOBOT_DEFAULT_PIDS: "-1" is not valid; allowed: a whole number from 8 to 4194304`}},
+		{"engine", "docker:\n  host: https://a:1\n", nil, map[string][]string{"docker-host": {"ssh://a"}}, []string{
+			`FILE:2: docker.host: "https://a:1" is not valid; allowed: empty, unix:///path or tcp://host:port; of an engine behind ssh, the socket that ssh -NL forwards`,
+			`--docker-host: "ssh://a" is not valid; allowed: empty, unix:///path or tcp://host:port; of an engine behind ssh, the socket that ssh -NL forwards`}},
 		{"twice", "runtime: mock\nruntime: mock\n", nil, nil, []string{`FILE:2: runtime: is set twice`}},
 		{"no value", "runtime:\n", nil, nil, []string{`FILE:1: runtime: has no value; allowed: docker, mock`}},
 		{"list for one", "runtime: [mock]\n", nil, nil,

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +62,7 @@ func Settings() []Setting {
 			func(c *Config) *string { return &c.Agent }, "auto", "off"),
 		text("docker.host", "docker-host",
 			"the engine's address; empty to look in DOCKER_HOST, the docker CLI's context and the well-known sockets",
-			"empty, or a URL such as unix:///run/docker.sock or tcp://host:2376",
+			"empty, unix:///path or tcp://host:port; of an engine behind ssh, the socket that ssh -NL forwards",
 			func(c *Config) *string { return &c.Docker.Host }, engineURL),
 		text("docker.publish_address", "docker-publish-address", "host address of published ports; empty for 127.0.0.1",
 			"empty, or an IP address", func(c *Config) *string { return &c.Docker.PublishAddress }, ipAddress),
@@ -254,7 +253,7 @@ func engineURL(s string) bool {
 		return true
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
-	return ok && rest != "" && slices.Contains([]string{"unix", "tcp", "http", "https", "ssh"}, scheme)
+	return ok && rest != "" && (scheme == "unix" || scheme == "tcp")
 }
 
 func databaseURL(s string) bool {

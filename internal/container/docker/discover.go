@@ -83,17 +83,10 @@ type search struct {
 func (s search) discover(host string) (Engine, error) {
 	var e Engine
 	if host != "" {
-		return e.connectTo("configuration", host, nil)
+		return e.connectAs("configuration", host, s.environmentTLS)
 	}
-	if host := s.getenv(client.EnvOverrideHost); host != "" {
-		var conf *tls.Config
-		if dir := s.getenv(client.EnvOverrideCertPath); dir != "" {
-			var err error
-			if conf, err = loadTLS(dir, s.getenv(client.EnvTLSVerify) == ""); err != nil {
-				return e.refuse(client.EnvOverrideHost, host, err)
-			}
-		}
-		return e.connectTo(client.EnvOverrideHost, host, conf)
+	if host := strings.TrimSpace(s.getenv(client.EnvOverrideHost)); host != "" {
+		return e.connectAs(client.EnvOverrideHost, host, s.environmentTLS)
 	}
 	e.pass(client.EnvOverrideHost, "", "not set")
 
@@ -124,12 +117,14 @@ func (s search) discover(host string) (Engine, error) {
 	return e, nil
 }
 
+const defaultSocket = "/var/run/docker.sock"
+
 // wellKnown are the sockets of rootful and rootless Docker and Podman, Colima, OrbStack and Docker
 // Desktop.
 func (s search) wellKnown() []string {
 	run := cmp.Or(s.getenv("XDG_RUNTIME_DIR"), fmt.Sprintf("/run/user/%d", s.uid))
 	return []string{
-		"/var/run/docker.sock",
+		defaultSocket,
 		filepath.Join(run, "docker.sock"),
 		"/run/podman/podman.sock",
 		filepath.Join(run, "podman/podman.sock"),
@@ -153,19 +148,25 @@ func (e *Engine) pass(source, host, why string) {
 	e.Looked = append(e.Looked, Candidate{Source: source, Host: host, Problem: why})
 }
 
-func (e *Engine) connectTo(source, host string, conf *tls.Config) (Engine, error) {
-	scheme, rest, _ := strings.Cut(host, "://")
-	switch {
-	case rest == "":
-		return e.refuse(source, host, errors.New("an engine's address is unix:///path/to.sock or tcp://host:port"))
-	case scheme == "ssh":
-		return e.refuse(source, host, errors.New("ssh is not supported; forward the engine's socket instead, "+
-			"ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST, and use unix:///tmp/engine.sock"))
-	case scheme != "unix" && scheme != "tcp":
-		return e.refuse(source, host, fmt.Errorf("scheme %q is not supported; use unix:// or tcp://", scheme))
+// connectAs is connectTo, with the TLS that the environment says. A socket needs none.
+func (e *Engine) connectAs(source, host string, tlsOf func() (*tls.Config, error)) (Engine, error) {
+	if strings.HasPrefix(host, "unix://") {
+		return e.connectTo(source, host, nil)
 	}
-	e.pass(source, host, "")
-	e.Source, e.Host, e.tls = source, host, conf
+	conf, err := tlsOf()
+	if err != nil {
+		return e.refuse(source, host, err)
+	}
+	return e.connectTo(source, host, conf)
+}
+
+func (e *Engine) connectTo(source, host string, conf *tls.Config) (Engine, error) {
+	address, err := parseAddress(host, conf != nil)
+	if err != nil {
+		return e.refuse(source, host, err)
+	}
+	e.pass(source, address, "")
+	e.Source, e.Host, e.tls = source, address, conf
 	return *e, nil
 }
 

@@ -242,11 +242,12 @@ func TestSweepNetworks(t *testing.T) {
 				t.Errorf("network %s is gone", n)
 			}
 		}
-		// When the container is gone, so is its network.
+		// When the container is gone, so is its network, also where sessions get another one now.
 		if _, err := cli.ContainerRemove(t.Context(), old.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
-		later := open(t, config.Config{Instance: instance, Docker: config.Docker{Host: p.Engine().Host}})
+		later := open(t, config.Config{Instance: instance,
+			Docker: config.Docker{Host: p.Engine().Host, Network: "elsewhere"}})
 		if _, err := later.List(t.Context()); err != nil {
 			t.Fatal(err)
 		}

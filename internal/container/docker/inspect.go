@@ -98,9 +98,7 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 		list = append(list, fromSummary(session, item))
 	}
 	p.sessions.keep(of)
-	if p.ownsNetworks() {
-		p.sweepNetworks(networks)
-	}
+	p.sweepNetworks(networks)
 	return list, nil
 }
 

@@ -417,7 +417,8 @@ func (p *DockerProvider) removeIfUnused(ctx context.Context, n network.Summary) 
 }
 
 // sweepNetworks has our networks removed that nothing uses: what a process left that was killed,
-// and the one that all sessions shared before each project had its own. listed are the networks of
+// the one that all sessions shared before each project had its own, and all of them where the
+// operator has named another since. listed are the networks of
 // the containers that there are. It is for use during a call.
 func (p *DockerProvider) sweepNetworks(listed map[string]bool) {
 	p.networks.mu.Lock()
