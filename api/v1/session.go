@@ -80,6 +80,15 @@ type CreateSessionRequest struct {
 	Credentials *Credentials `json:"credentials,omitempty" doc:"For pulling a private image. Never stored."`
 }
 
+// UpdateSessionRequest is the body of PATCH /v1/sessions/{id}. What is absent stays as it is.
+type UpdateSessionRequest struct {
+	Resources   Resources          `json:"resources,omitzero" doc:"A limit that the session has can't be taken away."`
+	IdleTimeout *Duration          `json:"idle_timeout,omitempty" doc:"0s for as long as it likes."`
+	MaxAge      *Duration          `json:"max_age,omitempty" doc:"0s for ever."`
+	OnExpire    string             `json:"on_expire,omitempty" enum:"stop,close" doc:"What either limit does."`
+	Labels      map[string]*string `json:"labels,omitempty" doc:"Labels to set, and with null to remove. The container keeps those that it was made with."`
+}
+
 // Credentials are a registry's.
 type Credentials struct {
 	Username string `json:"username"`

@@ -169,7 +169,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		}
 	}
 	group(groupSessions, a.createCommand(), a.listCommand(), a.inspectCommand(), a.startCommand(), a.stopCommand(),
-		a.restartCommand(), a.pauseCommand(), a.unpauseCommand(),
+		a.restartCommand(), a.pauseCommand(), a.unpauseCommand(), a.updateCommand(),
 		a.removeCommand(), a.execCommand(), a.attachCommand(), a.replayCommand(),
 		a.logsCommand(),
 		a.processesCommand(), a.killCommand(), a.waitCommand(),

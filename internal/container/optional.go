@@ -44,6 +44,8 @@ type Capabilities struct {
 	ReportsOOM bool
 	// EnforcesResources: Options.Resources are enforced, not only accepted.
 	EnforcesResources bool
+	// UpdatesResources: they can be changed, see [Updater].
+	UpdatesResources bool
 	// KillsExec: a cancelled Exec kills the command and its children.
 	KillsExec bool
 	// RealProcesses: commands are real programs of a real file system (a mock's are scripted).

@@ -33,6 +33,7 @@ var everyRoute = []struct {
 	{"GET", "/v1/sessions/%s", "", false, true},
 	{"POST", "/v1/sessions/%s/start", "", false, true},
 	{"POST", "/v1/sessions/%s/stop", "", false, true},
+	{"PATCH", "/v1/sessions/%s", `{"labels":{"a":"b"}}`, false, true},
 	{"POST", "/v1/sessions/%s/restart", "", false, true},
 	{"POST", "/v1/sessions/%s/signal", "{}", false, true},
 	{"POST", "/v1/sessions/%s/wait", "", false, true},

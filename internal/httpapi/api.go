@@ -47,6 +47,7 @@ type Sessions interface {
 	Start(ctx context.Context, who session.Principal, id string) (session.View, error)
 	Stop(ctx context.Context, who session.Principal, id string, timeout time.Duration) (session.View, error)
 	Restart(ctx context.Context, who session.Principal, id string, timeout time.Duration) (session.View, error)
+	Update(ctx context.Context, who session.Principal, id string, req session.UpdateRequest) (session.View, error)
 	Signal(ctx context.Context, who session.Principal, id string, signal int) error
 	Wait(ctx context.Context, who session.Principal, id string) (session.Exit, error)
 	Pause(ctx context.Context, who session.Principal, id string) (session.View, error)

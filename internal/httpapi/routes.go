@@ -65,6 +65,7 @@ func unmarshal(data []byte, v any) error {
 func (a *API) routes() {
 	a.sessionRoutes()
 	a.mainProcessRoutes()
+	a.updateRoutes()
 	a.processRoutes()
 	a.terminalRoutes()
 	a.recordingRoutes()
@@ -94,7 +95,7 @@ func (a *API) routes() {
 func (a *API) openSchemas() {
 	asked := map[string]bool{"CreateSessionRequest": true, "CreateTokenRequest": true, "ExecRequest": true,
 		"CreateTerminalRequest": true, "StartProcessRequest": true,
-		"SignalRequest": true, "SignalSessionRequest": true, "ChangeFileRequest": true,
+		"SignalRequest": true, "SignalSessionRequest": true, "UpdateSessionRequest": true, "ChangeFileRequest": true,
 		"Resources": true, "Credentials": true, "Quota": true}
 	for name, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
 		if !asked[name] {

@@ -78,6 +78,14 @@ func (m *mortalRuntime) Stop(ctx context.Context, id string, timeout time.Durati
 	return err
 }
 
+func (m *mortalRuntime) Update(ctx context.Context, id string, limits container.Resources) error {
+	_, err := step(m.process, func() (struct{}, error) {
+		updater, _ := container.As[container.Updater](m.Runtime)
+		return struct{}{}, updater.Update(ctx, id, limits)
+	})
+	return err
+}
+
 func (m *mortalRuntime) Remove(ctx context.Context, id string) error {
 	_, err := step(m.process, func() (struct{}, error) { return struct{}{}, m.Runtime.Remove(ctx, id) })
 	return err
@@ -100,6 +108,7 @@ func TestCrash(t *testing.T) {
 		do      func(ctx context.Context, s *session.ContainerService) error
 		// want is what the session may be afterwards; none: there is none, or it is closed.
 		want []session.Status
+		also func(t *testing.T, k *kit) // checks more; may be nil
 	}{
 		{
 			name: "create and start",
@@ -159,6 +168,24 @@ func TestCrash(t *testing.T) {
 			want: []session.Status{session.StatusRunning},
 		},
 		{
+			name:    "update",
+			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
+			do: func(ctx context.Context, s *session.ContainerService) error {
+				_, err := s.Update(ctx, admin, "x", session.UpdateRequest{Memory: new(int64(64 << 20)),
+					IdleTimeout: new(time.Hour)})
+				return err
+			},
+			want: []session.Status{session.StatusRunning},
+			also: func(t *testing.T, k *kit) {
+				v := k.status(t, "x", session.StatusRunning)
+				stats, err := k.Stats(t.Context(), admin, "x")
+				if err != nil || v.Spec.Memory != stats.MemoryLimit || v.Next != nil ||
+					(v.Spec.Memory != 0) != (v.Spec.IdleTimeout != 0) {
+					t.Errorf("the record is %+v, the container's %+v, %v", v.Session, stats, err)
+				}
+			},
+		},
+		{
 			name:    "delete",
 			prepare: func(t *testing.T, k *kit) { k.create(t, "x") },
 			do:      func(ctx context.Context, s *session.ContainerService) error { return s.Delete(ctx, admin, "x") },
@@ -190,6 +217,9 @@ func TestCrash(t *testing.T) {
 						_ = op.do(t.Context(), dying) // nobody is there to hear it
 						finished = p.steps < last
 						k.assertRight(t, "x", op.want)
+						if op.also != nil {
+							op.also(t, k)
+						}
 					})
 				}
 			}

@@ -175,14 +175,10 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 			return Spec{}, err
 		}
 	}
-	switch {
-	case spec.IdleTimeout < 0:
-		return Spec{}, invalid("idle_timeout: %v is negative", spec.IdleTimeout)
-	case spec.MaxAge < 0:
-		return Spec{}, invalid("max_age: %v is negative", spec.MaxAge)
-	case spec.OnExpire != ExpiryStop && spec.OnExpire != ExpiryClose:
-		return Spec{}, invalid("on_expire: %.64q is neither %q nor %q", spec.OnExpire, ExpiryStop, ExpiryClose)
-	case spec.Agent != "" && spec.Agent != AgentAuto && spec.Agent != AgentOff:
+	if err := checkExpiry(spec); err != nil {
+		return Spec{}, err
+	}
+	if spec.Agent != "" && spec.Agent != AgentAuto && spec.Agent != AgentOff {
 		return Spec{}, invalid("agent: %.64q is neither %q nor %q", spec.Agent, AgentAuto, AgentOff)
 	}
 	if err := s.checkRecording(spec); err != nil {
@@ -202,6 +198,19 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 	}
 	spec.Binds = binds
 	return spec, s.checkMounting(binds)
+}
+
+// checkExpiry refuses what can't say when a session expires.
+func checkExpiry(spec Spec) error {
+	switch {
+	case spec.IdleTimeout < 0:
+		return invalid("idle_timeout: %v is negative", spec.IdleTimeout)
+	case spec.MaxAge < 0:
+		return invalid("max_age: %v is negative", spec.MaxAge)
+	case spec.OnExpire != ExpiryStop && spec.OnExpire != ExpiryClose:
+		return invalid("on_expire: %.64q is neither %q nor %q", spec.OnExpire, ExpiryStop, ExpiryClose)
+	}
+	return nil
 }
 
 // recordCreation writes the intent to create sess. Where the store's answer is lost, it may have

@@ -126,6 +126,8 @@ func (s *ContainerService) carryOutAction(
 		_, _, err = s.stopContainer(ctx, sess, container.DefaultStopTimeout, "")
 	case ActionRestart:
 		err = s.finishRestart(ctx, sess, c)
+	case ActionUpdate:
+		_, err = s.finishUpdate(ctx, sess)
 	case ActionClose:
 		_, err = s.closeSession(ctx, sess)
 	case ActionRecord:

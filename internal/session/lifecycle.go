@@ -152,6 +152,9 @@ func (s *ContainerService) lockUsable(
 			err = nil
 		}
 	}
+	if err == nil {
+		sess, err = s.settleUpdate(ctx, sess)
+	}
 	if err != nil {
 		unlock()
 		return Session{}, nil, err
@@ -182,6 +185,9 @@ func (s *ContainerService) recordIntent(
 	ctx context.Context, sess Session, op Operation, desired Desired,
 ) (Session, error) {
 	sess.Pending, sess.PendingSince, sess.Desired = op, now(), desired
+	if op != OperationUpdate {
+		sess.Next = nil // of one that a close overtakes
+	}
 	recorded, err := s.store.update(ctx, sess)
 	if err != nil {
 		return sess, err

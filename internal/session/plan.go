@@ -18,6 +18,7 @@ const (
 	ActionStart   Action = "start"   // finish starting it
 	ActionStop    Action = "stop"    // finish stopping it
 	ActionRestart Action = "restart" // finish restarting it
+	ActionUpdate  Action = "update"  // finish changing its limits
 	ActionClose   Action = "close"   // finish closing it
 	ActionRecord  Action = "record"  // write what the container shows
 	ActionFail    Action = "fail"    // record that the session failed
@@ -206,6 +207,8 @@ func decideAction(s Session, c *container.Container, m moment) (Action, string) 
 	case (s.Pending == OperationStart || s.Pending == OperationRestart) && !running,
 		s.Pending == OperationStart && c.Paused:
 		return ActionStart, "its " + string(s.Pending) + " was interrupted"
+	case s.Pending == OperationUpdate:
+		return ActionUpdate, "its update was interrupted"
 	case s.Pending != OperationNone:
 		return ActionRecord, "the outcome of its " + string(s.Pending) + " was not recorded"
 	case s.Failure != nil:

@@ -81,6 +81,8 @@ func TestDecide(t *testing.T) {
 			[6]Action{create, create, create, create, fail, create}},
 		{"start", recorded(OperationStart, DesiredRunning), [6]Action{fail, start, record, start, hold, hold}},
 		{"stop", recorded(OperationStop, DesiredStopped), [6]Action{fail, record, stop, record, hold, hold}},
+		{"update", recorded(OperationUpdate, DesiredRunning),
+			[6]Action{fail, ActionUpdate, ActionUpdate, ActionUpdate, hold, hold}},
 		{"restart", recorded(OperationRestart, DesiredRunning),
 			[6]Action{fail, start, ActionRestart, start, hold, hold}},
 		{"close", recorded(OperationClose, DesiredClosed), [6]Action{cls, cls, cls, cls, cls, cls}},
@@ -278,7 +280,7 @@ func TestEverythingHasOneFate(t *testing.T) {
 	var w world
 	w.at, w.lastUse = noon, func(string) time.Time { return time.Time{} }
 	for i, pending := range []Operation{OperationNone, OperationCreate, OperationStart, OperationStop,
-		OperationRestart, OperationClose} {
+		OperationRestart, OperationUpdate, OperationClose} {
 		for name, c := range sightings() {
 			id := fmt.Sprintf("%d-%s", i, name)
 			desired := DesiredRunning

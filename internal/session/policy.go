@@ -108,6 +108,11 @@ func (p *Policy) check(who Principal, asked, spec Spec, cfg *Config) error {
 	if err := p.checkPorts(spec.PortBindings); err != nil {
 		return err
 	}
+	return p.checkSize(asked)
+}
+
+// checkSize refuses a spec that is larger than a project's may be.
+func (p *Policy) checkSize(asked Spec) error {
 	most := p.MaxSpec
 	setDefault(&most, defaultMaxSpec)
 	if size := sizeOf(asked); size > most {

@@ -167,7 +167,7 @@ func (s *ContainerService) finishOperation(
 		s.audit(who, op, id, *err)
 	}
 	switch op {
-	case "create", "start", "stop", "restart", "delete":
+	case "create", "start", "stop", "restart", "update", "delete":
 		switch CodeOf(*err) {
 		case CodeEngineRefused, CodeEngineUnavailable, CodeStoreUnavailable, CodeTimeout, CodeCancelled:
 			s.hintSession(id) // it may have left something to be finished

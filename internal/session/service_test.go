@@ -107,6 +107,7 @@ func everything(
 	_, errs["stop"] = s.Stop(ctx, who, id, 0)
 	_, errs["restart"] = s.Restart(ctx, who, id, 0)
 	errs["signal"] = s.Signal(ctx, who, id, 15)
+	_, errs["update"] = s.Update(ctx, who, id, session.UpdateRequest{})
 	_, errs["wait"] = s.Wait(ctx, who, id)
 	_, errs["pause"] = s.Pause(ctx, who, id)
 	_, errs["unpause"] = s.Unpause(ctx, who, id)

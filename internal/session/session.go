@@ -14,6 +14,9 @@ type Session struct {
 	ProjectID string // empty: no project
 	Spec      Spec
 
+	// Next is what Spec becomes, while that is what is pending; else nil.
+	Next *Spec
+
 	// Desired is what the user last asked for.
 	Desired Desired
 	// Pending is the change that was begun and whose outcome is not recorded yet. It
@@ -99,6 +102,7 @@ const (
 	OperationStart   Operation = "start"
 	OperationStop    Operation = "stop"
 	OperationRestart Operation = "restart" // stop, where it runs, and start
+	OperationUpdate  Operation = "update"  // of the limits; see Session.Next
 	OperationClose   Operation = "close"
 )
 

@@ -44,7 +44,8 @@ const (
 
 // engineMatters reports whether a session's status depends on what the engine says now.
 func engineMatters(s Session) bool {
-	return s.ClosedAt.IsZero() && s.Desired != DesiredClosed && s.Failure == nil && s.Pending == OperationNone
+	return s.ClosedAt.IsZero() && s.Desired != DesiredClosed && s.Failure == nil &&
+		(s.Pending == OperationNone || s.Pending == OperationUpdate)
 }
 
 func recordedStatus(s Session) (Status, string) {

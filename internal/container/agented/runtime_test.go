@@ -44,10 +44,52 @@ func TestWhoGetsTheAgent(t *testing.T) {
 	}
 }
 
+// TestUpdateLeavesRoom checks that a container with the agent keeps the room that this takes.
+func TestUpdateLeavesRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		agent  bool
+		limits container.Resources
+		want   error
+	}{
+		{"more", true, container.Resources{Memory: 64 << 20, PIDs: 100}, nil},
+		{"little memory", true, container.Resources{Memory: 16 << 20}, container.ErrInvalidArgument},
+		{"few processes", true, container.Resources{PIDs: 31}, container.ErrInvalidArgument},
+		{"without the agent", false, container.Resources{Memory: 16 << 20}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			below := &maker{labels: map[string]string{}}
+			if tt.agent {
+				below.labels[container.LabelProgram] = "hash"
+			}
+			rt := New(below, Config{})
+			err := rt.(container.Updater).Update(t.Context(), "s", tt.limits)
+			if container.ClassOf(err) != tt.want || (below.updated == tt.limits) != (err == nil) {
+				t.Errorf("%v, and what is below was asked for %+v", err, below.updated)
+			}
+			if err := rt.(container.Closer).Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // maker is an engine that remembers what it was asked to make.
 type maker struct {
 	container.Runtime
 	made container.Options
+
+	labels  map[string]string
+	updated container.Resources
+}
+
+func (m *maker) Get(_ context.Context, id string) (*container.Container, error) {
+	return &container.Container{SessionID: id, Labels: m.labels}, nil
+}
+
+func (m *maker) Update(_ context.Context, _ string, limits container.Resources) error {
+	m.updated = limits
+	return nil
 }
 
 func (m *maker) Create(_ context.Context, id string, opts container.Options) (*container.Container, error) {

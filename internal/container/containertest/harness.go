@@ -149,6 +149,7 @@ var topics = []topic{
 	{name: "pause", cases: pauseCases},
 	{name: "stats", cases: statsCases},
 	{name: "signal", cases: signalCases},
+	{name: "update", cases: updateCases},
 	{name: "host processes", cases: hostProcessCases},
 	{name: "events", cases: eventCases},
 	{name: "faults", cases: faultCases},

@@ -210,6 +210,9 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 		calls["pause"] = func() error { return x.Pause(f.ctx, id) }
 		calls["unpause"] = func() error { return x.Unpause(f.ctx, id) }
 	}
+	if x, ok := container.As[container.Updater](rt); ok {
+		calls["update"] = func() error { return x.Update(f.ctx, id, container.Resources{PIDs: 100}) }
+	}
 	if x, ok := container.As[container.Signaler](rt); ok {
 		calls["signal"] = func() error { return x.Signal(f.ctx, id, 15) }
 	}

@@ -63,6 +63,7 @@ var (
 	_ container.Copier       = (*DockerProvider)(nil)
 	_ container.StatsReader  = (*DockerProvider)(nil)
 	_ container.Pauser       = (*DockerProvider)(nil)
+	_ container.Updater      = (*DockerProvider)(nil)
 	_ container.Signaler     = (*DockerProvider)(nil)
 
 	_ container.HostProcesses = (*DockerProvider)(nil)
@@ -144,11 +145,13 @@ func (p *DockerProvider) Close() error {
 
 // Capabilities are those of the engine that answered last; before the first answer, Docker's.
 func (p *DockerProvider) Capabilities() container.Capabilities {
+	known := p.known.Load()
 	return container.Capabilities{
 		Ports:                   true,
 		KeepsFilesOnStop:        true,
 		ReportsOOM:              true,
 		EnforcesResources:       true,
+		UpdatesResources:        known == nil || !known.podman,
 		KillsExec:               true,
 		RealProcesses:           true,
 		HoldsPorts:              true,

@@ -43,6 +43,7 @@ var (
 	_ container.Copier       = (*MockProvider)(nil)
 	_ container.StatsReader  = (*MockProvider)(nil)
 	_ container.Pauser       = (*MockProvider)(nil)
+	_ container.Updater      = (*MockProvider)(nil)
 	_ container.Signaler     = (*MockProvider)(nil)
 	_ container.Terminals    = (*MockProvider)(nil)
 	_ container.Processes    = (*MockProvider)(nil)
@@ -69,7 +70,8 @@ func (m *MockProvider) Engine() *Engine { return m.engine }
 
 // Capabilities implements [container.Capable].
 func (m *MockProvider) Capabilities() container.Capabilities {
-	return container.Capabilities{Ports: true, KeepsFilesOnStop: true, ReportsOOM: true, KillsExec: true}
+	return container.Capabilities{Ports: true, KeepsFilesOnStop: true, ReportsOOM: true, UpdatesResources: true,
+		KillsExec: true}
 }
 
 // refuse makes an error that call completes with the operation and the session.

@@ -29,6 +29,12 @@ type (
 	}
 )
 
+// specRecord is the JSON of the column spec.
+type specRecord struct {
+	session.Spec
+	Next *session.Spec `json:"next,omitempty"`
+}
+
 // sessionRow is a session in the types of its columns.
 type sessionRow struct {
 	session.Session
@@ -42,7 +48,7 @@ func encode(s session.Session) (sessionRow, error) {
 	if err := checkStorable("session", reflect.ValueOf(s)); err != nil {
 		return sessionRow{}, err
 	}
-	spec, err := json.Marshal(s.Spec)
+	spec, err := json.Marshal(specRecord{s.Spec, s.Next})
 	if err != nil {
 		return sessionRow{}, fmt.Errorf("encode the spec: %w", err)
 	}
@@ -111,9 +117,11 @@ func (r *sessionReader) read(from scanner) (session.Session, error) {
 func (r *sessionRow) decode() (session.Session, error) {
 	s := r.Session
 	s.CreatedAt = time.UnixMicro(r.createdAt).UTC()
-	if err := json.Unmarshal([]byte(r.spec), &s.Spec); err != nil {
+	var spec specRecord
+	if err := json.Unmarshal([]byte(r.spec), &spec); err != nil {
 		return session.Session{}, fmt.Errorf("decode the spec of session %q: %w", s.ID, err)
 	}
+	s.Spec, s.Next = spec.Spec, spec.Next
 	if r.exit.Valid {
 		var e exitRecord
 		if err := json.Unmarshal([]byte(r.exit.V), &e); err != nil {

@@ -39,6 +39,7 @@ func full() session.Session {
 			Record:      true,
 			IdleTimeout: time.Minute + 1, MaxAge: 1000 * time.Hour, OnExpire: session.ExpiryClose,
 		},
+		Next:    &session.Spec{Image: "another", Memory: 7, Labels: map[string]string{"k": "w"}},
 		Desired: session.DesiredRunning, Pending: session.OperationCreate,
 		PendingSince: start.Add(1 * time.Microsecond),
 		Origin:       "ignored", ContainerID: "0123456789abcdef",
