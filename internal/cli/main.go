@@ -175,7 +175,7 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		a.processesCommand(), a.killCommand(), a.waitCommand(),
 		a.copyCommand(), a.filesCommand(),
 		a.portsCommand(), a.forwardCommand(),
-		a.statsCommand(), a.eventsCommand())
+		a.statsCommand(), a.topCommand(), a.eventsCommand())
 	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.benchCommand(), a.reconcileCommand(), a.tokenCommand(),
 		a.projectCommand())
 	root.AddCommand(a.versionCommand())

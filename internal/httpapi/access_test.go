@@ -40,6 +40,7 @@ var everyRoute = []struct {
 	{"POST", "/v1/sessions/%s/pause", "", false, true},
 	{"POST", "/v1/sessions/%s/unpause", "", false, true},
 	{"GET", "/v1/sessions/%s/stats", "", false, true},
+	{"GET", "/v1/sessions/%s/top", "", false, true},
 	{"POST", "/v1/sessions/%s/exec", `{"cmd":["true"]}`, false, true},
 	{"GET", "/v1/sessions/%s/exec", "", false, true},
 	{"GET", "/v1/sessions/%s/attach", "", false, true},

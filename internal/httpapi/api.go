@@ -52,6 +52,7 @@ type Sessions interface {
 	Wait(ctx context.Context, who session.Principal, id string) (session.Exit, error)
 	Pause(ctx context.Context, who session.Principal, id string) (session.View, error)
 	Unpause(ctx context.Context, who session.Principal, id string) (session.View, error)
+	Top(ctx context.Context, who session.Principal, id string) (*container.Top, error)
 	Stats(ctx context.Context, who session.Principal, id string) (*container.Stats, error)
 	Delete(ctx context.Context, who session.Principal, id string) error
 	Subscribe(who session.Principal, projectID string) (*session.Subscription, error)

@@ -66,6 +66,7 @@ func (a *API) routes() {
 	a.sessionRoutes()
 	a.mainProcessRoutes()
 	a.updateRoutes()
+	a.topRoutes()
 	a.processRoutes()
 	a.terminalRoutes()
 	a.recordingRoutes()

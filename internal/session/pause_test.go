@@ -122,6 +122,9 @@ func TestPausedRefuses(t *testing.T) {
 	if stats, err := k.Stats(t.Context(), admin, "x"); err != nil || stats.PIDs == 0 {
 		t.Errorf("stats: %+v, %v", stats, err)
 	}
+	if top, err := k.Top(t.Context(), admin, "x"); err != nil || len(top.Processes) == 0 {
+		t.Errorf("top: %+v, %v", top, err)
+	}
 	v, err := k.Stop(t.Context(), admin, "x", 0)
 	if err != nil || v.Status != session.StatusStopped || v.Paused {
 		t.Fatalf("stop: %+v, %v", v, err)
@@ -130,6 +133,7 @@ func TestPausedRefuses(t *testing.T) {
 	_, errs["pause"] = k.Pause(t.Context(), admin, "x")
 	_, errs["unpause"] = k.Unpause(t.Context(), admin, "x")
 	_, errs["stats"] = k.Stats(t.Context(), admin, "x")
+	_, errs["top"] = k.Top(t.Context(), admin, "x")
 	for name, err := range errs {
 		if e := wantCode(t, err, session.CodeSessionNotRunning); e.Hint != "octobot start" {
 			t.Errorf("%s: %+v", name, e)

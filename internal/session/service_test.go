@@ -111,6 +111,7 @@ func everything(
 	_, errs["wait"] = s.Wait(ctx, who, id)
 	_, errs["pause"] = s.Pause(ctx, who, id)
 	_, errs["unpause"] = s.Unpause(ctx, who, id)
+	_, errs["top"] = s.Top(ctx, who, id)
 	_, errs["stats"] = s.Stats(ctx, who, id)
 	_, errs["exec"] = s.Exec(ctx, who, id, []string{"true"}, container.ExecOptions{})
 	_, errs["stream"] = s.ExecStream(ctx, who, id, []string{"true"}, container.ExecOptions{}, nil, nil)

@@ -149,6 +149,7 @@ var topics = []topic{
 	{name: "pause", cases: pauseCases},
 	{name: "stats", cases: statsCases},
 	{name: "signal", cases: signalCases},
+	{name: "top", cases: topCases},
 	{name: "update", cases: updateCases},
 	{name: "host processes", cases: hostProcessCases},
 	{name: "events", cases: eventCases},

@@ -213,6 +213,9 @@ func (f *fixture) optionalCalls(rt container.Runtime, id string) map[string]func
 	if x, ok := container.As[container.Updater](rt); ok {
 		calls["update"] = func() error { return x.Update(f.ctx, id, container.Resources{PIDs: 100}) }
 	}
+	if x, ok := container.As[container.Topper](rt); ok {
+		calls["top"] = func() error { _, err := x.Top(f.ctx, id); return err }
+	}
 	if x, ok := container.As[container.Signaler](rt); ok {
 		calls["signal"] = func() error { return x.Signal(f.ctx, id, 15) }
 	}

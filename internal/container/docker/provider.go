@@ -64,6 +64,7 @@ var (
 	_ container.StatsReader  = (*DockerProvider)(nil)
 	_ container.Pauser       = (*DockerProvider)(nil)
 	_ container.Updater      = (*DockerProvider)(nil)
+	_ container.Topper       = (*DockerProvider)(nil)
 	_ container.Signaler     = (*DockerProvider)(nil)
 
 	_ container.HostProcesses = (*DockerProvider)(nil)

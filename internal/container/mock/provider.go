@@ -44,6 +44,7 @@ var (
 	_ container.StatsReader  = (*MockProvider)(nil)
 	_ container.Pauser       = (*MockProvider)(nil)
 	_ container.Updater      = (*MockProvider)(nil)
+	_ container.Topper       = (*MockProvider)(nil)
 	_ container.Signaler     = (*MockProvider)(nil)
 	_ container.Terminals    = (*MockProvider)(nil)
 	_ container.Processes    = (*MockProvider)(nil)
