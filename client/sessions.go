@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -145,38 +143,6 @@ func (c *Client) SessionStats(ctx context.Context, id string) (stats v1.SessionS
 func (c *Client) DeleteSession(ctx context.Context, id string) error {
 	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "sessions", id}}, nil)
 }
-
-// Events gives what happens to sessions from now on, of one project unless that is
-// empty, until ctx ends or the loop is left. An error is the last thing it gives; a client that
-// was too slow and has missed events gets [ErrOverflow].
-func (c *Client) Events(ctx context.Context, project string) iter.Seq2[v1.Event, error] {
-	return func(yield func(v1.Event, error) bool) {
-		q := url.Values{}
-		setString(q, "project", project)
-		r := request{method: http.MethodGet, path: []string{"v1", "events"}, query: q, accept: eventStream}
-		for event, err := range c.stream(ctx, r) {
-			if err != nil {
-				yield(v1.Event{}, err)
-				return
-			}
-			if event.name == v1.EventOverflow {
-				yield(v1.Event{}, ErrOverflow)
-				return
-			}
-			var e v1.Event
-			if err := json.Unmarshal(event.data, &e); err != nil {
-				yield(v1.Event{}, c.failed(ctx, r, fmt.Errorf("event %s: %w", event.name, inWords(err))))
-				return
-			}
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
-// ErrOverflow: events were missed. List the sessions, then follow again.
-var ErrOverflow = errors.New("events were missed: the reader was too slow")
 
 func setString(q url.Values, name, value string) {
 	if value != "" {

@@ -13,6 +13,7 @@ const (
 	EventProcess  = "process"  // ProcessOutput: all was sent; the stream ends
 	EventEnd      = "end"      // End: all was sent; the stream ends
 	EventError    = "error"    // Problem; the stream ends
+	EventHistory  = "history"  // History: before the first event, where past ones were asked for
 	EventOverflow = "overflow" // End: the client was too slow and has missed events; the stream ends
 )
 
@@ -38,6 +39,11 @@ type ExitStatus struct {
 // End ends a stream.
 type End struct{}
 
+// History says how far the past goes that the server keeps.
+type History struct {
+	From time.Time `json:"from" doc:"All events since then follow, as far as they were asked for. Those before it are not kept."`
+}
+
 // Kinds of an [Event].
 const (
 	KindCreated = "session.created"
@@ -46,6 +52,9 @@ const (
 	KindFailed  = "session.failed"
 	KindClosed  = "session.closed"
 )
+
+// Kinds lists every kind of event in the order of a session's life.
+func Kinds() []string { return []string{KindCreated, KindStarted, KindStopped, KindFailed, KindClosed} }
 
 // Event is something that happened to a session.
 type Event struct {

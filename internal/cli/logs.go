@@ -2,16 +2,12 @@ package cli
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 )
 
@@ -89,63 +85,4 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m or 2d nor a time such as 2006-01-02T15:04:05Z", s)
-}
-
-func (a *app) eventsCommand() *cobra.Command {
-	var project string
-	cmd := &cobra.Command{
-		Use:   "events [flags]",
-		Short: "Follow what happens to sessions",
-		Long: `Print what happens to sessions from now on, one line each, until Ctrl-C.
-
-` + formatHelp,
-		Example: `  octobot events
-  octobot events -o json | jq 'select(.kind == "session.failed")'`,
-		Args: noArgs,
-	}
-	cmd.Flags().StringVar(&project, "project", "", "only the sessions of a `project`")
-	output := outputFlag(cmd, "json")
-	format := formatFlag[v1.Event](cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := oneOf(cmd, "format", "output"); err != nil {
-			return err
-		}
-		c, err := a.connect()
-		if err != nil {
-			return err
-		}
-		for e, err := range c.Events(cmd.Context(), project) {
-			if errors.Is(err, context.Canceled) {
-				return err
-			}
-			if err != nil {
-				return fmt.Errorf("events: %w", err)
-			}
-			switch {
-			case format.given():
-				err = printFormatted(a, format, e)
-			case *output == "json":
-				err = a.printLine(e)
-			default:
-				_, err = fmt.Fprintln(a.stdout, eventLine(e))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return cmd
-}
-
-func eventLine(e v1.Event) string {
-	parts := []string{e.Time.Local().Format(time.RFC3339), e.Kind, e.SessionID}
-	if e.Project != "" {
-		parts = append(parts, "project="+e.Project)
-	}
-	parts = append(parts, "status="+string(e.Status))
-	if e.Reason != "" {
-		parts = append(parts, "("+e.Reason+")")
-	}
-	return oneLine(strings.Join(parts, " "))
 }

@@ -55,7 +55,7 @@ type Sessions interface {
 	Top(ctx context.Context, who session.Principal, id string) (*container.Top, error)
 	Stats(ctx context.Context, who session.Principal, id string) (*container.Stats, error)
 	Delete(ctx context.Context, who session.Principal, id string) error
-	Subscribe(who session.Principal, projectID string) (*session.Subscription, error)
+	Subscribe(who session.Principal, sel session.EventSelection) (*session.Subscription, error)
 }
 
 // Commands is what runs in sessions while its caller is there.

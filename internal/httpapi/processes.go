@@ -204,7 +204,7 @@ type logsInput struct {
 }
 
 func (a *API) logs(w *front.ResponseWriter, r *http.Request, in *logsInput) error {
-	since, err := parseSince(in.Since, time.Now())
+	since, err := parseMoment("since", in.Since, time.Now())
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,8 @@ func (f flushed) Write(b []byte) (int, error) {
 	return n, f.w.FlushError()
 }
 
-func parseSince(s string, now time.Time) (time.Time, error) {
+// parseMoment reads a point in time, or how long ago it was; zero where there is none.
+func parseMoment(field, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
@@ -254,7 +255,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	ago, err := v1.ParseDuration(s)
 	if err != nil || ago < 0 {
 		return time.Time{}, problem.New(v1.CodeInvalidArgument,
-			"since: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", s)
+			"%s: %.64q is neither an RFC 3339 time nor a duration such as \"10m\"", field, s)
 	}
 	return now.Add(-ago), nil
 }

@@ -92,22 +92,7 @@ func (a *API) sessionRoutes() {
 		Description: "One sample of a running session's CPU time, memory, processes, network and block I/O. " +
 			"It does not count as use of the session.",
 	}, a.sessionStats)
-	stream(a, front.Watch, huma.Operation{
-		OperationID: "watch-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Sessions"},
-		Summary: "Watch what happens to sessions",
-		Description: "A stream of events from now on, named by their kind. A client that is too slow gets overflow, and the stream ends: " +
-			"it has missed events and had better list the sessions.",
-		Responses: map[string]*huma.Response{
-			"200": {Description: "A stream of events",
-				Content: map[string]*huma.MediaType{eventStream: a.events(map[string]reflect.Type{
-					v1.KindCreated: reflect.TypeFor[v1.Event](), v1.KindStarted: reflect.TypeFor[v1.Event](),
-					v1.KindStopped: reflect.TypeFor[v1.Event](),
-					v1.KindFailed:  reflect.TypeFor[v1.Event](), v1.KindClosed: reflect.TypeFor[v1.Event](),
-					v1.EventOverflow: reflect.TypeFor[v1.End](), v1.EventError: reflect.TypeFor[v1.Problem](),
-				})}},
-			"default": {Description: "Error", Content: body[v1.Problem](a, problem.ContentType)},
-		},
-	}, a.watchEvents)
+	a.eventRoutes()
 }
 
 // changeSession does what a session is asked for, and answers with the session.
@@ -286,40 +271,4 @@ func (a *API) sessionStats(ctx context.Context, in *sessionPath) (*statsOutput, 
 		return nil, err
 	}
 	return &statsOutput{Body: fromStats(in.ID, stats)}, nil
-}
-
-type eventsInput struct {
-	Project string `query:"project" doc:"Only this project's sessions."`
-}
-
-func (a *API) watchEvents(w *front.ResponseWriter, r *http.Request, in *eventsInput) error {
-	ctx, cancel := a.streams.Until(r.Context())
-	defer cancel(nil)
-	subscription, err := a.service.Subscribe(front.PrincipalOf(ctx), in.Project)
-	if err != nil {
-		return err
-	}
-	defer subscription.Close()
-	events := newEventWriter(w, a.timing.keepalive)
-	defer events.stopKeepalive()
-	if err := events.open(); err != nil {
-		return nil // the client is gone
-	}
-	for {
-		select {
-		case event, ok := <-subscription.C():
-			if !ok {
-				_ = events.send(v1.EventOverflow, v1.End{})
-				return nil
-			}
-			if err := events.send(event.Kind, fromEvent(event)); err != nil {
-				return nil
-			}
-		case <-ctx.Done():
-			if err := problem.CauseOf(ctx, errGone); err != errGone {
-				events.fail(a.problemOf(ctx, err))
-			}
-			return nil
-		}
-	}
 }

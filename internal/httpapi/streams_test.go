@@ -102,8 +102,8 @@ type lagging struct {
 	session *session.ContainerService
 }
 
-func (l lagging) Subscribe(who session.Principal, project string) (*session.Subscription, error) {
-	s, err := l.session.Subscribe(who, project)
+func (l lagging) Subscribe(who session.Principal, sel session.EventSelection) (*session.Subscription, error) {
+	s, err := l.session.Subscribe(who, sel)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func TestAudit(t *testing.T) {
 	_, _ = k.List(t.Context(), of("p"), session.ListRequest{})
 	want("reading", "")
 	_, _ = k.List(t.Context(), of("p"), session.ListRequest{ProjectID: "q"})
-	_, _ = k.Subscribe(of("p"), "q")
+	_, _ = k.Subscribe(of("p"), session.EventSelection{ProjectID: "q"})
 	_, _ = k.ReconcilePass(t.Context(), of("p"), session.ReconcileOptions{})
 	_, _, _ = k.CreateToken(t.Context(), of("p"), "t", "", 0)
 	want("what is not one's to have", "token of p create token  forbidden\ntoken of p events  forbidden\n"+

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,39 +32,79 @@ type Event struct {
 // subscriptionQueue is how many events a subscriber may be behind.
 const subscriptionQueue = 256
 
+// eventsKept is how many past events are kept, of all sessions together, while the service lives.
+const eventsKept = 1024
+
 // hub passes events on to subscribers, and never waits for one.
 type hub struct {
 	mu          sync.Mutex
-	subscribers map[*Subscription]struct{}
+	subscribers map[*Subscription]struct{} // guarded by mu
+	// past are the last events, a ring: the oldest is at next where there are eventsKept. All since
+	// keptFrom are among them. All three are guarded by mu.
+	past     []Event
+	next     int
+	keptFrom time.Time
+}
+
+// EventSelection selects events. The zero value is all that who asks reaches, from now on.
+type EventSelection struct {
+	ProjectID  string    // empty: every project
+	SessionIDs []string  // none: every session
+	Kinds      []string  // none: every kind
+	Since      time.Time // past ones since then as well, as far as they are kept; zero: none
+}
+
+func (sel *EventSelection) has(e Event) bool {
+	return (sel.ProjectID == "" || sel.ProjectID == e.ProjectID) &&
+		(len(sel.SessionIDs) == 0 || slices.Contains(sel.SessionIDs, e.SessionID)) &&
+		(len(sel.Kinds) == 0 || slices.Contains(sel.Kinds, e.Kind))
 }
 
 // Subscription receives events from the moment it was made.
 type Subscription struct {
 	hub        *hub
-	projectID  string
+	selection  EventSelection
+	past       []Event
+	keptFrom   time.Time
 	events     chan Event
 	overflowed bool // guarded by hub.mu
 }
 
-// Subscribe returns a subscription to the events of a project's sessions, or of all that who
-// reaches where projectID is empty. The caller closes it. A project that who does not reach:
-// forbidden.
-func (s *ContainerService) Subscribe(who Principal, projectID string) (*Subscription, error) {
-	projectID, err := who.scope(projectID)
+// Subscribe returns a subscription to the events that are selected. The caller closes it. A project
+// that who does not reach: forbidden.
+func (s *ContainerService) Subscribe(who Principal, sel EventSelection) (*Subscription, error) {
+	project, err := who.scope(sel.ProjectID)
 	if err != nil {
 		err := toError(context.Background(), "events", "", err)
 		s.audit(who, "events", "", err)
 		return nil, err
 	}
-	sub := &Subscription{hub: &s.hub, projectID: projectID, events: make(chan Event, subscriptionQueue)}
-	s.hub.mu.Lock()
-	defer s.hub.mu.Unlock()
-	if s.hub.subscribers == nil {
-		s.hub.subscribers = make(map[*Subscription]struct{})
+	sel.ProjectID = project
+	sub := &Subscription{hub: &s.hub, selection: sel, events: make(chan Event, subscriptionQueue)}
+	h := &s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sub.keptFrom = h.keptFrom
+	if !sel.Since.IsZero() {
+		for i := range h.past {
+			if e := h.past[(h.next+i)%len(h.past)]; !e.Time.Before(sel.Since) && sel.has(e) {
+				sub.past = append(sub.past, e)
+			}
+		}
 	}
-	s.hub.subscribers[sub] = struct{}{}
+	if h.subscribers == nil {
+		h.subscribers = make(map[*Subscription]struct{})
+	}
+	h.subscribers[sub] = struct{}{}
 	return sub, nil
 }
+
+// Past returns the events before the first of C that were asked for and are kept.
+func (s *Subscription) Past() []Event { return s.past }
+
+// KeptFrom returns since when all events are kept: those before that are not among Past, whatever
+// was asked for.
+func (s *Subscription) KeptFrom() time.Time { return s.keptFrom }
 
 // C returns the channel of events. It is closed, behind the last event, by Close, or because
 // the subscriber was too slow; see Overflowed.
@@ -95,8 +136,15 @@ func (h *hub) drop(sub *Subscription) {
 func (h *hub) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.past) < eventsKept {
+		h.past = append(h.past, e)
+	} else {
+		h.keptFrom = h.past[h.next].Time.Add(1)
+		h.past[h.next] = e
+		h.next = (h.next + 1) % eventsKept
+	}
 	for sub := range h.subscribers {
-		if sub.projectID != "" && sub.projectID != e.ProjectID {
+		if !sub.selection.has(e) {
 			continue
 		}
 		select {

@@ -92,7 +92,7 @@ func (k *kit) create(t *testing.T, id string) session.View {
 // subscribe subscribes to a project's events, or to all.
 func (k *kit) subscribe(t *testing.T, projectID string) *session.Subscription {
 	t.Helper()
-	sub, err := k.Subscribe(admin, projectID)
+	sub, err := k.Subscribe(admin, session.EventSelection{ProjectID: projectID})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func TestScope(t *testing.T) {
 		{admin, "", "q1 p1"}, {admin, "q", "q1"},
 	} {
 		page, err := k.List(t.Context(), tt.who, session.ListRequest{ProjectID: tt.project})
-		sub, subErr := k.Subscribe(tt.who, tt.project)
+		sub, subErr := k.Subscribe(tt.who, session.EventSelection{ProjectID: tt.project})
 		if tt.want == "" {
 			wantCode(t, err, session.CodeForbidden)
 			wantCode(t, subErr, session.CodeForbidden)

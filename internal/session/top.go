@@ -23,5 +23,5 @@ func (s *ContainerService) Top(ctx context.Context, who Principal, id string) (t
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	top, err = topper.Top(bounded, id)
-	return top, s.explainRefusal(ctx, id, err)
+	return top, s.hintIfChanged(id, err)
 }

@@ -27,7 +27,8 @@ func (s *ContainerService) Wait(ctx context.Context, who Principal, id string) (
 		return Exit{}, err
 	}
 	// Before the first look, so that no end is missed between that and the next one.
-	events, err := s.Subscribe(who, first.ProjectID)
+	ends := EventSelection{ProjectID: first.ProjectID, SessionIDs: []string{id}}
+	events, err := s.Subscribe(who, ends)
 	if err != nil {
 		return Exit{}, err
 	}
@@ -46,13 +47,13 @@ func (s *ContainerService) Wait(ctx context.Context, who Principal, id string) (
 			return Exit{}, refuse(CodeSessionNotRunning, "wait again for the run that has begun",
 				"the main process has ended and was started again before anybody saw how")
 		}
-		exit, open, err := awaitExit(ctx, events, id, look)
+		exit, open, err := awaitExit(ctx, events, look)
 		if err != nil || exit != nil {
 			return valueOf(exit), err
 		}
-		if !open { // so much happens in the project; the looks go on
+		if !open { // so much happens; the looks go on
 			events.Close()
-			if events, err = s.Subscribe(who, first.ProjectID); err != nil {
+			if events, err = s.Subscribe(who, ends); err != nil {
 				return Exit{}, err
 			}
 		}
@@ -110,24 +111,15 @@ func (s *ContainerService) lookForExit(ctx context.Context, first Session) (*Exi
 
 // awaitExit waits until the session's main process ends, something else happens to the session, or
 // so much time has gone by; open tells whether there may be more events.
-func awaitExit(ctx context.Context, events *Subscription, id string, most time.Duration) (
-	exit *Exit, open bool, err error,
-) {
+func awaitExit(ctx context.Context, events *Subscription, most time.Duration) (exit *Exit, open bool, err error) {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
-	for {
-		select {
-		case e, ok := <-events.C():
-			if !ok {
-				return nil, false, nil
-			}
-			if e.SessionID == id {
-				return e.Exit, true, nil
-			}
-		case <-timer.C:
-			return nil, true, nil
-		case <-ctx.Done():
-			return nil, true, ctx.Err()
-		}
+	select {
+	case e, ok := <-events.C():
+		return e.Exit, ok, nil
+	case <-timer.C:
+		return nil, true, nil
+	case <-ctx.Done():
+		return nil, true, ctx.Err()
 	}
 }

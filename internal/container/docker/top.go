@@ -22,7 +22,7 @@ const (
 )
 
 // saysNoPs is what Docker says where its host's ps is missing, or another than procps'.
-var saysNoPs = []string{"error running ps"}
+var saysNoPs = []phrase{{"error running ps", []string{docker20, docker29}}}
 
 // Top lists the container's processes.
 func (p *DockerProvider) Top(ctx context.Context, sessionID string) (*container.Top, error) {
