@@ -194,9 +194,9 @@ func checkImport(f source, imported string) (problem, reason string) {
 		return "imports " + ours, "product code never depends on test suites"
 	}
 	if ours == "internal/daemon" && f.dir() == "internal/cli" &&
-		!slices.Contains([]string{"serve.go", "doctor.go", "version.go"}, path.Base(f.path)) {
-		return "imports " + ours, "only serve runs a daemon, doctor looks at what one would find, and version tells " +
-			"what one brings; all other commands talk to one"
+		!slices.Contains([]string{"serve.go", "doctor.go", "adopt.go", "version.go"}, path.Base(f.path)) {
+		return "imports " + ours, "only serve runs a daemon, doctor looks at what one would find, adopt prepares one, and " +
+			"version tells what one brings; all other commands talk to one"
 	}
 	if l, ok := layerOf(f.dir()); ok && !isBelow(ours, l.dir) && !permitted(f.dir(), ours, l.may) {
 		return "imports " + ours, l.reason

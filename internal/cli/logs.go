@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/client"
 )
 

@@ -176,8 +176,8 @@ data directory, or over TCP with --url and the token in OCTOBOT_TOKEN.`,
 		a.copyCommand(), a.filesCommand(),
 		a.portsCommand(), a.forwardCommand(),
 		a.statsCommand(), a.topCommand(), a.eventsCommand())
-	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.benchCommand(), a.reconcileCommand(), a.tokenCommand(),
-		a.projectCommand())
+	group(groupDaemon, a.serveCommand(), a.doctorCommand(), a.benchCommand(), a.reconcileCommand(), a.adoptCommand(),
+		a.tokenCommand(), a.projectCommand())
 	root.AddCommand(a.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

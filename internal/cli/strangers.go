@@ -41,8 +41,8 @@ func strangersOf(report v1.ReconcileReport) []strangers {
 		found = append(found, strangers{
 			fmt.Sprintf("%s has %s on this engine, whose IDs are taken: %s", instance,
 				plural(int64(len(ids)), "container"), some),
-			fmt.Sprintf("nothing, where it runs; where its store is lost, octobot reconcile --allow-removals "+
-				"--instance %s removes them", instance),
+			fmt.Sprintf("nothing, where it runs; where its store is lost, octobot adopt %s takes them over, "+
+				"and octobot reconcile --allow-removals --instance %s removes them", instance, instance),
 		})
 	}
 	return found

@@ -69,6 +69,19 @@ type Store interface {
 	Close() error
 }
 
+// AdoptingStore is a Store that can take the place of one that is lost.
+type AdoptingStore interface {
+	Store
+	// AdoptInstance makes the store that of another installation, and records its sessions, in one
+	// transaction: with their own Origin, as no store of this kind has allotted. Closed sessions of
+	// their IDs make room. A store with unclosed sessions of its own is refused: [ErrInUse]. No
+	// other call may be under way, and Close alone may follow.
+	AdoptInstance(ctx context.Context, instance string, sessions []Session) error
+}
+
+// ErrInUse: the store has sessions, so that it can't become another installation's.
+var ErrInUse = errors.New("the store has sessions of its own")
+
 // Filter selects sessions. The zero value is all that are not closed.
 type Filter struct {
 	ProjectID string // empty: every project

@@ -58,6 +58,44 @@ func (s *Store) create(
 	return created, nil
 }
 
+// AdoptInstance implements session.AdoptingStore.
+func (s *Store) AdoptInstance(ctx context.Context, instance string, sessions []session.Session) error {
+	return s.runCall(ctx, "adopt instance", instance, func() error {
+		err := s.write(ctx, func(tx *sql.Tx) error { return s.adopt(ctx, tx, instance, sessions) })
+		if err == nil {
+			s.instance = instance
+		}
+		return err
+	})
+}
+
+func (s *Store) adopt(ctx context.Context, tx *sql.Tx, instance string, sessions []session.Session) error {
+	var open int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM sessions WHERE closed_at IS NULL`).Scan(&open); err != nil {
+		return err
+	}
+	if open > 0 {
+		return session.ErrInUse
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE installation SET instance = $1`, instance); err != nil {
+		return err
+	}
+	for _, sess := range sessions {
+		row, err := encode(sess)
+		if err != nil {
+			return err
+		}
+		row.Version = 1
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, sess.ID); err != nil {
+			return err
+		}
+		if _, err := scanSession(s.stmts.insert.row(ctx, tx, row.insertArgs()...)); err != nil {
+			return fmt.Errorf("session %q: %w", sess.ID, err)
+		}
+	}
+	return nil
+}
+
 // GetSession implements session.Store.
 func (s *Store) GetSession(ctx context.Context, id string) (found session.Session, err error) {
 	err = s.runCall(ctx, "get session", id, func() error {

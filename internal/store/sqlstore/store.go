@@ -64,7 +64,7 @@ type Store struct {
 	calls  sync.WaitGroup // under way; added to only under mu, while not closed
 }
 
-var _ session.Store = (*Store)(nil)
+var _ session.AdoptingStore = (*Store)(nil)
 
 // Open migrates the database to this binary's schema, reads the instance ID
 // (and makes it in a new database), and records a new generation. The database
@@ -206,7 +206,7 @@ func (s *Store) explain(err error) error {
 // isStoreAnswer reports whether err is the store's answer, not its failure.
 func isStoreAnswer(err error) bool {
 	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) ||
-		errors.Is(err, session.ErrConflict)
+		errors.Is(err, session.ErrConflict) || errors.Is(err, session.ErrInUse)
 }
 
 // write runs do in a transaction and returns when it is committed. Every change

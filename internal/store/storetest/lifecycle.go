@@ -24,6 +24,7 @@ var lifecycleTests = map[string]func(*testing.T, Database){
 	"close":           testClose,
 	"ping":            on(testPing),
 	"displaced":       testDisplaced,
+	"adopted":         testAdopted,
 	"killed":          testKilled,
 }
 
@@ -68,6 +69,54 @@ func testDisplaced(t *testing.T, d Database) {
 	}
 	if all, err := s.AllSessions(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("there are %d sessions, error %v", len(all), err)
+	}
+}
+
+// testAdopted: a store becomes another installation's, and records its sessions.
+func testAdopted(t *testing.T, d Database) {
+	s := d.open(t).(session.AdoptingStore)
+	own, err := s.Instance(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const origin = "0123456789abcdef0123456789abcdef:7"
+	lost := []session.Session{
+		{ID: "a", ProjectID: "p", Origin: origin, Desired: session.DesiredRunning, CreatedAt: start, ContainerID: "c1"},
+		{ID: "b", Origin: "0123456789abcdef0123456789abcdef:9", Desired: session.DesiredStopped, CreatedAt: start},
+	}
+	a := create(t, s, session.Session{ID: "a", CreatedAt: start})
+	if err := s.AdoptInstance(t.Context(), "lost", lost); !errors.Is(err, session.ErrInUse) {
+		t.Fatalf("with a session of its own: error is %v", err)
+	}
+	if instance, err := s.Instance(t.Context()); instance != own || err != nil {
+		t.Fatalf("refused, it is %q, error %v", instance, err)
+	}
+	a.ClosedAt = start
+	if _, err := s.UpdateSession(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AdoptInstance(t.Context(), "lost", lost); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+
+	again := d.open(t)
+	if instance, err := again.Instance(t.Context()); instance != "lost" || err != nil {
+		t.Errorf("it is %q, error %v", instance, err)
+	}
+	if all, err := again.AllSessions(t.Context()); err != nil || len(all) != 2 {
+		t.Errorf("it has %d sessions, error %v", len(all), err)
+	}
+	if got := get(t, again, "a"); got.Origin != origin || got.ProjectID != "p" || got.ContainerID != "c1" ||
+		got.Version != 1 || !got.ClosedAt.IsZero() {
+		t.Errorf("the session is %+v", got)
+	}
+	// What its store gave out, and this one did not, it must never confirm.
+	if given, err := again.Allotted(t.Context(), origin); given || err != nil {
+		t.Errorf("its origin is allotted: %t, %v", given, err)
+	}
+	if c := create(t, again, session.Session{ID: "c", CreatedAt: start}); c.Origin == "" {
+		t.Error("a new session has no origin")
 	}
 }
 
