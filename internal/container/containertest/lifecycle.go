@@ -425,6 +425,8 @@ func testRenamed(f *fixture) {
 			f.equal("origin", origin, opts.Origin)
 		}
 	}
+	f.h.Foreign(f.T, container.Name(id), nil) // somebody takes the name, too
+	f.equal("engine's ID", f.get(id).ID, made.ID)
 	f.rt = f.open(f.instance) // which has to find it for each of these first
 	f.equal("output", f.sh(id, "echo found"), "found")
 	f.must(f.open(f.instance).Stop(f.ctx, id, 0))
