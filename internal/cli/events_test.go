@@ -50,7 +50,7 @@ func TestPastEvents(t *testing.T) {
 	}
 	// What follows comes behind what has been.
 	s := sit(t, dir, "events", "--since", "1h", "b")
-	s.sees("b status=created")
+	s.sees("b status=creating")
 	must(t, dir, "rm", "b")
 	s.sees("session.closed b")
 	s.types("\x03")

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -17,7 +18,7 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 		return fate, nil
 	}
 	defer unlock()
-	bound := 2*s.cfg.CallTimeout + container.DefaultStopTimeout
+	bound := s.workTimeout()
 	if p.Action == ActionCreate {
 		bound += createTimeout // for a pull
 	}
@@ -45,6 +46,11 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 		return fate, nil
 	}
 	return fate, f
+}
+
+// workTimeout bounds what is done about a session, but for a pull.
+func (s *ContainerService) workTimeout() time.Duration {
+	return 2*s.cfg.CallTimeout + container.DefaultStopTimeout
 }
 
 // isRecordedRefusal reports whether err is an answer that the session's record holds by now, and

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,17 +19,19 @@ const maxLooks = 64
 type background struct {
 	asking chan struct{} // holds an element for each look that asks store or engine
 
-	mu    sync.Mutex
-	ctx   context.Context // of Run; nil without. Guarded by mu
-	work  sync.WaitGroup  // Go is called with mu held and ctx set
-	looks map[string]bool // by the session that is being looked at: whether once more. Guarded by mu
+	mu     sync.Mutex
+	ctx    context.Context // of Run; nil without. Guarded by mu
+	work   sync.WaitGroup  // Go is called with mu held and ctx set
+	looks  map[string]bool // by the session that is being looked at: whether once more. Guarded by mu
+	passes map[*work]bool  // what passes have begun and is not done; guarded by mu
 }
 
 // begin lets work be done until ctx ends; wait is called then.
 func (b *background) begin(ctx context.Context) (wait func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ctx, b.asking, b.looks = ctx, make(chan struct{}, maxLooks), make(map[string]bool)
+	b.ctx, b.asking = ctx, make(chan struct{}, maxLooks)
+	b.looks, b.passes = make(map[string]bool), make(map[*work]bool)
 	return func() {
 		b.mu.Lock()
 		b.ctx = nil
@@ -142,40 +146,83 @@ func (s *ContainerService) planOneSession(ctx context.Context, id string) (plann
 // take longer, and an engine may hang with one container and answer about all others.
 const patience = 2 * time.Second
 
-// performPatiently is performPlanned; what takes long goes on by itself, where Run runs, with the
-// session's lock, so that other passes leave it alone.
-func (s *ContainerService) performPatiently(ctx context.Context, p planned, l limits) (Fate, error) {
-	type result struct {
-		fate Fate
-		err  error
-	}
-	results := make(chan result, 1)
-	begun := make(chan func() bool, 1)
+// work is what a pass does about a session.
+type work struct {
+	planned
+	done chan struct{} // closed when the rest is set
+	fate Fate
+	err  error
+}
+
+// performPatiently is performPlanned, where Run does not run. Where it does, what takes long goes
+// on by itself, with the session's lock, so that other passes leave it alone; it may not be done
+// yet then.
+func (s *ContainerService) performPatiently(ctx context.Context, p planned, l limits) *work {
+	w := &work{planned: p, done: make(chan struct{})}
+	detached := make(chan func() bool, 1)
 	started := s.background.start(func(life context.Context) {
 		own, cancel := context.WithCancel(life)
 		defer cancel()
-		begun <- context.AfterFunc(ctx, cancel)
-		fate, err := s.performPlanned(own, p, l)
-		results <- result{fate, err}
+		detached <- context.AfterFunc(ctx, cancel)
+		s.background.perform(w, func() { w.fate, w.err = s.performPlanned(own, p, l) })
 	})
 	if !started {
-		return s.performPlanned(ctx, p, l)
+		w.fate, w.err = s.performPlanned(ctx, p, l)
+		close(w.done)
+		return w
 	}
-	detach := <-begun
+	detach := <-detached
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
-	case r := <-results:
+	case <-w.done:
 		detach()
-		return r.fate, r.err
 	case <-timer.C:
+		if !detach() { // the pass has ended, and with it this
+			<-w.done
+		}
 	}
-	if !detach() { // the pass has ended, and with it this
-		r := <-results
-		return r.fate, r.err
+	return w
+}
+
+// perform does work, which awaitPasses waits for.
+func (b *background) perform(w *work, do func()) {
+	b.mu.Lock()
+	b.passes[w] = true
+	b.mu.Unlock()
+	do()
+	close(w.done)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.passes, w)
+}
+
+// awaitPasses waits for what passes have begun until now.
+func (b *background) awaitPasses(ctx context.Context) {
+	b.mu.Lock()
+	begun := slices.Collect(maps.Keys(b.passes))
+	b.mu.Unlock()
+	for _, w := range begun {
+		w.await(ctx)
 	}
-	fate := p.Fate
-	fate.Action = ActionSkip
-	fate.Reason += "; that takes long, and goes on by itself"
-	return fate, nil
+}
+
+func (w *work) await(ctx context.Context) {
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+	}
+}
+
+// outcome gives what became of it until now.
+func (w *work) outcome() (Fate, error) {
+	select {
+	case <-w.done:
+		return w.fate, w.err
+	default:
+		fate := w.planned.Fate
+		fate.Action = ActionSkip
+		fate.Reason += "; that takes long, and goes on by itself"
+		return fate, nil
+	}
 }

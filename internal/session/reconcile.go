@@ -40,13 +40,15 @@ const workers = 8
 
 // Reconcile makes one regular pass.
 func (s *ContainerService) Reconcile(ctx context.Context) error {
-	_, err := s.pass(ctx, ReconcileOptions{})
+	_, _, err := s.pass(ctx, ReconcileOptions{})
 	return err
 }
 
 // ReconcilePass compares sessions and containers once, and acts on what it finds, as the package's
-// documentation says. Passes follow one another. It gives what was done until then beside an error:
-// the first of those it met, or reconcile_refused. It is for admins: forbidden.
+// documentation says. Passes follow one another. Unlike Run's, it waits a while for what takes
+// long: what other passes have begun, and what it has begun itself. It gives what was done until
+// then beside an error: the first of those it met, or reconcile_refused. It is for admins:
+// forbidden.
 func (s *ContainerService) ReconcilePass(
 	ctx context.Context, who Principal, opts ReconcileOptions,
 ) (report Report, err error) {
@@ -57,9 +59,24 @@ func (s *ContainerService) ReconcilePass(
 	if err := s.checkStrangers(ctx, opts); err != nil {
 		return Report{}, toError(ctx, "reconcile", "", err)
 	}
+	bounded, cancel := context.WithTimeout(ctx, s.workTimeout())
+	defer cancel()
+	if !opts.DryRun {
+		s.background.awaitPasses(bounded)
+	}
 	own := opts
 	own.AllowRemovals = opts.AllowRemovals && opts.Instance == ""
-	report, err = s.pass(ctx, own)
+	report, late, err := s.pass(ctx, own)
+	if !opts.DryRun {
+		s.background.awaitPasses(bounded) // and for what it has left to one that was under way
+	}
+	for _, w := range late {
+		fate, lateErr := w.outcome()
+		report.addFate(fate, lateErr)
+		if err == nil && lateErr != nil {
+			err = toError(ctx, "reconcile", "", lateErr)
+		}
+	}
 	if err == nil || CodeOf(err) == CodeReconcileRefused {
 		if failure := s.seeToStrangers(ctx, opts, &report); err == nil && failure != nil {
 			err = toError(ctx, "reconcile", "", failure)
@@ -68,33 +85,37 @@ func (s *ContainerService) ReconcilePass(
 	return report, err
 }
 
-func (s *ContainerService) pass(ctx context.Context, opts ReconcileOptions) (report Report, err error) {
+// pass makes one pass. late is what it has begun and does not wait for, which its report leaves
+// out.
+func (s *ContainerService) pass(
+	ctx context.Context, opts ReconcileOptions,
+) (report Report, late []*work, err error) {
 	select {
 	case s.passing <- struct{}{}:
 		defer func() { <-s.passing }()
 	case <-ctx.Done():
-		return Report{}, toError(ctx, "reconcile", "", ctx.Err())
+		return Report{}, nil, toError(ctx, "reconcile", "", ctx.Err())
 	}
 	start := time.Now()
-	report, err = s.runPass(ctx, opts)
+	report, late, err = s.runPass(ctx, opts)
 	if err != nil {
 		err = toError(ctx, "reconcile", "", err)
 	}
 	if s.cfg.Observer != nil && !opts.DryRun {
 		s.cfg.Observer.Reconciled(report, err, time.Since(start))
 	}
-	return report, err
+	return report, late, err
 }
 
-// runPass is ReconcilePass; s.passing is held.
-func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (Report, error) {
+// runPass is pass; s.passing is held.
+func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (Report, []*work, error) {
 	before := s.memory
 	if !opts.DryRun {
 		s.memory = memory{} // "in a row" is over, unless this pass gets to its end
 	}
 	w, err := s.observe(ctx)
 	if err != nil {
-		return Report{}, err
+		return Report{}, nil, err
 	}
 	s.countStatuses(w)
 	s.noteRecordable(w)
@@ -109,7 +130,7 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 			report.Sessions--
 		}
 	}
-	var work []planned
+	var todo []planned
 	for _, p := range fates {
 		if p.Action == ActionHold {
 			report.Held++
@@ -120,21 +141,21 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 				report.Fates = append(report.Fates, p.Fate)
 			}
 		default:
-			work = append(work, p)
+			todo = append(todo, p)
 		}
 	}
 	if report.Held != before.held && report.Held > 0 && !opts.DryRun {
 		s.log.WarnContext(ctx, "Sessions or containers are not as they should be, and were left alone; a dry run says why", "held", report.Held)
 	}
 	if opts.DryRun {
-		for _, p := range work {
+		for _, p := range todo {
 			report.Fates = append(report.Fates, p.Fate)
 		}
-		return report, nil
+		return report, nil, nil
 	}
-	troubled, err := s.executePlan(ctx, work, l, &report)
+	troubled, late, err := s.executePlan(ctx, todo, l, &report)
 	if err != nil && (CodeOf(err) == CodeStoreUnavailable || ctx.Err() != nil) {
-		return report, err
+		return report, late, err
 	}
 	s.unmountLeftovers(ctx, w)
 	s.memory = memory{stray: stray, troubled: troubled, held: report.Held}
@@ -143,7 +164,7 @@ func (s *ContainerService) runPass(ctx context.Context, opts ReconcileOptions) (
 			"octobot reconcile --dry-run shows them; octobot reconcile --allow-removals removes them",
 			"too many containers are unknown to be removed without being asked")
 	}
-	return report, err
+	return report, late, err
 }
 
 // observe lists the containers, then reads the sessions; see the package's documentation.
@@ -182,18 +203,19 @@ func (s *ContainerService) countStatuses(w world) {
 	s.counts = counts
 }
 
-// executePlan does the work, several sessions at a time, and completes the report. It gives the
-// sessions that something went wrong with, and the first error. An error of the store ends it.
+// executePlan does what is to be done, several sessions at a time, and completes the report but for
+// what is late. It gives the sessions that something went wrong with, and the first error. An error
+// of the store ends it.
 func (s *ContainerService) executePlan(
-	ctx context.Context, work []planned, l limits, report *Report,
-) (troubled map[string]bool, first error) {
+	ctx context.Context, todo []planned, l limits, report *Report,
+) (troubled map[string]bool, late []*work, first error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	troubled = make(map[string]bool)
 	slots := make(chan struct{}, workers)
-	var mu sync.Mutex // guards report, troubled and first
+	var mu sync.Mutex // guards report and the results
 	var wg sync.WaitGroup
-	for _, p := range work {
+	for _, p := range todo {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -203,18 +225,25 @@ func (s *ContainerService) executePlan(
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			fate, err := s.performPatiently(ctx, p, l)
+			w := s.performPatiently(ctx, p, l)
 			mu.Lock()
 			defer mu.Unlock()
-			report.addFate(fate, err)
-			if err == nil {
+			select {
+			case <-w.done:
+			default:
+				troubled[p.SessionID] = true
+				late = append(late, w)
 				return
 			}
-			troubled[fate.SessionID] = true
-			if first == nil || CodeOf(err) == CodeStoreUnavailable {
-				first = err
+			report.addFate(w.fate, w.err)
+			if w.err == nil {
+				return
 			}
-			if CodeOf(err) == CodeStoreUnavailable {
+			troubled[p.SessionID] = true
+			if first == nil || CodeOf(w.err) == CodeStoreUnavailable {
+				first = w.err
+			}
+			if CodeOf(w.err) == CodeStoreUnavailable {
 				cancel()
 			}
 		})
@@ -223,7 +252,7 @@ func (s *ContainerService) executePlan(
 	if first == nil {
 		first = ctx.Err()
 	}
-	return troubled, first
+	return troubled, late, first
 }
 
 func (r *Report) addFate(fate Fate, err error) {
