@@ -131,9 +131,6 @@ func TestOverwritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(s.Check(t.Context()), s.Ping(t.Context())); err != nil {
-				t.Fatal(err)
-			}
 			copyFile(t, other, path)
 			_, createErr := s.CreateSession(t.Context(), session.Session{ID: "lost"})
 			_, rescueErr := s.Rescue(t.Context())

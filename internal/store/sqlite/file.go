@@ -99,7 +99,22 @@ func (f *file) setMark(ctx context.Context, db *sql.DB) error {
 			return err
 		}
 	}
-	return db.QueryRowContext(ctx, "PRAGMA data_version").Scan(&f.version)
+	if err := db.QueryRowContext(ctx, "PRAGMA data_version").Scan(&f.version); err != nil {
+		return err
+	}
+	found, _, err := f.readMark()
+	f.marked = err == nil && found == f.mark
+	return err
+}
+
+// readMark reads the mark that is in the file itself, if it is long enough to have one.
+func (f *file) readMark() (mark uint32, ok bool, err error) {
+	var b [4]byte
+	n, err := f.f.ReadAt(b[:], markAt)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return binary.BigEndian.Uint32(b[:]), n == len(b), err
 }
 
 // check fails where the file is not in its place, is not as this process and SQLite have left it,
@@ -110,14 +125,11 @@ func (f *file) check(ctx context.Context, db *sql.DB) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var header [4]byte
-	n, err := f.f.ReadAt(header[:], markAt)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	found := binary.BigEndian.Uint32(header[:])
+	found, whole, err := f.readMark()
 	switch {
-	case n == len(header) && found == f.mark:
+	case err != nil:
+		return err
+	case whole && found == f.mark:
 		f.marked = true
 		return nil
 	case !f.marked:
@@ -128,7 +140,7 @@ func (f *file) check(ctx context.Context, db *sql.DB) error {
 	var version int64
 	err = db.QueryRowContext(ctx, "SELECT user_version, data_version FROM pragma_user_version, pragma_data_version").
 		Scan(&mark, &version)
-	if err == nil && n == len(header) && mark == found && version != f.version {
+	if err == nil && whole && mark == found && version != f.version {
 		f.mark, f.version = mark, version
 		return nil
 	}
