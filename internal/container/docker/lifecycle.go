@@ -62,6 +62,11 @@ func (c *call) startOnce(id string) error {
 			}
 			joined, err = true, run()
 		}
+		if err != nil && errorSays(err, saysPortTaken) && !c.p.podman() {
+			if err := c.restoreNetwork(id); err != nil {
+				return true, err
+			}
+		}
 		// An engine that could not execute the command may still show the container as it was amid
 		// the start.
 		if err == nil || isNoContainer(err) || !isEngineAnswer(err) || errorSays(err, saysNoCommand) {
@@ -79,6 +84,26 @@ func (c *call) startOnce(id string) error {
 		return false, nil // somebody else is stopping it, which Podman wants to have ended
 	}
 	return provider.Poll(c.Ctx, "the container to have stopped", 10*time.Millisecond, time.Second, try)
+}
+
+// restoreNetwork connects a container, whose start was refused, to its network again. Docker 29
+// takes it off the network where it can't publish its ports (its connectToNetwork undoes more than it
+// has done), and a later start would succeed without any network.
+func (c *call) restoreNetwork(id string) error {
+	found, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	info := found.Container
+	if info.HostConfig == nil || info.NetworkSettings == nil || len(info.NetworkSettings.Networks) > 0 {
+		return nil
+	}
+	mode := info.HostConfig.NetworkMode
+	if mode.IsNone() || mode.IsHost() || mode.IsContainer() {
+		return nil
+	}
+	_, err = c.p.client.NetworkConnect(c.Ctx, mode.NetworkName(), client.NetworkConnectOptions{Container: id})
+	return err
 }
 
 // Stop stops the container.
