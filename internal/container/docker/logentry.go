@@ -50,7 +50,7 @@ type logPass struct {
 	mends   bool // see logReader
 
 	entries, lines int       // that were read
-	latest         time.Time // the latest time that was read
+	first, latest  time.Time // of what was read
 }
 
 // begin begins an entry, with the time that the engine gave it, if any.
@@ -73,7 +73,9 @@ func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
 			p.latest = at
 		}
 	}
-	p.entries++
+	if p.entries++; p.entries == 1 {
+		p.first = s.at
+	}
 	if !s.begun {
 		p.lines++
 	}

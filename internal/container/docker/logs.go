@@ -80,14 +80,19 @@ func (r *logReader) run(stdout, stderr io.Writer) error {
 	ask.follow = r.opts.Follow
 	pass := r.newPass(stdout, stderr)
 	pass.skip = from.skip()
-	if err := r.read(ask, pass); err != nil || !ask.follow {
+	err := r.read(ask, pass)
+	if err != nil || !ask.follow {
 		return err
 	}
 	// Docker 20.10 stops following when the container stops, and may leave out what was written
 	// last. It is in the log, behind what has been passed on.
 	rest := r.newPass(stdout, stderr)
 	rest.skip = from.skipPassed(pass)
-	return r.read(logRequest{since: from.since(r.opts.Since, pass), tail: -1}, rest)
+	again := logRequest{since: from.since(r.opts.Since, pass), tail: -1}
+	if again.tail, err = r.findTime(again.since); err != nil {
+		return err
+	}
+	return r.read(again, rest)
 }
 
 func (r *logReader) newPass(stdout, stderr io.Writer) *logPass {
@@ -128,6 +133,28 @@ func (r *logReader) read(ask logRequest, pass *logPass) error {
 	return entries.copyRaw(pass)
 }
 
+// findTime finds how many of the last entries hold all that is not older. To the end of a log the
+// engine comes at once; all of it, for what is young enough, takes seconds.
+func (r *logReader) findTime(since time.Time) (ask int, err error) {
+	if since.IsZero() || r.p.podman() {
+		return -1, nil
+	}
+	for ask = tailSlack; ask < math.MaxInt32; ask *= 8 {
+		count, err := r.count(logRequest{tail: ask})
+		if err != nil || count.entries < ask || count.first.Before(since) {
+			return ask, err
+		}
+	}
+	return -1, nil
+}
+
+// count reads and passes nothing on.
+func (r *logReader) count(ask logRequest) (*logPass, error) {
+	count := r.newPass(io.Discard, io.Discard)
+	count.skip = func(*logStream) bool { return true }
+	return count, r.read(ask, count)
+}
+
 // tailSlack are entries that are asked for beyond those that are wanted: those written meanwhile, one
 // by which to see whether a line has begun earlier, and the pieces of long lines.
 const tailSlack = 64
@@ -140,9 +167,8 @@ func (r *logReader) findTail() (ask int, from logStart, err error) {
 		if r.p.podman() || ask > math.MaxInt32 {
 			ask = -1
 		}
-		count := r.newPass(io.Discard, io.Discard)
-		count.skip = func(*logStream) bool { return true }
-		if err := r.read(logRequest{since: r.opts.Since, tail: ask}, count); err != nil {
+		count, err := r.count(logRequest{since: r.opts.Since, tail: ask})
+		if err != nil {
 			return 0, logStart{}, err
 		}
 		whole := ask < 0 || count.entries < ask
