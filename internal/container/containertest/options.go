@@ -130,6 +130,8 @@ func testOptionRefused(f *fixture) {
 			[]error{container.ErrInvalidArgument, container.ErrRefused}},
 		"no such network": {func(o *container.Options) { o.NetworkMode = "octobot-missing" },
 			[]error{container.ErrInvalidArgument}},
+		"no such OCI runtime": {func(o *container.Options) { o.Runtime = "octobot-missing" },
+			[]error{container.ErrInvalidArgument}},
 		"no such group": {func(o *container.Options) { o.User = "root:missing" }, []error{container.ErrExecFailed}},
 	} {
 		id := f.id(strings.ReplaceAll(name, " ", "-"))

@@ -67,6 +67,9 @@ func (p *DockerProvider) Create(
 	if err != nil {
 		return nil, c.toError(err)
 	}
+	if err := c.checkRuntime(spec.HostConfig.Runtime); err != nil {
+		return nil, c.toError(err)
+	}
 	ours := opts.NetworkMode == "" && p.ownsNetworks()
 	switch {
 	case ours:
@@ -149,6 +152,20 @@ func (c *call) checkRenamed() error {
 	}
 	c.p.sessions.drop(c.SessionID, known.id)
 	return nil
+}
+
+// checkRuntime refuses what Podman's Docker API would not heed: it runs all containers with one OCI
+// runtime.
+func (c *call) checkRuntime(name string) error {
+	if name == "" || !c.p.podman() {
+		return nil
+	}
+	found, err := c.p.client.Info(c.Ctx, client.InfoOptions{})
+	if err != nil || found.Info.DefaultRuntime == name {
+		return err
+	}
+	return &container.FieldError{Field: "runtime",
+		Problem: fmt.Sprintf("%q: Podman runs all containers with %q", name, found.Info.DefaultRuntime)}
 }
 
 // create asks the engine for the container. The request does not end with the caller: an engine

@@ -95,6 +95,7 @@ func (p *DockerProvider) Probe(ctx context.Context) (container.EngineInfo, error
 	}
 	if p.podman() {
 		e.Name = "podman"
+		e.Runtimes = []string{info.DefaultRuntime} // which all its containers get
 	}
 	for _, opt := range info.SecurityOptions {
 		e.Rootless = e.Rootless || strings.Contains(opt, "rootless")
