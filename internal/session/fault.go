@@ -106,7 +106,7 @@ func classify(ctx context.Context, err error) Error {
 		return Error{Code: CodeUnsupported, Detail: userDetail(err, class)}
 	case container.ErrRefused:
 		return Error{Code: CodeEngineRefused, Detail: userDetail(err, class),
-			Hint: "the reason is the engine's own; where it says too little, see the engine's log"}
+			Hint: "where that says too little, the engine's log may say more"}
 	case container.ErrUnavailable, container.ErrClosed:
 		return Error{Code: CodeEngineUnavailable, Detail: "the engine does not answer",
 			Hint: "octobot doctor says whether it does now, and if not, what to do"}

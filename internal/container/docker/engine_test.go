@@ -355,7 +355,7 @@ func TestNetworkPool(t *testing.T) {
 			t.Cleanup(func() {
 				_, _ = cli.NetworkRemove(context.Background(), res.ID, client.NetworkRemoveOptions{})
 			})
-			for i, want := range []error{nil, container.ErrRefused} {
+			for i, want := range []error{nil, container.ErrLimitReached} {
 				opts := idle()
 				opts.ProjectID = fmt.Sprint("p", i)
 				id := fmt.Sprint(instance, "-", i)

@@ -275,7 +275,7 @@ func (p *DockerProvider) takeSubnet(ctx context.Context, again bool) (netip.Pref
 			return subnet, nil
 		}
 		if again {
-			return netip.Prefix{}, container.Errorf("", "", container.ErrRefused,
+			return netip.Prefix{}, container.Errorf("", "", container.ErrLimitReached,
 				"no subnet for a network is left in %s; remove sessions, or set a larger docker.network_pool", s.pool)
 		}
 	}
