@@ -208,11 +208,11 @@ func (b *box) make(m *making) {
 }
 
 // without remembers for a while that there is no agent to talk to.
-func (b *box) without(d time.Duration, why Fallback, reason string) error {
+func (b *box) without(d time.Duration, why Fallback, reason string) *noAgent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.until = time.Now().Add(d)
-	return &noAgent{why, reason}
+	return &noAgent{why: why, reason: reason}
 }
 
 // close ends the link; who makes one sees to the rest.

@@ -170,9 +170,15 @@ func isRoot(user string) bool {
 // notDialled tells an engine that refused to start the agent, so that there is none, from one that
 // could not be asked.
 func (b *box) notDialled(err error) error {
-	switch container.ClassOf(err) {
+	class := container.ClassOf(err)
+	switch class {
 	case container.ErrExecFailed, container.ErrUnsupported, container.ErrInvalidArgument, container.ErrRefused:
-		return b.without(rememberSilent, NotStarted, "the engine can't start the agent: "+container.Printable(err.Error()))
+		plain := b.without(rememberSilent, NotStarted,
+			"the engine can't start the agent: "+container.Printable(err.Error()))
+		if class == container.ErrRefused {
+			plain.class = class // for a reason that may be over soon
+		}
+		return plain
 	}
 	return err
 }

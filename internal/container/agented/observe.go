@@ -43,6 +43,7 @@ func (unobserved) Dialled(bool, time.Duration) {}
 type noAgent struct {
 	why    Fallback
 	reason string
+	class  error // of what nothing but an agent can do; nil: it is not supported
 }
 
 func (n *noAgent) Error() string { return "no agent: " + n.reason }

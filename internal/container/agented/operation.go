@@ -113,9 +113,9 @@ func (r *Runtime) open(
 func (l *link) leaves(e *agentproto.Exec) error {
 	switch {
 	case e.User != "" && !l.root:
-		return &noAgent{OtherUser, onlyAsOwnUser}
+		return &noAgent{why: OtherUser, reason: onlyAsOwnUser}
 	case e.Attach && len(e.Args) == 0 && l.terminal:
-		return &noAgent{MainProcess, "the terminal is the main process's"}
+		return &noAgent{why: MainProcess, reason: "the terminal is the main process's"}
 	}
 	return nil
 }

@@ -116,6 +116,13 @@ func TestDialRefused(t *testing.T) {
 		case !byEngines && container.ClassOf(err) != class:
 			t.Errorf("%v: got %+v, %v", class, result, err)
 		}
+		want := class
+		if class == container.ErrExecFailed {
+			want = container.ErrUnsupported
+		}
+		if _, err := r.(*Runtime).ListTerminals(t.Context(), "s"); container.ClassOf(err) != want {
+			t.Errorf("%v: listing terminals: %v; want class %v", class, err, want)
+		}
 		if err := r.(container.Closer).Close(); err != nil {
 			t.Error(err)
 		}

@@ -76,7 +76,7 @@ func (r *Runtime) ask(
 ) (*operation, error) {
 	o, err := r.open(ctx, op, at, request)
 	if plain, ok := errors.AsType[*noAgent](err); ok {
-		return nil, container.Errorf(op, at.sessionID, container.ErrUnsupported,
+		return nil, container.Errorf(op, at.sessionID, cmp.Or(plain.class, container.ErrUnsupported),
 			"that takes Octobot's agent, which this container can't use: %s", plain.reason)
 	}
 	if err == nil {

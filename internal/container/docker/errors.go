@@ -31,7 +31,7 @@ type phrase struct {
 
 const (
 	docker20 = "docker 20.10"
-	docker29 = "docker 29"
+	docker29 = "docker 29" // of moby 2.0.0-beta.24
 	podman4  = "podman 4.3"
 )
 
