@@ -189,6 +189,8 @@ func TestNoWordsOfTheEngine(t *testing.T) {
 			"it answered 503 Service Unavailable", container.ErrUnavailable},
 		"a proxy's page": {recordedAnswer{Status: 502, Type: "text/html", Body: "<h1>Bad Gateway</h1>"},
 			"it answered 502 Bad Gateway", container.ErrUnavailable},
+		"a proxy's page that forbids": {recordedAnswer{Status: 403, Type: "text/html; charset=utf-8",
+			Body: "<h1>403 Forbidden</h1>"}, "it answered 403 Forbidden", container.ErrRefused},
 		"no message, but no fault of the engine": {recordedAnswer{Status: 404, Type: "application/json", Body: "{}"},
 			"it answered 404 Not Found", container.ErrRefused},
 		"text": {recordedAnswer{Status: 404, Type: "text/plain", Body: "Not Found"}, "Not Found", container.ErrRefused},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -127,11 +128,12 @@ const typeJSON = "application/json"
 
 // wordsInJSON has the words of an answer that is an error read from JSON alone, where engines speak
 // nothing else: what they say of faults of their own. Any other text is that of a proxy which did
-// not reach them. It is a hook of the SDK's, which takes JSON of a character set for plain text.
+// not reach them, and so is a page, whatever it says. It is a hook of the SDK's, which takes JSON
+// of a character set for plain text.
 func wordsInJSON(resp *http.Response) {
-	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode >= http.StatusInternalServerError ||
-		resp.StatusCode >= http.StatusBadRequest && strings.EqualFold(strings.TrimSpace(kind), typeJSON) {
+		resp.StatusCode >= http.StatusBadRequest && (kind == typeJSON || kind == "text/html") {
 		resp.Header.Set("Content-Type", typeJSON)
 	}
 }
