@@ -69,6 +69,10 @@ var (
 	ErrPortClosed = errors.New("port is closed")
 )
 
+// ErrMayStillRun is beside the class of an error after which a command was to be killed, where it is
+// not known that it was. It is no class itself.
+var ErrMayStillRun = errors.New("the command may still run")
+
 var classes = []error{
 	ErrContainerNotFound, ErrContainerStopped, ErrContainerPaused, ErrExecFailed, ErrContainerExists,
 	ErrInvalidArgument, ErrImageNotFound, ErrPortTaken, ErrRefused, ErrUnavailable,

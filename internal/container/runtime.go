@@ -110,7 +110,8 @@ type Runtime interface {
 	//
 	// When ctx ends, the command and its children inside the container are
 	// killed, and the error is ctx's, with what had been written to stdout and stderr
-	// until then in the result. Output above opts.MaxOutput is read and
+	// until then in the result. Where it is not known that they were, the error is also
+	// [ErrMayStillRun]. Output above opts.MaxOutput is read and
 	// dropped, and the result says so.
 	Exec(ctx context.Context, sessionID string, cmd []string, opts ExecOptions) (*ExecResult, error)
 

@@ -88,8 +88,8 @@ func testExecRefused(f *fixture) {
 	for _, cmd := range [][]string{{"/home/user/garbage"}, {"./link"}, {"/home/user/orphan"}, {"echo", long}} {
 		for _, tty := range []bool{false, true} {
 			opts := container.ExecOptions{WorkingDir: "/home/user", Tty: tty}
-			_, err := f.rt.Exec(f.ctx, id, cmd, opts)
-			f.class(err, container.ErrExecFailed, cmd[0])
+			res, err := f.rt.Exec(f.ctx, id, cmd, opts)
+			f.class(err, container.ErrExecFailed, cmd[0], " on a TTY: ", tty, ": ", show(res))
 		}
 	}
 	// A command that says so of itself is none of these.

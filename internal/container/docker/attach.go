@@ -41,7 +41,11 @@ func (p *DockerProvider) Attach(
 	defer c.Done()
 	c, stop := c.watched()
 	defer stop()
-	t, err := c.attach(opts)
+	var t *pty
+	err = c.answered(func(c *call) error {
+		t, err = c.attach(opts)
+		return err
+	})
 	if err != nil {
 		return nil, c.toError(err)
 	}

@@ -20,8 +20,9 @@ import (
 type relay struct {
 	host string
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool // to whether it was taken over from HTTP; guarded by mu
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // to whether it was taken over from HTTP; guarded by mu
+	frozen chan struct{}     // not nil: nothing passes until it is closed; guarded by mu
 }
 
 func newRelay(t *testing.T, network, engine string) *relay {
@@ -70,20 +71,49 @@ func (r *relay) serve(conn net.Conn, engine string) {
 	}()
 	var copying sync.WaitGroup
 	copying.Go(func() {
-		_, _ = io.Copy(behind, io.TeeReader(conn, writerFunc(func(b []byte) (int, error) {
+		_, _ = io.Copy(writerFunc(func(b []byte) (int, error) {
 			if bytes.Contains(b, []byte("Upgrade: tcp")) {
 				r.mu.Lock()
 				r.conns[conn] = true
 				r.mu.Unlock()
 			}
-			return len(b), nil
-		})))
+			r.pass()
+			return behind.Write(b)
+		}), onlyReader{conn})
 		_ = behind.(*net.UnixConn).CloseWrite()
 	})
-	_, _ = io.Copy(conn, behind)
+	_, _ = io.Copy(writerFunc(func(b []byte) (int, error) {
+		r.pass()
+		return conn.Write(b)
+	}), onlyReader{behind})
 	conn.Close()
 	copying.Wait()
 }
+
+// pass waits while the relay is frozen.
+func (r *relay) pass() {
+	r.mu.Lock()
+	frozen := r.frozen
+	r.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+}
+
+// freeze has nothing pass until the test ends.
+func (r *relay) freeze(t *testing.T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frozen = make(chan struct{})
+	t.Cleanup(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		close(r.frozen)
+		r.frozen = nil
+	})
+}
+
+type onlyReader struct{ io.Reader }
 
 type writerFunc func([]byte) (int, error)
 
@@ -146,4 +176,35 @@ func TestExecCut(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestEngineFrozen: an engine that keeps its connections open and says nothing is unavailable before
+// long, and what runs in it may run on.
+func TestEngineFrozen(t *testing.T) {
+	proxy := newRelay(t, "unix", engineHost(t, "docker"))
+	p := open(t, config.Config{Instance: "frozen", Docker: config.Docker{Host: proxy.host}})
+	opts := container.Options{Image: image, Cmd: []string{"sleep", "600"}}
+	if _, err := p.Create(t.Context(), "frozen", opts); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Remove(context.Background(), "frozen") })
+	if err := p.Start(t.Context(), "frozen"); err != nil {
+		t.Fatal(err)
+	}
+	p.SetAnswerTime(time.Second)
+	t.Run("frozen", func(t *testing.T) {
+		_, err := p.ExecStream(t.Context(), "frozen", []string{"sh", "-c", "echo one; sleep 600"},
+			container.ExecOptions{}, writerFunc(func(b []byte) (int, error) { proxy.freeze(t); return len(b), nil }), nil)
+		if container.ClassOf(err) != container.ErrUnavailable || !errors.Is(err, container.ErrMayStillRun) {
+			t.Errorf("under way: %v; want %v, %v", err, container.ErrUnavailable, container.ErrMayStillRun)
+		}
+		_, err = p.Exec(t.Context(), "frozen", []string{"true"}, container.ExecOptions{})
+		if container.ClassOf(err) != container.ErrUnavailable || errors.Is(err, container.ErrMayStillRun) {
+			t.Errorf("not begun: %v; want %v alone", err, container.ErrUnavailable)
+		}
+		_, err = p.Attach(t.Context(), "frozen", container.AttachOptions{})
+		if container.ClassOf(err) != container.ErrUnavailable {
+			t.Errorf("attach: %v; want %v", err, container.ErrUnavailable)
+		}
+	})
 }

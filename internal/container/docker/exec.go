@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -99,6 +100,7 @@ type process struct {
 	begun       time.Time // before it was started
 	overAt      time.Time // when its output had ended
 	conn        *stream
+	silent      error // of an engine that did not answer while the process ran
 	killed      bool
 	killErr     error
 }
@@ -123,6 +125,8 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 
 	if r.Ctx.Err() != nil {
 		copyErr = r.Ctx.Err()
+	} else if r.silent != nil {
+		copyErr = r.silent
 	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.ended.Load() || r.resetAtEnd(copyErr)) {
 		copyErr = nil // drain may cut a frame of a child that goes on writing
 	}
@@ -179,7 +183,14 @@ func (r *process) watch(ended <-chan struct{}, out *drain) {
 			return
 		case <-look.C:
 		}
-		if state, err := r.p.inspectExec(r.Ctx, r.execID); err == nil && !state.Running {
+		state, err := r.inspect()
+		if _, silent := errors.AsType[*silentError](err); silent {
+			r.silent = err
+			r.kill()
+			r.conn.Close()
+			return
+		}
+		if err == nil && !state.Running {
 			out.end()
 			return
 		}
@@ -212,7 +223,7 @@ func (r *process) awaitOver() (execState, error) {
 	var state execState
 	outputs := outputs{ended: r.overAt}
 	err := provider.Poll(r.Ctx, "the command to end", time.Millisecond, lastLook, func() (ended bool, err error) {
-		if state, err = r.p.inspectExec(r.Ctx, r.execID); err != nil {
+		if state, err = r.inspect(); err != nil {
 			return true, r.stoppedOr(err)
 		}
 		if !state.Running {
@@ -232,8 +243,16 @@ func (r *process) awaitOver() (execState, error) {
 
 // stoppedOr is ErrContainerStopped where the container does not run any more, else err.
 func (r *process) stoppedOr(err error) error {
-	state, inspectErr := r.inspectState(r.containerID)
-	if inspectErr == nil && status(state.Status) != container.StatusRunning {
+	if _, silent := errors.AsType[*silentError](err); silent {
+		return err
+	}
+	stopped := false
+	_ = r.call.answered(func(c *call) error {
+		state, err := c.inspectState(r.containerID)
+		stopped = err == nil && status(state.Status) != container.StatusRunning
+		return err
+	})
+	if stopped {
 		return container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
 	}
 	return err
@@ -266,8 +285,7 @@ func (r *process) toCallError(err error) error {
 	if r.killErr == nil {
 		return told
 	}
-	return errors.Join(told, r.Fail(cmp.Or(r.Caller.Err(), classify(err)),
-		"the command may still run: "+engineText(r.killErr)))
+	return errors.Join(told, fmt.Errorf("%w: %s", container.ErrMayStillRun, engineText(r.killErr)))
 }
 
 // execState is what the engine says of an exec.
@@ -290,13 +308,15 @@ func (p *DockerProvider) inspectExec(ctx context.Context, id string) (execState,
 
 // create makes the exec, not yet started, in the session's container.
 func (r *process) create() error {
-	return r.withContainer(func(id string) error {
-		res, err := r.p.client.ExecCreate(r.Ctx, id, r.opts)
-		if err != nil {
-			return r.pausedOr(id, err)
-		}
-		r.containerID, r.execID = id, res.ID
-		return nil
+	return r.call.answered(func(c *call) error {
+		return c.withContainer(func(id string) error {
+			res, err := c.p.client.ExecCreate(c.Ctx, id, r.opts)
+			if err != nil {
+				return c.pausedOr(id, err)
+			}
+			r.containerID, r.execID = id, res.ID
+			return nil
+		})
 	})
 }
 
@@ -304,11 +324,16 @@ func (r *process) create() error {
 // the same.
 func (r *process) attach(size *[2]uint) error {
 	r.begun = time.Now()
-	conn, err := r.p.startExec(r.Ctx, r.SessionID, r.execID,
-		dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
+	err := r.call.answered(func(c *call) (err error) {
+		r.conn, err = c.p.startExec(c.Ctx, c.SessionID, r.execID,
+			dockercontainer.ExecStartRequest{Tty: r.opts.TTY, ConsoleSize: size})
+		return err
+	})
 	if err == nil {
-		r.conn = conn
 		return nil
+	}
+	if _, silent := errors.AsType[*silentError](err); silent {
+		r.silent = err
 	}
 	if !isEngineAnswer(err) {
 		r.kill()

@@ -32,12 +32,13 @@ const (
 	maxLinks     = 8
 )
 
-// execFailure checks all that runc 1.1's child says where execve fails, "exec /path: reason", and gives
-// path and reason. It is empty where that is not so: then a command's own words they are.
+// execFailure checks what runc's child says where execve fails, "exec /path: reason", and gives path and
+// reason. It is empty where that is not so: then a command's own words they are. Behind it Podman 4.3 may
+// have added words of its own.
 func (r *process) execFailure(line string) string {
 	text, ok := strings.CutPrefix(line, string(execWords))
 	at := strings.LastIndex(text, ": ")
-	if !ok || at < 0 || strings.Contains(line, "\n") {
+	if !ok || at < 0 {
 		return ""
 	}
 	file, why := text[:at], text[at+2:]

@@ -39,6 +39,10 @@ func (r *process) kill() {
 	r.killed = true
 	ctx, cancel := cleanupContext(r.Ctx)
 	defer cancel()
+	if r.silent != nil {
+		ctx, cancel = context.WithTimeout(ctx, r.p.answerTime)
+		defer cancel()
+	}
 	r.killErr = r.p.killTree(ctx, r)
 }
 

@@ -36,7 +36,8 @@ type DockerProvider struct {
 	engine   Engine
 	publish  netip.Addr // where ports are published
 
-	calls *provider.Calls
+	calls      *provider.Calls
+	answerTime time.Duration // see answered
 
 	contact chan struct{} // holds one token: the right to negotiate
 	known   atomic.Pointer[facts]
@@ -116,6 +117,8 @@ func NewDockerProvider(cfg *config.Config) (*DockerProvider, error) {
 		starts:   starts{starting: make(map[string]int), pausing: make(map[string]int)},
 		calls:    provider.NewCalls(),
 		heart:    heartbeat{every: beatEvery, timeout: beatTimeout},
+
+		answerTime: defaultAnswerTime,
 	}
 	p.starts.changed.L = &p.starts.mu
 	if p.instance == "" {

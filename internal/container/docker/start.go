@@ -59,7 +59,11 @@ func (r *process) startOnTerminal(cmd []string) error {
 	if err := r.attach(nil); err != nil {
 		return err
 	}
-	said, err := r.handshake([]byte(marker))
+	var said []byte
+	err := r.call.answered(func(c *call) (err error) {
+		said, err = r.handshake(c.Ctx, []byte(marker))
+		return err
+	})
 	if err == nil {
 		return nil
 	}
@@ -96,12 +100,12 @@ func (r *process) startAnyway(cmd []string, said []byte) error {
 
 // handshake lets tty.sh go on when the size is set, and reads up to its marker. io.EOF, with
 // what was said until then, means that it did not come to that.
-func (r *process) handshake(marker []byte) ([]byte, error) {
-	stop := context.AfterFunc(r.Ctx, func() { r.conn.Close() })
+func (r *process) handshake(ctx context.Context, marker []byte) ([]byte, error) {
+	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
 	defer stop()
 	typed := "\n"
 	if r.rows != 0 && r.cols != 0 {
-		if err := r.resize(r.Ctx); err != nil {
+		if err := r.resize(ctx); err != nil {
 			return nil, err
 		}
 		if r.p.podman() { // which answers before the size is in force
@@ -138,7 +142,7 @@ func (r *process) startBare() error {
 	}
 	over := false
 	err := provider.Poll(r.Ctx, "the command to start", time.Millisecond, time.Second, func() (bool, error) {
-		state, err := r.p.inspectExec(r.Ctx, r.execID)
+		state, err := r.inspect()
 		if err != nil || state.Running && state.Pid != 0 {
 			return true, err
 		}
@@ -156,7 +160,7 @@ func (r *process) startBare() error {
 	if err != nil || over || r.rows == 0 || r.cols == 0 {
 		return err
 	}
-	return r.resize(r.Ctx)
+	return r.call.answered(func(c *call) error { return r.resize(c.Ctx) })
 }
 
 // resize sets the terminal's size. Engines refuse it for the moment between their

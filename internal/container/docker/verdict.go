@@ -49,7 +49,7 @@ const (
 func (r *process) runs(words []byte) bool {
 	began, runs := time.Now(), false
 	_ = provider.Poll(r.Ctx, "the command to start", time.Millisecond, 20*time.Millisecond, func() (bool, error) {
-		state, err := r.p.inspectExec(r.Ctx, r.execID)
+		state, err := r.inspect()
 		if err != nil {
 			return true, err // what it was is judged at the end
 		}
@@ -85,7 +85,12 @@ func (r *process) notStarted(state execState, said *opening) error {
 		return notStarted{r.refused(said.reason())}
 	case bytes.HasPrefix(said.words, execWords) && !said.other && (code == 1 || code == 255):
 		// Where the child took long to end, they were passed on.
-		if reason := r.execFailure(strings.TrimSpace(string(said.words))); reason != "" {
+		reason := ""
+		err := r.answered(func(r *process) error {
+			reason = r.execFailure(said.reason())
+			return r.Ctx.Err()
+		})
+		if err == nil && reason != "" {
 			return notStarted{container.Errorf("", "", container.ErrExecFailed, "%s", reason)}
 		}
 	}
@@ -132,6 +137,10 @@ func (r *process) wasStarted(code int) bool {
 
 // eachEvent gives f the events of the container since the process was begun.
 func (r *process) eachEvent(f func(events.Message)) error {
+	return r.answered(func(r *process) error { return r.readEvents(f) })
+}
+
+func (r *process) readEvents(f func(events.Message)) error {
 	now, from := time.Now(), r.begun
 	if !r.p.engine.SharesHost() {
 		clock, err := r.p.engineTime(r.Ctx)
