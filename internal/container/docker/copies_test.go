@@ -2,11 +2,13 @@ package docker_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/docker"
 )
@@ -69,6 +71,15 @@ func TestCopyIsNotOurs(t *testing.T) {
 		}
 		if err := p.Remove(ctx, id); container.ClassOf(err) != container.ErrContainerNotFound {
 			t.Fatalf("error of the removal is %v; want not found", err)
+		}
+		neighbour := open(t, config.Config{Instance: instance + "-other", Docker: config.Docker{Host: p.Engine().Host}})
+		if err := neighbour.RemoveStranger(ctx, instance, copied.ID); container.ClassOf(err) !=
+			container.ErrContainerNotFound {
+			t.Fatalf("error of the removal by another instance is %v; want not found", err)
+		}
+		if list, err := neighbour.ListStrangers(ctx); err != nil || slices.ContainsFunc(list,
+			func(c *container.Container) bool { return c.ID == copied.ID }) {
+			t.Fatalf("another instance lists %+v, error %v", list, err)
 		}
 		if _, err := cli.ContainerInspect(ctx, copied.ID, client.ContainerInspectOptions{}); err != nil {
 			t.Fatalf("the copy is gone: %v", err)

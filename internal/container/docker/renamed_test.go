@@ -1,0 +1,81 @@
+package docker_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/octobot-run/octobot/internal/container"
+)
+
+// TestRenamedNotSeen: an engine that does not say what is there under other names has not said that
+// there is nothing.
+func TestRenamedNotSeen(t *testing.T) {
+	id := strings.Repeat("ab", 32)
+	gone := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusNotFound, map[string]string{"message": "No such container: x"})
+	}
+	fails := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusInternalServerError, map[string]string{"message": "disk I/O error"})
+	}
+	renamed := func(w http.ResponseWriter, _ *http.Request) {
+		labels := container.Labels("fake", "x", container.Options{Origin: "g:1"})
+		labels["octobot.create"] = "this one"
+		answer(w, http.StatusOK, []map[string]any{{"Id": id, "Names": []string{"/renamed"}, "ImageID": "image",
+			"Labels": labels, "State": "running"}})
+	}
+	image := func(labels map[string]string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, http.StatusOK, map[string]any{"Id": "image", "Config": map[string]any{"Labels": labels}})
+		}
+	}
+	noImage := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusNotFound, map[string]string{"message": "No such image: image"})
+	}
+	made := func(create string) http.HandlerFunc { return image(map[string]string{"octobot.create": create}) }
+	for name, tt := range map[string]struct {
+		list, image http.HandlerFunc
+		get         error // class of Get's, and of Remove's
+		listed      error
+		listing     int
+	}{
+		"nothing is listed": {fails, noImage, container.ErrUnavailable, container.ErrUnavailable, 0},
+		"image is not told": {renamed, fails, container.ErrUnavailable, container.ErrUnavailable, 0},
+		"image is gone":     {renamed, noImage, container.ErrContainerNotFound, nil, 0},
+		"copy":              {renamed, made("this one"), container.ErrContainerNotFound, nil, 0},
+		"found":             {renamed, made("another"), nil, nil, 1},
+		"found, no labels":  {renamed, image(nil), nil, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeEngine(t, map[string]http.HandlerFunc{
+				"GET /containers/octobot-session-x/json": gone,
+				"GET /containers/json":                   tt.list,
+				"GET /images/image/json":                 tt.image,
+				"GET /containers/" + id + "/json": func(w http.ResponseWriter, _ *http.Request) {
+					answer(w, http.StatusOK, map[string]any{"Id": id, "Config": map[string]any{
+						"Labels": container.Labels("fake", "x", container.Options{Origin: "g:1"})}})
+				},
+			})
+			p := f.open(t)
+			c, err := p.Get(t.Context(), "x")
+			if !errors.Is(err, tt.get) || tt.get == nil && (err != nil || c.ID != id) {
+				t.Errorf("Get: %+v, %v", c, err)
+			}
+			if tt.get != nil {
+				if err := p.Remove(t.Context(), "x"); !errors.Is(err, tt.get) {
+					t.Errorf("Remove: %v", err)
+				}
+			}
+			list, err := p.List(t.Context())
+			if !errors.Is(err, tt.listed) || len(list) != tt.listing {
+				t.Errorf("List: %d containers, %v", len(list), err)
+			}
+			for _, asked := range f.requests() {
+				if strings.HasPrefix(asked, "DELETE") {
+					t.Errorf("the engine was asked: %s", asked)
+				}
+			}
+		})
+	}
+}
