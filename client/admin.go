@@ -27,6 +27,14 @@ func (c *Client) Reconcile(ctx context.Context, opts ReconcileOptions) (report v
 	return report, err
 }
 
+// Diagnose has the server look at what it needs: its data directory, its store and its engine. For
+// admins.
+func (c *Client) Diagnose(ctx context.Context) ([]v1.Finding, error) {
+	var d v1.Diagnosis
+	err := c.call(ctx, request{method: http.MethodGet, path: []string{"v1", "doctor"}}, &d)
+	return d.Findings, err
+}
+
 // CreateToken makes a token and returns it with its secret, which nobody can
 // ask for later. For admins.
 func (c *Client) CreateToken(ctx context.Context, req v1.CreateTokenRequest) (t v1.CreatedToken, err error) {

@@ -61,6 +61,19 @@ type Capabilities struct {
 	RealProcesses     bool `json:"real_processes" doc:"Commands are real programs; a mock's are scripted."`
 }
 
+// Diagnosis is the body of GET /v1/doctor.
+type Diagnosis struct {
+	Findings []Finding `json:"findings" nullable:"false"`
+}
+
+// Finding is one thing that a server has looked at of itself.
+type Finding struct {
+	What  string `json:"what" doc:"engine, for instance."`
+	Grade string `json:"grade" doc:"ok; warning: it works, with limits; problem: it does not work."`
+	Seen  string `json:"seen" doc:"What there is."`
+	Do    string `json:"do,omitempty" doc:"What to do about it."`
+}
+
 // Health is the body of GET /healthz and /readyz.
 type Health struct {
 	Status string `json:"status" enum:"ok"`

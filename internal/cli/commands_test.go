@@ -305,13 +305,20 @@ func TestCompletion(t *testing.T) {
 
 func TestDoctor(t *testing.T) {
 	dir := startDaemon(t)
-	t.Setenv("OCTOBOT_RUNTIME", "mock")
-	if r := octobot(t, dir, "doctor"); r.code != 0 || !strings.Contains(r.stdout, "mode 0600") ||
-		!strings.Contains(r.stdout, "No problem") {
-		t.Errorf("doctor of a sound daemon: %+v", r)
-	}
+	// The daemon that runs counts, and not what this environment would make of one.
 	t.Setenv("OCTOBOT_RUNTIME", "docker")
 	t.Setenv("OCTOBOT_DOCKER_HOST", "unix:///nonexistent.sock")
+	t.Setenv("OCTOBOT_LOG_LEVEL", "loud")
+	sound := octobot(t, dir, "doctor")
+	for _, want := range []string{"mode 0600", "store: SQLite at " + dir, "engine: mock", "No problem"} {
+		if sound.code != 0 || !strings.Contains(sound.stdout, want) {
+			t.Errorf("doctor of a sound daemon does not say %q: %+v", want, sound)
+		}
+	}
+	if strings.Contains(sound.stdout, "nonexistent") || strings.Contains(sound.stdout, "LOG_LEVEL") {
+		t.Errorf("doctor of a sound daemon: %s", sound.stdout)
+	}
+	t.Setenv("OCTOBOT_LOG_LEVEL", "info")
 	r := octobot(t, "/nonexistent", "doctor", "-o", "json")
 	var findings []map[string]string
 	decode(t, r.stdout, &findings)

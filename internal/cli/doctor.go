@@ -20,8 +20,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Find out what is wrong, and what to do",
-		Long: `Look at everything Octobot needs: its configuration, the data directory, the engine (where was looked for one, and why others were
-passed over), and the daemon. It works without a daemon, and ends with 1 if there is a problem.`,
+		Long: `Look at everything Octobot needs: the data directory, the store, and the engine (where was looked for one, and why others
+were passed over), as the daemon sees and uses them. Where no daemon answers, look at what one would use that is started
+from here: its configuration, the data directory and the engine. It ends with 1 if there is a problem.`,
 		Example: `  octobot doctor
   octobot doctor -o json | jq '.[] | select(.grade != "ok")'`,
 		Args: noArgs,
@@ -30,17 +31,11 @@ passed over), and the daemon. It works without a daemon, and ends with 1 if ther
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		var findings []daemon.Finding
-		cfg, err := config.Load(a.settings(cmd))
-		if err != nil {
-			for _, line := range errorLines(err) {
-				findings = append(findings, daemon.Finding{What: "configuration", Grade: daemon.Problem, Seen: line})
-			}
-		} else {
-			findings = append(findings, daemon.Finding{What: "configuration", Grade: daemon.Good, Seen: "is valid"})
-			findings = append(findings, daemon.Diagnose(ctx, cfg)...)
+		findings, answers := a.diagnoseDaemon(ctx)
+		if !answers {
+			findings = append(a.diagnoseHere(cmd), findings...)
 		}
-		findings = append(findings, a.diagnoseDaemon(ctx)...)
+		var err error
 		if *output == "json" {
 			err = a.printJSON(findings)
 		} else {
@@ -59,28 +54,43 @@ passed over), and the daemon. It works without a daemon, and ends with 1 if ther
 	return cmd
 }
 
-// diagnoseDaemon looks at the daemon from where its clients are.
-func (a *app) diagnoseDaemon(ctx context.Context) []daemon.Finding {
+// diagnoseHere looks at what a daemon would use that is started here.
+func (a *app) diagnoseHere(cmd *cobra.Command) []daemon.Finding {
+	cfg, err := config.Load(a.settings(cmd))
+	if err == nil {
+		valid := daemon.Finding{What: "configuration", Grade: daemon.Good, Seen: "is valid"}
+		return append([]daemon.Finding{valid}, daemon.Diagnose(cmd.Context(), cfg)...)
+	}
+	var findings []daemon.Finding
+	for _, line := range errorLines(err) {
+		findings = append(findings, daemon.Finding{What: "configuration", Grade: daemon.Problem, Seen: line})
+	}
+	return findings
+}
+
+// diagnoseDaemon looks at the daemon from where its clients are, and asks it about itself. answers
+// is false where none does.
+func (a *app) diagnoseDaemon(ctx context.Context) (findings []daemon.Finding, answers bool) {
 	f := daemon.Finding{What: "daemon", Grade: daemon.Problem}
 	c, err := a.connect()
 	if err != nil {
 		f.Seen = errorLines(err)[0]
-		return []daemon.Finding{f}
+		return []daemon.Finding{f}, false
 	}
 	info, err := c.Info(ctx)
 	if e, ok := errors.AsType[*client.UnreachableError](err); ok {
 		f.Seen, f.Do, _ = strings.Cut(unreachable(e), "; ")
-		return []daemon.Finding{f}
+		return []daemon.Finding{f}, false
 	}
 	if err != nil {
-		f.Seen, f.Do = err.Error(), hintOf(err)
-		return []daemon.Finding{f}
+		f.Seen, f.Do = inWords(err.Error(), err), hintOf(err)
+		return []daemon.Finding{f}, true
 	}
 	f.Grade, f.Seen = daemon.Good, fmt.Sprintf("%s at %s, instance %s", info.Version, c.Address(), info.Instance)
 	if info.Version != versionText() {
 		f.Grade, f.Do = daemon.Notice, fmt.Sprintf("this octobot is %s; restart the daemon with it", versionText())
 	}
-	findings := []daemon.Finding{f, socketMode(c.Address())}
+	findings = append([]daemon.Finding{f, socketMode(c.Address())}, askDaemon(ctx, c)...)
 	if err := c.Ready(ctx); err != nil {
 		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " +
 			err.Error(), Do: hintOf(err)})
@@ -109,6 +119,27 @@ func diagnoseStrangers(ctx context.Context, c *client.Client) []daemon.Finding {
 	for _, s := range strangersOf(report) {
 		findings = append(findings, daemon.Finding{What: otherInstallations, Grade: daemon.Notice, Seen: s.seen,
 			Do: s.do})
+	}
+	return findings, true
+}
+
+// askDaemon gives what the daemon says of itself.
+func askDaemon(ctx context.Context, c *client.Client) []daemon.Finding {
+	told, err := c.Diagnose(ctx)
+	if err != nil {
+		f := daemon.Finding{What: "daemon", Grade: daemon.Notice, Seen: "does not say how its store and engine are: " +
+			inWords(err.Error(), err), Do: hintOf(err)}
+		switch client.CodeOf(err) {
+		case v1.CodeForbidden:
+			f.Do = "ask with an admin's token, or through its socket"
+		case v1.CodeNotFound: // of an older version, which the daemon's finding tells
+			f.Do = "restart it with this octobot"
+		}
+		return []daemon.Finding{f}
+	}
+	findings := make([]daemon.Finding, len(told))
+	for i, f := range told {
+		findings[i] = daemon.Finding{What: f.What, Grade: daemon.Grade(f.Grade), Seen: f.Seen, Do: f.Do}
 	}
 	return findings
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/audit"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
@@ -124,6 +125,7 @@ func (d *daemon) open(ctx context.Context, opts Options) error {
 	d.front = front.New(d.service, passing)
 	httpapi.New(d.service, d.front, httpapi.Config{
 		Version: opts.Version, Instance: d.cfg.Instance, Capabilities: container.CapabilitiesOf(rt),
+		Diagnose:    func(ctx context.Context) []v1.Finding { return d.diagnose(ctx, rt) },
 		MaxExecTime: d.cfg.Limits.MaxExecTime, SpoolDir: d.cfg.DataDir, Logger: d.log, Metrics: metrics.handler(),
 	})
 	return d.listen(ctx)

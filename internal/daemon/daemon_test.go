@@ -493,6 +493,45 @@ func TestAuditLog(t *testing.T) {
 	}
 }
 
+// TestDiagnoseRunning: a daemon tells of the engine that it uses, though it would find another now.
+func TestDiagnoseRunning(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Runtime, cfg.Docker.Host = "docker", ""
+	t.Setenv("DOCKER_HOST", "unix:///nonexistent/used.sock")
+	at, _ := start(t, cfg)
+	t.Setenv("DOCKER_HOST", "unix:///nonexistent/another.sock")
+	c := connect(t, client.Options{Socket: at.Socket})
+	findings, err := c.Diagnose(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]v1.Finding{}
+	for _, f := range findings {
+		seen[f.What] = f
+		if strings.Contains(f.Seen, "another.sock") || f.Grade == string(Problem) && f.Do == "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if f := seen["engine"]; f.Grade != string(Problem) || !strings.Contains(f.Seen, "used.sock") ||
+		!strings.Contains(f.Seen, "can't connect") {
+		t.Errorf("engine: %+v", f)
+	}
+	if f := seen["store"]; f.Grade != string(Good) || f.Seen != "SQLite at "+cfg.Database() {
+		t.Errorf("store: %+v", f)
+	}
+	if f := seen["data directory"]; f.Grade != string(Good) {
+		t.Errorf("data directory: %+v", f)
+	}
+	secret, err := c.CreateToken(t.Context(), v1.CreateTokenRequest{Name: "t", Project: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = connect(t, client.Options{URL: at.URL, Token: secret.Secret}).Diagnose(t.Context())
+	if client.CodeOf(err) != v1.CodeForbidden {
+		t.Errorf("a project is told: %v", err)
+	}
+}
+
 func TestDiagnosePool(t *testing.T) {
 	for _, tt := range []struct {
 		free, total uint64

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/agentbin"
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
@@ -39,12 +41,46 @@ type Finding struct {
 // lowSpace is where the data directory's disk is too full to go on for long, in bytes.
 const lowSpace = 256 << 20
 
-// Diagnose looks at what a daemon with this configuration needs, without one and without
-// changing anything: the data directory and the engine.
+// Diagnose looks at what a daemon with this configuration and this process's environment needs,
+// without one and without changing anything: the variables, the data directory and the engine.
 func Diagnose(ctx context.Context, cfg config.Config) []Finding {
-	findings := []Finding{diagnoseDataDir(cfg.DataDir)}
+	findings := append(diagnoseVariables(), diagnoseDataDir(cfg.DataDir))
 	kind := runtimeKinds[cmp.Or(cfg.Runtime, config.Runtimes[0])]
-	return append(findings, kind.diagnose(ctx, cfg)...)
+	return append(findings, kind.diagnose(ctx, cfg, nil)...)
+}
+
+// diagnose looks at what the daemon runs on, as it is used.
+func (d *daemon) diagnose(ctx context.Context, rt container.Runtime) []v1.Finding {
+	findings := append(diagnoseVariables(), diagnoseDataDir(d.cfg.DataDir), d.diagnoseStore(ctx))
+	kind := runtimeKinds[cmp.Or(d.cfg.Runtime, config.Runtimes[0])]
+	findings = append(findings, kind.diagnose(ctx, d.cfg, rt)...)
+	told := make([]v1.Finding, len(findings))
+	for i, f := range findings {
+		told[i] = v1.Finding{What: f.What, Grade: string(f.Grade), Seen: f.Seen, Do: f.Do}
+	}
+	return told
+}
+
+func diagnoseVariables() []Finding {
+	var findings []Finding
+	for _, v := range config.StrayVariables(os.Environ()) {
+		findings = append(findings, Finding{"environment", Notice, v.String(), "set it by its right name, or unset it"})
+	}
+	return findings
+}
+
+func (d *daemon) diagnoseStore(ctx context.Context) Finding {
+	f := Finding{"store", Good, "SQLite at " + d.cfg.Database(), ""}
+	if d.cfg.DatabaseURL != "" {
+		f.Seen = "PostgreSQL"
+		if u, err := url.Parse(d.cfg.DatabaseURL); err == nil && u.Host != "" {
+			f.Seen += " at " + u.Host + u.Path // and nothing of a password
+		}
+	}
+	if err := d.service.Health(ctx).Store; err != nil {
+		f.Grade, f.Seen, f.Do = Problem, f.Seen+" does not answer: "+err.Error(), "look into the daemon's log"
+	}
+	return f
 }
 
 func diagnoseDataDir(path string) Finding {
@@ -77,8 +113,15 @@ func diagnoseDataDir(path string) Finding {
 	return Finding{f.What, Good, path, ""}
 }
 
-func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
-	engine, err := docker.Discover(cfg.Docker.Host)
+func diagnoseDocker(ctx context.Context, cfg config.Config, rt container.Runtime) []Finding {
+	var engine docker.Engine
+	var err error
+	p, running := container.As[*docker.DockerProvider](rt)
+	if running {
+		engine = p.Engine()
+	} else {
+		engine, err = docker.Discover(cfg.Docker.Host)
+	}
 	findings := make([]Finding, 0, len(engine.Looked)+4)
 	for _, c := range engine.Looked {
 		if c.Problem != "" {
@@ -91,7 +134,13 @@ func diagnoseDocker(ctx context.Context, cfg config.Config) []Finding {
 		return append(findings, Finding{"engine", Problem, err.Error(), start})
 	}
 	where := fmt.Sprintf("%s (%s)", engine.Host, engine.Source)
-	info, pool, err := probe(ctx, cfg)
+	if !running {
+		if p, err = docker.NewDockerProvider(&cfg); err != nil {
+			return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), start})
+		}
+		defer func() { _ = p.Close() }() // nothing is under way
+	}
+	info, pool, err := probe(ctx, cfg, p)
 	if err != nil {
 		do := start
 		switch {
@@ -149,12 +198,9 @@ func diagnoseMounts(cfg config.Config, engine docker.Engine) Finding {
 }
 
 // probe asks the engine what it is, and what is left of the networks' pool.
-func probe(ctx context.Context, cfg config.Config) (info container.EngineInfo, pool Finding, err error) {
-	p, err := docker.NewDockerProvider(&cfg)
-	if err != nil {
-		return info, pool, err
-	}
-	defer func() { _ = p.Close() }() // nothing is under way
+func probe(
+	ctx context.Context, cfg config.Config, p *docker.DockerProvider,
+) (info container.EngineInfo, pool Finding, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if info, err = p.Probe(ctx); err != nil {

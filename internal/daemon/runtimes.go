@@ -24,8 +24,9 @@ type runtimeKind struct {
 	// mounts makes what mounts binds for sessions. An error says why they can't have any, in words
 	// that complete "binds can't be mounted: "; nothing else is wrong then.
 	mounts func(cfg config.Config, rt container.Runtime) (session.HostMounts, error)
-	// diagnose looks at the engine without a daemon, and without changing anything.
-	diagnose func(ctx context.Context, cfg config.Config) []Finding
+	// diagnose looks at the engine without changing anything: at that of rt, which is a daemon's,
+	// or where rt is nil, at the one that a daemon would use.
+	diagnose func(ctx context.Context, cfg config.Config, rt container.Runtime) []Finding
 }
 
 // runtimeKinds has each of [config.Runtimes].
@@ -109,6 +110,6 @@ func (unmounted) Verify(string, int, []string) error                   { return 
 func (unmounted) Unmount(string) error                                 { return nil }
 func (unmounted) Mounted() ([]string, error)                           { return nil, nil }
 
-func diagnoseMock(context.Context, config.Config) []Finding {
+func diagnoseMock(context.Context, config.Config, container.Runtime) []Finding {
 	return []Finding{{"engine", Notice, "mock: nothing runs for real", "choose another with --runtime docker"}}
 }

@@ -65,6 +65,7 @@ var everyRoute = []struct {
 	{"GET", "/v1/sessions/%s/archive?path=/a", "", false, true},
 	{"PUT", "/v1/sessions/%s/archive?path=/a", "x", false, true},
 	{"DELETE", "/v1/sessions/%s", "", false, true},
+	{"GET", "/v1/doctor", "", true, false},
 	{"POST", "/v1/reconcile", "", true, false},
 	{"GET", "/v1/tokens", "", true, false},
 	{"POST", "/v1/tokens", `{"name":"new"}`, true, false},

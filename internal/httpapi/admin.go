@@ -37,6 +37,10 @@ func (a *API) adminRoutes() {
 		Summary: "What the server is, and what its engine can do",
 	}, a.info)
 	route(a, huma.Operation{
+		OperationID: "doctor", Method: http.MethodGet, Path: "/v1/doctor", Tags: []string{"Server"},
+		Summary: "What is wrong with the server's data directory, store and engine", Description: "For admins.",
+	}, a.diagnose)
+	route(a, huma.Operation{
 		OperationID: "reconcile", Method: http.MethodPost, Path: "/v1/reconcile", Tags: []string{"Server"},
 		Summary: "Compare sessions and containers now", Description: "For admins.",
 	}, a.reconcile)
@@ -85,6 +89,21 @@ func (a *API) info(ctx context.Context, _ *struct{}) (*infoOutput, error) {
 		}
 	}
 	return &infoOutput{Body: info}, nil
+}
+
+type diagnosisOutput struct {
+	Body v1.Diagnosis
+}
+
+func (a *API) diagnose(ctx context.Context, _ *struct{}) (*diagnosisOutput, error) {
+	if err := front.PrincipalOf(ctx).RequireAdmin(); err != nil {
+		return nil, err
+	}
+	if a.cfg.Diagnose == nil {
+		return nil, problem.New(v1.CodeUnsupported, "this server does not diagnose itself")
+	}
+	findings := a.cfg.Diagnose(ctx)
+	return &diagnosisOutput{Body: v1.Diagnosis{Findings: append([]v1.Finding{}, findings...)}}, nil
 }
 
 type reconcileInput struct {

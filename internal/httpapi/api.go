@@ -148,6 +148,9 @@ type Config struct {
 	Instance     string // of the installation
 	Capabilities container.Capabilities
 
+	// Diagnose looks at what the server needs; nil: it can't tell.
+	Diagnose func(context.Context) []v1.Finding
+
 	MaxExecTime time.Duration // of a command; zero: none
 	// SpoolDir is where long output of commands is kept until they have ended; empty: the system's
 	// directory for temporary files, which may be in memory.

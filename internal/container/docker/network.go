@@ -418,8 +418,8 @@ func (p *DockerProvider) removeIfUnused(ctx context.Context, n network.Summary) 
 
 // sweepNetworks has our networks removed that nothing uses: what a process left that was killed,
 // the one that all sessions shared before each project had its own, and all of them where the
-// operator has named another since. listed are the networks of
-// the containers that there are. It is for use during a call.
+// operator has named another since. listed are the networks of the containers that there are. It is
+// for use during a call.
 func (p *DockerProvider) sweepNetworks(listed map[string]bool) {
 	p.networks.mu.Lock()
 	due := time.Since(p.networks.swept) > sweepInterval
