@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,9 +38,11 @@ func (e *exitCode) Unwrap() error { return e.cause }
 
 // usageError is a command line that can't be understood.
 func usageError(cmd *cobra.Command, format string, args ...any) error {
-	path := cmd.CommandPath()
-	return fmt.Errorf("%s: %s; see \"%s --help\"", strings.TrimPrefix(path, cmd.Root().Name()+" "),
-		fmt.Sprintf(format, args...), path)
+	problem := fmt.Sprintf(format, args...)
+	if cmd.HasParent() {
+		problem = strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ") + ": " + problem
+	}
+	return fmt.Errorf("%s; see \"%s --help\"", problem, cmd.CommandPath())
 }
 
 // oneOf refuses flags that can't be together: the first with any of the others.
@@ -98,13 +101,19 @@ func errorLines(err error) []string {
 
 // inWords says in a line for people what it says of err in the words of Go's packages.
 func inWords(line string, err error) string {
-	replace := func(e error, words string) { line = strings.Replace(line, e.Error(), words, 1) }
+	replace := func(e error, words string) { line = strings.ReplaceAll(line, e.Error(), words) }
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		words := operationInWords(e)
 		if addr := e.Addr; addr != nil && !strings.Contains(strings.Replace(line, e.Error(), "", 1), addr.String()) {
 			words = addr.String() + ": " + words
 		}
 		replace(e, words)
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		replace(e, fmt.Sprintf("there is no host %q", e.Name))
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && slices.Contains(systemCalls, e.Op) {
+		replace(e, e.Path+": "+e.Err.Error())
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		replace(e, fmt.Sprintf("no JSON, from byte %d on", e.Offset))
@@ -124,6 +133,10 @@ func inWords(line string, err error) string {
 	}
 	return line
 }
+
+// systemCalls are what errors of files name that is no word.
+var systemCalls = []string{"stat", "lstat", "fstat", "fstatat", "newfstatat", "openat", "fdopendir", "readdirent",
+	"getdents64", "mkdirat", "unlinkat", "renameat", "readlinkat", "utimensat", "fchmodat", "statx"}
 
 // operationInWords says what failed on a connection of this machine's.
 func operationInWords(e *net.OpError) string {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -23,7 +24,7 @@ import (
 // goWords are those in which Go's packages and those below ours speak to programmers.
 var goWords = regexp.MustCompile(`strconv\.|Parse(Int|Float|Bool)|time: |json: |\bjson\.|invalid character|\bEOF\b|` +
 	`frame header|WebSocket dial|context (deadline|canceled)|deadline exceeded|(dial|listen|read|write) (tcp|unix)|` +
-	`connect: |bind: |lookup |http: |x509|tls: |%!|goroutine|\*errors`)
+	`connect: |bind: |lookup |lstat |http: |x509|tls: |%!|goroutine|\*errors`)
 
 // everyCommand calls do with each command that does something.
 func everyCommand(cmd *cobra.Command, do func(*cobra.Command)) {
@@ -159,7 +160,13 @@ func TestErrorWords(t *testing.T) {
 	defer l.Close()
 	_, taken := net.Listen("tcp", l.Addr().String())
 	_, path := net.Listen("unix", filepath.Join(t.TempDir(), "no", "such"))
+	_, stat := os.Lstat(filepath.Join(t.TempDir(), "none"))
+	_, host := new(net.Resolver).LookupHost(t.Context(), "no.such.host.invalid")
+	if dns, ok := errors.AsType[*net.DNSError](host); ok {
+		dns.IsNotFound = true // or there is nobody to ask
+	}
 	for err, want := range map[error]string{
+		stat: "/none: no such file or directory", host: `there is no host "no.such.host.invalid"`,
 		number: `"x" is not a number`, syntax: "no JSON, from byte 2 on", taken: "address already in use",
 		path: "no such file or directory", context.DeadlineExceeded: "it took too long",
 		io.ErrUnexpectedEOF: "it ended too early",

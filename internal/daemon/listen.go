@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,7 +67,7 @@ func listenTCP(ctx context.Context, cfg config.Config) (net.Listener, error) {
 	if cfg.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
 		if err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
+			return nil, fmt.Errorf("tls_cert and tls_key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 		}
 		// WebSockets need HTTP/1.1, and clients open few connections: h2 has nothing to give.
 		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
