@@ -42,13 +42,15 @@ up_again() {
 	[[ $(OCTOBOT_DATA_DIR=$2 bin/octobot ls --status running -q) == "$(first "$2")" ]] || die "\"make up\" left no session in $2"
 }
 
-# second runs it all in another checkout, whose first session can't be demo.
+# second runs it all in another checkout, whose first session can't be demo, and loses its container.
 second() {
 	mkdir -p "$home/checkout"
 	git ls-files -z | xargs -0 cp -P --parents --target-directory="$home/checkout"
 	OCTOBOT_DATA_DIR=$home/data2 make_without_lock -C "$home/checkout" up
 	[[ $(first "$home/data2") != demo ]] || die "two containers are named alike"
 	up_again "$home/checkout" "$home/data2"
+	docker rm -f "octobot-session-$(first "$home/data2")" >/dev/null
+	OCTOBOT_DATA_DIR=$home/data2 make_without_lock -C "$home/checkout" up
 	take_down "$home/checkout" "$home/data2"
 }
 

@@ -116,8 +116,15 @@ choose_port() {
 # session makes the first session: demo, unless that can't be had, since a container of another
 # instance on this engine has the name, for one.
 session() {
-	local known problem
+	local known failed problem
 	known=$(bin/octobot ls -q)
+	if grep -qx -- "$first" <<<"$known" && ! bin/octobot start "$first" >/dev/null; then
+		failed=$(bin/octobot ls -q --status failed)
+		grep -qx -- "$first" <<<"$failed" || die "the session \"$first\" does not start"
+		say "the session \"$first\" has lost its container; removing it"
+		bin/octobot rm "$first" >/dev/null
+		known=
+	fi
 	if ! grep -qx -- "$first" <<<"$known"; then
 		first=demo
 		say "creating the session \"$first\""
@@ -130,7 +137,6 @@ session() {
 		fi
 		echo "$first"
 	fi
-	bin/octobot start "$first" >/dev/null
 	say "running a command in it"
 	bin/octobot exec "$first" -- sh -c '. /etc/os-release; echo "hello from $(hostname), $PRETTY_NAME"'
 	cat <<-TEXT

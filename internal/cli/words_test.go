@@ -136,7 +136,6 @@ func TestServerWords(t *testing.T) {
 	defer encrypted.Close()
 	for url, want := range map[string]string{
 		"http://127.0.0.1:1":                             "connection refused",
-		"http://no.such.host.invalid:":                   "host",
 		"unix:///no/such/socket":                         "there is no socket",
 		"unix://" + t.TempDir():                          "connection refused",
 		strings.Replace(plain.URL, "http:", "https:", 1): "does not speak TLS",
@@ -161,10 +160,7 @@ func TestErrorWords(t *testing.T) {
 	_, taken := net.Listen("tcp", l.Addr().String())
 	_, path := net.Listen("unix", filepath.Join(t.TempDir(), "no", "such"))
 	_, stat := os.Lstat(filepath.Join(t.TempDir(), "none"))
-	_, host := new(net.Resolver).LookupHost(t.Context(), "no.such.host.invalid")
-	if dns, ok := errors.AsType[*net.DNSError](host); ok {
-		dns.IsNotFound = true // or there is nobody to ask
-	}
+	host := &net.DNSError{Err: "no such host", Name: "no.such.host.invalid", Server: "10.0.0.1:53", IsNotFound: true}
 	for err, want := range map[error]string{
 		stat: "/none: no such file or directory", host: `there is no host "no.such.host.invalid"`,
 		number: `"x" is not a number`, syntax: "no JSON, from byte 2 on", taken: "address already in use",
