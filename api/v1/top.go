@@ -12,7 +12,7 @@ type RunningProcess struct {
 	Parent  int      `json:"parent" doc:"PID of its parent; 0 where that is not told, or is outside the session."`
 	User    string   `json:"user" doc:"Name or number."`
 	CPUTime Duration `json:"cpu_time" doc:"CPU time used."`
-	Elapsed Duration `json:"elapsed,omitempty" doc:"Since it was started; absent where that is not told."`
+	Elapsed Duration `json:"elapsed" doc:"Since it was started."`
 	Memory  int64    `json:"memory" doc:"Resident, in bytes."`
 	Cmd     string   `json:"cmd" doc:"The command line, as ps shows it."`
 }

@@ -56,12 +56,12 @@ func (a *app) printTop(top v1.Top) error {
 	}
 	rows := make([][]string, len(top.Processes))
 	for i, p := range top.Processes {
-		cpu, started := "-", "-"
+		cpu := "-" // of what has just been started
 		if p.Elapsed > 0 {
 			cpu = fmt.Sprintf("%.1f%%", 100*float64(p.CPUTime)/float64(p.Elapsed))
-			started = roughly(time.Duration(p.Elapsed)) + " ago"
 		}
-		rows[i] = []string{strconv.Itoa(p.PID), p.User, cpu, formatSize(p.Memory), started, p.Cmd}
+		rows[i] = []string{strconv.Itoa(p.PID), p.User, cpu, formatSize(p.Memory),
+			roughly(time.Duration(p.Elapsed)) + " ago", p.Cmd}
 	}
 	return table(a.stdout, pid+",USER,CPU %,MEMORY,STARTED,COMMAND", rows)
 }

@@ -10,7 +10,7 @@ type RunningProcess struct {
 	PID, Parent int    // see [Top.HostPIDs]
 	User        string // name or number
 	CPUTime     time.Duration
-	Elapsed     time.Duration // since it was started; 0 where that is not told
+	Elapsed     time.Duration // since it was started
 	Memory      int64         // resident, in bytes
 	Cmd         string        // its command line, as ps shows it
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 )
@@ -24,7 +25,7 @@ func (m *MockProvider) Top(ctx context.Context, sessionID string) (*container.To
 		top = &container.Top{}
 		for _, p := range b.system.Running() {
 			top.Processes = append(top.Processes, container.RunningProcess{PID: p.PID, Parent: p.Parent,
-				User: cmp.Or(p.User, "root"), Cmd: strings.Join(p.Args, " ")})
+				User: cmp.Or(p.User, "root"), Elapsed: time.Since(p.Started), Cmd: strings.Join(p.Args, " ")})
 		}
 		return nil
 	})

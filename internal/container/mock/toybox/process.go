@@ -43,13 +43,14 @@ type Process struct {
 	Stderr   io.Writer
 	Terminal *Terminal // nil without a TTY
 
-	system *System
-	job    *job
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	ended  chan struct{} // closed when code is known
-	code   int
-	leader bool // of its terminal
+	system  *System
+	started time.Time
+	job     *job
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	ended   chan struct{} // closed when code is known
+	code    int
+	leader  bool // of its terminal
 
 	// Guarded by system.mu.
 	idle       bool // it only waits: no goroutine runs for it
@@ -158,7 +159,7 @@ func (s *System) add(l launch) *Process {
 	p := &Process{
 		PID: s.lastPID, Args: l.Args, Env: l.Env, Dir: l.Dir, User: l.User,
 		Stdin: l.Stdin, Stdout: l.Stdout, Stderr: l.Stderr, Terminal: l.Terminal,
-		system: s, ended: make(chan struct{}), traps: l.traps, background: l.background,
+		system: s, started: time.Now(), ended: make(chan struct{}), traps: l.traps, background: l.background,
 	}
 	if l.parent != nil {
 		p.job = l.parent.job

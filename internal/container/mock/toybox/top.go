@@ -1,9 +1,12 @@
 package toybox
 
+import "time"
+
 // Running is a process as its container's outside sees it.
 type Running struct {
 	PID, Parent int
 	User        string
+	Started     time.Time
 	Args        []string
 }
 
@@ -13,7 +16,7 @@ func (s *System) Running() []Running {
 	defer s.mu.Unlock()
 	list := make([]Running, len(s.processes))
 	for i, p := range s.processes {
-		list[i] = Running{PID: p.PID, User: p.User, Args: p.Args}
+		list[i] = Running{PID: p.PID, User: p.User, Started: p.started, Args: p.Args}
 		if p != s.main {
 			list[i].Parent = s.main.PID
 		}
