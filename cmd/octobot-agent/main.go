@@ -22,6 +22,7 @@ import (
 	"github.com/octobot-run/octobot/internal/agent/ports"
 	"github.com/octobot-run/octobot/internal/agent/process"
 	"github.com/octobot-run/octobot/internal/agent/terminal"
+	"github.com/octobot-run/octobot/internal/agent/top"
 	"github.com/octobot-run/octobot/internal/agentproto"
 )
 
@@ -83,6 +84,7 @@ func serve(env, home []string) error {
 	command.Register(server, processes)
 	files.Register(server)
 	ports.Register(server)
+	top.Register(server)
 	start := keeper.Start(processes, self, append([]string{agentproto.Binary, "keep"}, home...), env)
 	door := keeper.NewDoor(keeper.Dir(), start)
 	door.Register(server, terminal.Absent())

@@ -74,6 +74,9 @@ func messages() []Message {
 		&ListPorts{},
 		&Ports{List: []Port{{Address: "::", Port: 3000, PID: 7, Args: []string{"make"}},
 			{Address: "127.0.0.1", Port: 1}}},
+		&ListRunning{},
+		&Running{List: []RunningProcess{{PID: 7, Parent: 1, User: "root", CPUTime: 1e9, Elapsed: 2e9, Memory: 4096,
+			Cmd: "make all"}, {PID: 8}}},
 		&hello{Magic: magic, Oldest: 1, Newest: 2},
 		&welcome{Magic: magic, Version: 1, Info: Info{Build: "b", PID: 7}},
 	}

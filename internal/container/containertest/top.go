@@ -1,6 +1,7 @@
 package containertest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -42,6 +43,12 @@ func testTop(f *fixture) {
 		return q.PID == p.Parent && strings.Contains(q.Cmd, "sh -c")
 	}) {
 		f.Fatalf("the parent of %+v is not among %+v", *p, top.Processes)
+	}
+	if f.get(id).Exec.Agent && top.HostPIDs {
+		f.Fatal("the agent tells the host's PIDs")
+	}
+	if f.caps.RealProcesses && !top.HostPIDs {
+		f.equal("the process of that PID", f.sh(id, fmt.Sprintf("cat /proc/%d/comm", p.PID)), "sleep")
 	}
 	if !slices.IsSortedFunc(top.Processes, func(a, b container.RunningProcess) int { return a.PID - b.PID }) {
 		f.Fatalf("not by PID: %+v", top.Processes)

@@ -94,7 +94,7 @@ func agentTopics(more ...string) []string {
 		return nil
 	}
 	return append(more, "lifecycle", "arguments", "cancel", "options", "exit", "exec", "stream", "attach",
-		"terminals", "pause", "faults", "filesystem", "archives",
+		"terminals", "pause", "top", "faults", "filesystem", "archives",
 		"filewatch", "filesearch")
 }
 
