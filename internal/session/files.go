@@ -325,6 +325,8 @@ func onFiles[T any](
 		return inspectErr
 	case c == nil:
 		return container.Errorf("files", id, container.ErrContainerNotFound, "")
+	case class == container.ErrContainerStopped && c.Status == container.StatusRunning:
+		return err // it is just ending, or was started again
 	case c.Status == container.StatusRunning && c.Exec.Agent && !isRoot(user):
 		return err // its agent can't be that user: what root may do is not what was asked for
 	}

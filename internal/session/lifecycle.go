@@ -205,6 +205,7 @@ func (s *ContainerService) recordOutcome(ctx context.Context, sess Session) (Ses
 		return sess, f
 	}
 	s.deadlines.note(recorded)
+	s.expiring.forget(recorded.ID)
 	return recorded, nil
 }
 

@@ -77,6 +77,9 @@ func (e *expiring) note(p planned) {
 	e.ids[p.SessionID] = true
 }
 
+// forget is called when something was done with a session: what was seen before is of the past.
+func (e *expiring) forget(id string) { e.note(planned{Fate: Fate{SessionID: id}}) }
+
 // noteAll notes what a pass saw.
 func (e *expiring) noteAll(fates []planned) {
 	ids := make(map[string]bool)
@@ -124,18 +127,18 @@ func (d *deadlines) note(s Session) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.of[s.ID]
-	switch {
-	case before != nil && before.created.Equal(n.created) && before.version > n.version:
-		return // it is news to others
-	case s.Desired == DesiredClosed || n.idle == 0 && n.age == 0:
+	if before := d.of[s.ID]; before != nil && before.created.Equal(n.created) {
+		if n.active.Before(before.active) {
+			n.active = before.active // a use leaves the version alone
+		}
+		if before.version >= n.version {
+			before.noted, before.active = n.noted, n.active
+			return
+		}
+	}
+	if s.Desired == DesiredClosed || n.idle == 0 && n.age == 0 {
 		delete(d.of, s.ID)
 		return
-	case before != nil && before.version == n.version:
-		n.looks, n.next = before.looks, before.next
-		if n.active.Before(before.active) {
-			n.active = before.active
-		}
 	}
 	d.of[s.ID] = n
 	select {
