@@ -94,9 +94,9 @@ func (a *app) diagnoseDaemon(ctx context.Context) (findings []daemon.Finding, an
 	if err := c.Ready(ctx); err != nil {
 		findings = append(findings, daemon.Finding{What: "daemon", Grade: daemon.Problem, Seen: "is not ready: " +
 			err.Error(), Do: hintOf(err)})
-		return findings
+		return findings, true
 	}
-	return append(findings, diagnoseStrangers(ctx, c)...)
+	return append(findings, diagnoseStrangers(ctx, c)...), true
 }
 
 // strangersTimeout bounds how long a dry run is waited for, which a pass may be in the way of.
@@ -120,7 +120,7 @@ func diagnoseStrangers(ctx context.Context, c *client.Client) []daemon.Finding {
 		findings = append(findings, daemon.Finding{What: otherInstallations, Grade: daemon.Notice, Seen: s.seen,
 			Do: s.do})
 	}
-	return findings, true
+	return findings
 }
 
 // askDaemon gives what the daemon says of itself.
