@@ -90,7 +90,8 @@ func TestParseDuration(t *testing.T) {
 	const day = 24 * time.Hour
 	for text, want := range map[string]time.Duration{
 		"0": 0, "0s": 0, "30s": 30 * time.Second, "1h30m": 90 * time.Minute, "-1h": -time.Hour, "7d": 7 * day,
-		"1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "1d12h30m1s": day + 12*time.Hour + 30*time.Minute + time.Second,
+		"1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour, "1d12h30m1s": day + 12*time.Hour + 30*time.Minute +
+			time.Second,
 		"12h1d": 36 * time.Hour, "-1d1h": -25 * time.Hour, "+2d": 2 * day, "0d": 0, "106751d": 106751 * day,
 	} {
 		if got, err := v1.ParseDuration(text); err != nil || got != want {

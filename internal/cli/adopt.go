@@ -41,7 +41,8 @@ on the engine. Settings are those of serve.`,
 		}
 		var rows [][]string
 		for _, s := range adopted.Sessions {
-			rows = append(rows, []string{s.ID, orDash(s.ProjectID), s.ContainerID[:min(12, len(s.ContainerID))], "adopted"})
+			rows = append(rows, []string{s.ID, orDash(s.ProjectID), s.ContainerID[:min(12, len(s.ContainerID))],
+				"adopted"})
 		}
 		for _, c := range adopted.Left {
 			rows = append(rows, []string{orDash(c.SessionID), "-", c.ID[:min(12, len(c.ID))],
@@ -50,7 +51,8 @@ on the engine. Settings are those of serve.`,
 		if err := table(a.stdout, "SESSION,PROJECT,CONTAINER,RESULT", rows); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s. This is the installation %s now; start its daemon with \"octobot serve\".\n",
+		_, err = fmt.Fprintf(a.stdout,
+			"%s. This is the installation %s now; start its daemon with \"octobot serve\".\n",
 			plural(int64(len(adopted.Sessions)), "session"), args[0])
 		return err
 	}

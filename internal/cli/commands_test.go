@@ -83,7 +83,8 @@ func TestPublishTwice(t *testing.T) {
 		"written": {[]string{"-p", "18003:80/tcp", "-p", "18004:80"}, map[string]string{"80": "18003,18004"}},
 		"free":    {[]string{"-p", "80", "-p", "18005:80", "-p", "80"}, map[string]string{"80": "0,18005"}},
 		"same":    {[]string{"-p", "18006:80", "-p", "18006:80"}, map[string]string{"80": "18006"}},
-		"udp":     {[]string{"-p", "18007:80/udp", "-p", "18007:80"}, map[string]string{"80": "18007", "80/udp": "18007"}},
+		"udp": {[]string{"-p", "18007:80/udp", "-p", "18007:80"},
+			map[string]string{"80": "18007", "80/udp": "18007"}},
 	} {
 		var s v1.Session
 		decode(t, must(t, dir, append(append([]string{"create", "-o", "json"}, c.flags...), id)...), &s)
@@ -108,7 +109,8 @@ func TestPublishTwice(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dir := startDaemon(t)
 	golden(t, "errors", transcript(t, dir,
-		"lss", "run", "delete", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect", "inspect nope",
+		"lss", "run", "delete", "nonsense", "token lss", "ls extra", "ls --nonsense", "ls -o yaml", "inspect",
+		"inspect nope",
 		"start nope also-nope",
 		"create a b", "create --memory lots", "create --agent on", "create -p 127.0.0.1:1:2", "create ../x",
 		"create --env-file /nonexistent",

@@ -66,7 +66,8 @@ does not have it. What no flag says is as the daemon's configuration says.`,
 		"record the session's terminals; \"octobot replay\" shows what they have shown")
 	flags.DurationVar(&f.idleTimeout, "idle-timeout", 0,
 		"how long the session may be idle, a `duration` such as 30m; 0: no limit")
-	flags.DurationVar(&f.maxAge, "max-age", 0, "how old the session may become, a `duration` such as 12h or 7d; 0: no limit")
+	flags.DurationVar(&f.maxAge, "max-age", 0,
+		"how old the session may become, a `duration` such as 12h or 7d; 0: no limit")
 	flags.StringVar(&req.OnExpire, "on-expire", "", "what either limit does, `stop|close`")
 	flags.BoolVar(&f.noStart, "no-start", false, "do not start the session")
 	complete(cmd, "on-expire", v1.ExpireStop, v1.ExpireClose)

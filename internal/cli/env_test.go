@@ -64,8 +64,10 @@ func TestNoUTF8(t *testing.T) {
 	must(t, dir, "create", "demo")
 	t.Setenv("BYTES", "\xff")
 	for _, args := range [][]string{
-		{"exec", "demo", "echo", "a\xffb"}, {"exec", "-e", "A=\xff", "demo", "true"}, {"create", "--label", "a=\xff", "x"},
-		{"create", "x", "--", "sh", "\xff"}, {"create", "-e", "BYTES", "x"}, {"rm", "\xff"}, {"token", "create", "\xff"},
+		{"exec", "demo", "echo", "a\xffb"}, {"exec", "-e", "A=\xff", "demo", "true"},
+		{"create", "--label", "a=\xff", "x"},
+		{"create", "x", "--", "sh", "\xff"}, {"create", "-e", "BYTES", "x"}, {"rm", "\xff"},
+		{"token", "create", "\xff"},
 		{"exec", "-w", "/\xff", "demo", "true"}, {"logs", "\xff"}, {"exec", "-d", "demo", "\xff"},
 	} {
 		r := octobot(t, dir, args...)

@@ -85,5 +85,6 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m or 2d nor a time such as 2006-01-02T15:04:05Z", s)
+	return time.Time{}, fmt.Errorf("%q is neither a duration such as 10m or 2d nor a time such as 2006-01-02T15:04:05Z",
+		s)
 }

@@ -54,7 +54,8 @@ func TestFormat(t *testing.T) {
 		{[]string{"ls", "--format", `table {{.id}}\t{{.idle_timeout}}\t{{.labels.tier}}`},
 			"ID     IDLE TIMEOUT   TIER\nidle                  <no value>\ndemo   30m            front\n"},
 		{[]string{"ls", "--format", `{{if eq .status "running"}}{{.id}}{{end}}`}, "\ndemo\n"},
-		{[]string{"inspect", "--format", "{{join .cmd \" \"}}, {{.labels.tier}}, {{json .cmd}}, {{len .ports}}", "demo"},
+		{[]string{"inspect", "--format", "{{join .cmd \" \"}}, {{.labels.tier}}, {{json .cmd}}, {{len .ports}}",
+			"demo"},
 			"sleep 1000, front, [\"sleep\",\"1000\"], 1\n"},
 		{[]string{"inspect", "--format", "{{with .exit}}{{.code}}{{end}}{{.exit.code}}{{.started_at}}", "idle"},
 			"<no value>\n"},
@@ -79,7 +80,8 @@ func TestFormat(t *testing.T) {
 		{[]string{"ls", "--format", "{{if .id}}{{else}}{{.nonsense | json}}{{end}}"}, "there is no .nonsense; "},
 		{[]string{"ls", "--format", "{{"}, "unclosed action"},
 		{[]string{"ls", "--format", "{{.id}}", "-o", "json"}, "can't be together"},
-		{[]string{"inspect", "--format", "{{index .cmd 7}}", "demo"}, "octobot: --format: 1:2: <index .cmd 7>: error calling index"},
+		{[]string{"inspect", "--format", "{{index .cmd 7}}", "demo"},
+			"octobot: --format: 1:2: <index .cmd 7>: error calling index"},
 	} {
 		r := octobot(t, dir, tt.args...)
 		if r.code != exitError || !strings.Contains(r.stderr, tt.want) {

@@ -40,7 +40,8 @@ func TestTopForPeople(t *testing.T) {
 	var out strings.Builder
 	a := &app{stdout: &out}
 	err := a.printTop(v1.Top{HostPIDs: true, Processes: []v1.RunningProcess{{PID: 4711, User: "1000",
-		CPUTime: v1.Duration(30 * time.Second), Elapsed: v1.Duration(2 * time.Minute), Memory: 3 << 20, Cmd: "a\x1b[2J"}}})
+		CPUTime: v1.Duration(30 * time.Second), Elapsed: v1.Duration(2 * time.Minute), Memory: 3 << 20,
+		Cmd: "a\x1b[2J"}}})
 	want := "HOST'S PID   USER   CPU %   MEMORY    STARTED         COMMAND\n" +
 		"4711         1000   25.0%   3.0 MiB   2 minutes ago   a\uFFFD[2J\n"
 	if err != nil || out.String() != want {

@@ -21,6 +21,7 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	golden(t, "update", transcript(t, dir,
-		"update", "update a", "update --memory lots a", "update --memory 0 a", "update --pids 0 a", "update --cpus 1000000 a",
+		"update", "update a", "update --memory lots a", "update --memory 0 a", "update --pids 0 a",
+		"update --cpus 1000000 a",
 		"update --on-expire explode a", "update -l octobot.session=x a", "update -l x nope a", "update -o yaml a"))
 }

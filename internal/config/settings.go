@@ -124,8 +124,9 @@ func Settings() []Setting {
 		duration("reconcile.interval", "reconcile-interval", "time between two comparisons of sessions with containers",
 			allowedDuration, time.Second, 24*time.Hour,
 			func(c *Config) *time.Duration { return &c.Reconcile.Interval }),
-		duration("reconcile.grace", "reconcile-grace", "age below which an unknown container is left alone, and for how long from the daemon's start sessions "+
-			"that grew too old without it",
+		duration("reconcile.grace", "reconcile-grace",
+			"age below which an unknown container is left alone, and for how long from the daemon's start sessions "+
+				"that grew too old without it",
 			allowedDuration, time.Second, 24*time.Hour,
 			func(c *Config) *time.Duration { return &c.Reconcile.Grace }),
 		duration("reconcile.retention", "reconcile-retention", "how long closed sessions are remembered",

@@ -69,8 +69,8 @@ var (
 	ErrPortClosed = errors.New("port is closed")
 )
 
-// ErrMayStillRun is beside the class of an error after which a command was to be killed, where it is
-// not known that it was. It is no class itself.
+// ErrMayStillRun is beside the class of an error after which a command was to be killed, where it
+// is not known that it was. It is no class itself.
 var ErrMayStillRun = errors.New("the command may still run")
 
 var classes = []error{
@@ -177,7 +177,8 @@ func NameTaken(instance string, holder *Container) error {
 	case holder.Labels[LabelOctobot] != "true" || owner == "":
 		return Errorf("", "", ErrContainerExists, "a container that is not Octobot's has had its name since %s", since)
 	case owner != instance:
-		return Errorf("", "", ErrContainerExists, "the installation %s has a session of that ID on this engine since %s",
+		return Errorf("", "", ErrContainerExists,
+			"the installation %s has a session of that ID on this engine since %s",
 			owner, since)
 	}
 	return Errorf("", "", ErrContainerExists, "the engine has a container of that session since %s", since)

@@ -328,7 +328,8 @@ func (o *SearchFilesOptions) Validate() error {
 		return nil
 	}
 	if _, err := regexp.Compile(o.Content); err != nil {
-		return invalid("content", "is not a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return invalid("content", "is not a regular expression: %s",
+			strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return nil
 }

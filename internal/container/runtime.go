@@ -108,11 +108,10 @@ type Runtime interface {
 	// reason; a container that does not run, or ends meanwhile, [ErrContainerStopped];
 	// an empty cmd [ErrInvalidArgument].
 	//
-	// When ctx ends, the command and its children inside the container are
-	// killed, and the error is ctx's, with what had been written to stdout and stderr
-	// until then in the result. Where it is not known that they were, the error is also
-	// [ErrMayStillRun]. Output above opts.MaxOutput is read and
-	// dropped, and the result says so.
+	// When ctx ends, the command and its children inside the container are killed, and the error is
+	// ctx's, with what had been written to stdout and stderr until then in the result. Where it is
+	// not known that they were, the error is also [ErrMayStillRun]. Output above opts.MaxOutput is
+	// read and dropped, and the result says so.
 	Exec(ctx context.Context, sessionID string, cmd []string, opts ExecOptions) (*ExecResult, error)
 
 	// Attach connects a terminal. With opts.Cmd it is that command on a new PTY.
@@ -121,9 +120,9 @@ type Runtime interface {
 	// first that exists).
 	//
 	// opts.Rows and opts.Cols are in force before the first byte. With them, a main process is told
-	// that its terminal's size has changed, so that it draws its screen for who comes. ctx bounds the
-	// attaching alone: when it ends afterwards, the terminal lives on until its Close. A container
-	// that does not run gives [ErrContainerStopped].
+	// that its terminal's size has changed, so that it draws its screen for who comes. ctx bounds
+	// the attaching alone: when it ends afterwards, the terminal lives on until its Close. A
+	// container that does not run gives [ErrContainerStopped].
 	Attach(ctx context.Context, sessionID string, opts AttachOptions) (PTY, error)
 }
 

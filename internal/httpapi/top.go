@@ -13,7 +13,8 @@ import (
 
 func (a *API) topRoutes() {
 	route(a, huma.Operation{
-		OperationID: "get-session-top", Method: http.MethodGet, Path: "/v1/sessions/{id}/top", Tags: []string{"Sessions"},
+		OperationID: "get-session-top", Method: http.MethodGet, Path: "/v1/sessions/{id}/top",
+		Tags:    []string{"Sessions"},
 		Summary: "List all processes of a session",
 		Description: "Whoever started them: the main process, commands, terminals, and Octobot's own. " +
 			"It does not count as use of the session.",

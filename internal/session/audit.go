@@ -19,7 +19,8 @@ type AuditEntry struct {
 // changes are the operations that are always recorded; others are where they were refused. To read
 // a recording is one of them, as to look at a terminal is, and so is what reads files.
 var changes = []string{
-	"create", "start", "stop", "restart", "pause", "unpause", "signal", "update", "delete", "exec", "attach", "end terminal", "start process",
+	"create", "start", "stop", "restart", "pause", "unpause", "signal", "update", "delete", "exec", "attach",
+	"end terminal", "start process",
 	"signal process",
 	"reconcile",
 	"create token", "delete token", "set project", "delete project", "read recording",

@@ -63,7 +63,8 @@ func TestAudit(t *testing.T) {
 		"token of q logs s session_not_found", "token of q pause s session_not_found",
 		"token of q restart s session_not_found", "token of q signal s session_not_found",
 		"token of q start s session_not_found", "token of q stats s session_not_found",
-		"token of q stop s session_not_found", "token of q top s session_not_found", "token of q unpause s session_not_found",
+		"token of q stop s session_not_found", "token of q top s session_not_found",
+		"token of q unpause s session_not_found",
 		"token of q update s session_not_found",
 		"token of q wait s session_not_found"}, "\n"))
 	_, _ = k.Get(t.Context(), of("p"), "s")

@@ -48,7 +48,8 @@ func TestAnothersContainer(t *testing.T) {
 	if err != nil || c.ID != made.ID || c.Status != container.StatusRunning || c.Paused {
 		t.Errorf("the other container is %+v, error %v", c, err)
 	}
-	for _, op := range []string{"exec", "attach", "logs", "stats", "stop", "pause", "unpause", "remove", "listterminals"} {
+	for _, op := range []string{"exec", "attach", "logs", "stats", "stop", "pause", "unpause", "remove",
+		"listterminals"} {
 		if n := k.engine.Calls(op); n != 0 {
 			t.Errorf("the engine was asked for %d of %s", n, op)
 		}

@@ -98,7 +98,8 @@ func TestSignal(t *testing.T) {
 	k.status(t, "x", session.StatusRunning)
 	wantCode(t, k.Signal(t.Context(), admin, "x", 99), session.CodeInvalidArgument)
 	k.pause(t, "x")
-	if e := wantCode(t, k.Signal(t.Context(), admin, "x", 9), session.CodeSessionNotRunning); e.Detail != "it is paused" {
+	if e := wantCode(t, k.Signal(t.Context(), admin, "x", 9),
+		session.CodeSessionNotRunning); e.Detail != "it is paused" {
 		t.Errorf("of a paused session: %+v", e)
 	}
 	if _, err := k.Unpause(t.Context(), admin, "x"); err != nil {

@@ -56,7 +56,8 @@ func TestStrangers(t *testing.T) {
 		{session.ReconcileOptions{}, "", 4},
 		{session.ReconcileOptions{DryRun: true}, "keep own, hold a lost, hold b lost, hold c alive", 4},
 		{session.ReconcileOptions{AllowRemovals: true}, "", 4},
-		{session.ReconcileOptions{DryRun: true, Instance: "lost"}, "keep own, remove a lost, remove b lost, hold c alive", 4},
+		{session.ReconcileOptions{DryRun: true, Instance: "lost"},
+			"keep own, remove a lost, remove b lost, hold c alive", 4},
 		{session.ReconcileOptions{AllowRemovals: true, Instance: "lost"}, "remove a lost, remove b lost", 2},
 	} {
 		if got := fates(tt.opts); got != tt.want || k.containers() != tt.left {

@@ -39,7 +39,8 @@ func TestUpdate(t *testing.T) {
 	}
 	v := k.update(t, "x", session.UpdateRequest{
 		Memory: new(int64(96 << 20)), PIDs: new(int64(50)), IdleTimeout: new(time.Hour), MaxAge: new(2 * time.Hour),
-		OnExpire: new(session.ExpiryClose), Labels: map[string]*string{"tier": new("back"), "new": new("1"), "old": nil},
+		OnExpire: new(session.ExpiryClose),
+		Labels:   map[string]*string{"tier": new("back"), "new": new("1"), "old": nil},
 	})
 	if v.Status != session.StatusRunning || v.Spec.Memory != 96<<20 || v.Spec.CPUs != 1 || v.Spec.PIDs != 50 ||
 		v.Spec.IdleTimeout != time.Hour || v.Spec.MaxAge != 2*time.Hour || v.Spec.OnExpire != session.ExpiryClose ||
@@ -164,8 +165,10 @@ func TestUpdateBounds(t *testing.T) {
 		req  session.UpdateRequest
 		want session.Code
 	}{
-		{"more than the policy", "small", session.UpdateRequest{Memory: new(int64(256 << 20))}, session.CodePolicyDenied},
-		{"more than the quota", "small", session.UpdateRequest{Memory: new(int64(120 << 20))}, session.CodeQuotaExceeded},
+		{"more than the policy", "small", session.UpdateRequest{Memory: new(int64(256 << 20))},
+			session.CodePolicyDenied},
+		{"more than the quota", "small", session.UpdateRequest{Memory: new(int64(120 << 20))},
+			session.CodeQuotaExceeded},
 		{"no idle limit", "small", session.UpdateRequest{IdleTimeout: new(time.Duration(session.NoLimit))},
 			session.CodePolicyDenied},
 		{"a long label", "small", session.UpdateRequest{

@@ -91,7 +91,8 @@ func TestLiarsConnection(t *testing.T) {
 		}})
 	}))
 	list, err := r.ListeningPorts(t.Context(), "s")
-	if err != nil || len(list) != 1 || list[0].Address != "fe80::1" || list[0].PID != 0 || list[0].Cmd[0] != `\x1b]0;x\a` {
+	if err != nil || len(list) != 1 || list[0].Address != "fe80::1" || list[0].PID != 0 ||
+		list[0].Cmd[0] != `\x1b]0;x\a` {
 		t.Errorf("listed %+v, %v", list, err)
 	}
 	var many agentproto.Ports

@@ -47,7 +47,8 @@ func (r *Runtime) topOfAgent(ctx context.Context, op, sessionID string) (*contai
 		}
 		last = p.PID
 		top.Processes = append(top.Processes, container.RunningProcess{
-			PID: p.PID, Parent: max(0, p.Parent), User: container.Printable(p.User), CPUTime: time.Duration(max(0, p.CPUTime)),
+			PID: p.PID, Parent: max(0, p.Parent), User: container.Printable(p.User),
+			CPUTime: time.Duration(max(0, p.CPUTime)),
 			Elapsed: time.Duration(max(0, p.Elapsed)), Memory: max(0, p.Memory), Cmd: container.Printable(p.Cmd),
 		})
 	}

@@ -49,8 +49,8 @@ func testExecWords(f *fixture) {
 	f.equal("exit code", res.ExitCode, 127)
 }
 
-// testStreamWords: nothing that a command says is held back while it runs, and nothing is lost where
-// it is cancelled then.
+// testStreamWords: nothing that a command says is held back while it runs, and nothing is lost
+// where it is cancelled then.
 func testStreamWords(f *fixture) {
 	id := f.running()
 	for _, words := range []string{"Error: waiting for db", "OCI runtime exec failed: waiting", "exec it"} {

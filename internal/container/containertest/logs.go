@@ -178,7 +178,8 @@ func testLogsFollowFromNow(f *fixture) {
 				f.Error(err)
 			}
 			got := out.String()
-			if ticks, whole := strings.CutSuffix(got, "world"); !whole || strings.ReplaceAll(ticks, "tick\n", "") != "" {
+			if ticks, whole := strings.CutSuffix(got, "world"); !whole ||
+				strings.ReplaceAll(ticks, "tick\n", "") != "" {
 				f.Errorf("log is %s; want ticks and the end", show(got))
 			}
 		})

@@ -7,9 +7,9 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// defaultAnswerTime is how long the engine may take to answer what it answers at once, however busy it
-// is: one that is frozen, as a stopped process or a machine that sleeps, keeps its connections open and
-// answers never.
+// defaultAnswerTime is how long the engine may take to answer what it answers at once, however busy
+// it is: one that is frozen, as a stopped process or a machine that sleeps, keeps its connections
+// open and answers never.
 const defaultAnswerTime = 30 * time.Second
 
 // answered bounds what asks the engine for an answer that it gives at once. The call that do gets

@@ -24,7 +24,8 @@ var (
 	// OCTOBOT_TEST_PODMAN_HOST anew, and write what they answer to recordedAnswers, where the
 	// answers of others stay. scripts/with-engines.sh has such engines.
 	record        = flag.Bool("record", false, "record the answers of the engines that OCTOBOT_TEST_…_HOST name")
-	recordVersion = flag.String("record-version", "", "with -record: the version of an engine that was built without one")
+	recordVersion = flag.String("record-version", "",
+		"with -record: the version of an engine that was built without one")
 )
 
 const (

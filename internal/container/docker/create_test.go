@@ -309,7 +309,10 @@ func testUndone(t *testing.T, theirs bool, class error, what any) {
 			}
 			panic(http.ErrAbortHandler)
 		},
-		"GET /containers/" + full + "/json": func(w http.ResponseWriter, r *http.Request) { engine.inspect(full)(w, r) },
+		"GET /containers/" + full + "/json": func(w http.ResponseWriter, r *http.Request) {
+			engine.inspect(full)(w,
+				r)
+		},
 	})
 	p := engine.open(t)
 	if _, err := p.Create(t.Context(), "a",

@@ -10,16 +10,16 @@ import (
 	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
-// The stream of a command's output has no mark of its end: engines close the connection, and what is
-// between may close it as orderly in the middle. What tells the two apart is the command:
+// The stream of a command's output has no mark of its end: engines close the connection, and what
+// is between may close it as orderly in the middle. What tells the two apart is the command:
 //
-//   - One that has ended is not cut short. Something may be missing all the same where the connection
-//     is closed while the last of its output is on its way: that nobody can tell. Within a frame it
-//     is noticed.
+//   - One that has ended is not cut short. Something may be missing all the same where the
+//     connection is closed while the last of its output is on its way: that nobody can tell. Within
+//     a frame it is noticed.
 //   - One that runs on has closed its output, or the connection was cut. In its container is seen
 //     which; where that can't be seen, it is taken for cut.
-//   - Docker that fails to write to the connection says that the command has ended, with 126, though it
-//     runs on. It has told nobody of an end then.
+//   - Docker that fails to write to the connection says that the command has ended, with 126, though
+//     it runs on. It has told nobody of an end then.
 
 const (
 	// endNotice is how long after the end of its output a command's own end may be told.

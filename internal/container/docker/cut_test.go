@@ -178,8 +178,8 @@ func TestExecCut(t *testing.T) {
 	}
 }
 
-// TestEngineFrozen: an engine that keeps its connections open and says nothing is unavailable before
-// long, and what runs in it may run on.
+// TestEngineFrozen: an engine that keeps its connections open and says nothing is unavailable
+// before long, and what runs in it may run on.
 func TestEngineFrozen(t *testing.T) {
 	proxy := newRelay(t, "unix", engineHost(t, "docker"))
 	p := open(t, config.Config{Instance: "frozen", Docker: config.Docker{Host: proxy.host}})
@@ -194,7 +194,8 @@ func TestEngineFrozen(t *testing.T) {
 	p.SetAnswerTime(time.Second)
 	t.Run("frozen", func(t *testing.T) {
 		_, err := p.ExecStream(t.Context(), "frozen", []string{"sh", "-c", "echo one; sleep 600"},
-			container.ExecOptions{}, writerFunc(func(b []byte) (int, error) { proxy.freeze(t); return len(b), nil }), nil)
+			container.ExecOptions{}, writerFunc(func(b []byte) (int, error) { proxy.freeze(t); return len(b), nil }),
+			nil)
 		if container.ClassOf(err) != container.ErrUnavailable || !errors.Is(err, container.ErrMayStillRun) {
 			t.Errorf("under way: %v; want %v, %v", err, container.ErrUnavailable, container.ErrMayStillRun)
 		}

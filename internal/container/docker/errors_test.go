@@ -195,7 +195,8 @@ func TestNoWordsOfTheEngine(t *testing.T) {
 			"it answered 404 Not Found", container.ErrRefused},
 		"text": {recordedAnswer{Status: 404, Type: "text/plain", Body: "Not Found"}, "Not Found", container.ErrRefused},
 		"JSON of a character set": {recordedAnswer{Status: 409, Type: "application/json; charset=utf-8",
-			Body: `{"message":"Container a is not running"}`}, "Container a is not running", container.ErrContainerStopped},
+			Body: `{"message":"Container a is not running"}`}, "Container a is not running",
+			container.ErrContainerStopped},
 		"words": {recordedAnswer{Status: 503, Type: "application/json", Body: `{"message":"not now"}`}, "not now",
 			container.ErrRefused},
 	} {

@@ -293,8 +293,8 @@ type execState struct {
 	Running bool
 	// ExitCode is null with Docker until it is known, and 0 with Podman.
 	ExitCode *int
-	// Pid is on the engine's host, and 0 before it is started. With Docker it stays after the end, so
-	// that it is 0 for what never was. With Podman it is 0 again then.
+	// Pid is on the engine's host, and 0 before it is started. With Docker it stays after the end,
+	// so that it is 0 for what never was. With Podman it is 0 again then.
 	Pid int
 	// CanRemove is Podman's word that it is over; Docker's has another meaning.
 	CanRemove bool

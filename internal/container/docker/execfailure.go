@@ -23,8 +23,8 @@ const (
 )
 
 const (
-	// Linux takes no string of an argument or a variable that is longer, where pages have 4 KiB, and
-	// not more of all together than a quarter of the usual limit of a stack.
+	// Linux takes no string of an argument or a variable that is longer, where pages have 4 KiB,
+	// and not more of all together than a quarter of the usual limit of a stack.
 	maxArgument  = 128 << 10
 	maxArguments = 2 << 20
 	// fileHeadSize holds what the kernel reads of a file to find out how to execute it.
@@ -32,9 +32,9 @@ const (
 	maxLinks     = 8
 )
 
-// execFailure checks what runc's child says where execve fails, "exec /path: reason", and gives path and
-// reason. It is empty where that is not so: then a command's own words they are. Behind it Podman 4.3 may
-// have added words of its own.
+// execFailure checks what runc's child says where execve fails, "exec /path: reason", and gives
+// path and reason. It is empty where that is not so: then a command's own words they are. Behind it
+// Podman 4.3 may have added words of its own.
 func (r *process) execFailure(line string) string {
 	text, ok := strings.CutPrefix(line, string(execWords))
 	at := strings.LastIndex(text, ": ")
@@ -82,8 +82,8 @@ func (r *process) absolute(name string) string {
 }
 
 // whyNot finds out why the kernel does not execute a file of the container; empty where it does, or
-// that can't be known. The file itself, with depth 0, is there, seen or not: engines don't show what
-// is on a tmpfs.
+// that can't be known. The file itself, with depth 0, is there, seen or not: engines don't show
+// what is on a tmpfs.
 func (r *process) whyNot(name string, depth int) string {
 	head, err := r.fileHead(name)
 	switch {

@@ -14,8 +14,9 @@ import (
 // there.
 
 const (
-	// beatEvery is the pause between two questions, beatTimeout how long one may take, and maxMisses
-	// after how many in a row that were not answered the engine is given up: a busy one may miss one.
+	// beatEvery is the pause between two questions, beatTimeout how long one may take, and
+	// maxMisses after how many in a row that were not answered the engine is given up: a busy one
+	// may miss one.
 	beatEvery   = 5 * time.Second
 	beatTimeout = 5 * time.Second
 	maxMisses   = 3

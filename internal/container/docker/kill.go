@@ -99,8 +99,8 @@ func (p *DockerProvider) signalTree(ctx context.Context, r *process, mode string
 }
 
 // runScript runs the script in the container, as the user that the process runs as and with no more
-// rights: the shell there is the session's own and not to be trusted. It gives 0 where the container
-// does not run.
+// rights: the shell there is the session's own and not to be trusted. It gives 0 where the
+// container does not run.
 func (p *DockerProvider) runScript(ctx context.Context, r *process, mode string) (code int, said []byte, _ error) {
 	made, err := p.client.ExecCreate(ctx, r.containerID, client.ExecCreateOptions{
 		User:         r.opts.User,

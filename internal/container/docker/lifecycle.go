@@ -87,8 +87,8 @@ func (c *call) startOnce(id string) error {
 }
 
 // restoreNetwork connects a container, whose start was refused, to its network again. Docker 29
-// takes it off the network where it can't publish its ports (its connectToNetwork undoes more than it
-// has done), and a later start would succeed without any network.
+// takes it off the network where it can't publish its ports (its connectToNetwork undoes more than
+// it has done), and a later start would succeed without any network.
 func (c *call) restoreNetwork(id string) error {
 	found, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 	if err != nil {

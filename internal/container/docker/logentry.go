@@ -128,7 +128,8 @@ type entries struct{ r *bufio.Reader }
 
 func newEntries(from io.Reader) entries { return entries{bufio.NewReaderSize(from, entryBuffer)} }
 
-// copyFrames reads a log in frames of an eight-byte header (stream, three zeros, length) and an entry.
+// copyFrames reads a log in frames of an eight-byte header (stream, three zeros, length) and an
+// entry.
 func (e entries) copyFrames(to *logPass) error {
 	for {
 		header, err := e.r.Peek(8)

@@ -110,7 +110,8 @@ func TestLogEntries(t *testing.T) {
 							t.Fatal(err)
 						}
 						if got := out.String() + errs.String(); got != want {
-							t.Errorf("got %d bytes %.100q…%q; want %d bytes %.100q…%q", len(got), got, end(got), len(want),
+							t.Errorf("got %d bytes %.100q…%q; want %d bytes %.100q…%q", len(got), got, end(got),
+								len(want),
 								want, end(want))
 						}
 					}

@@ -155,8 +155,8 @@ func (r *logReader) count(ask logRequest) (*logPass, error) {
 	return count, r.read(ask, count)
 }
 
-// tailSlack are entries that are asked for beyond those that are wanted: those written meanwhile, one
-// by which to see whether a line has begun earlier, and the pieces of long lines.
+// tailSlack are entries that are asked for beyond those that are wanted: those written meanwhile,
+// one by which to see whether a line has begun earlier, and the pieces of long lines.
 const tailSlack = 64
 
 // findTail finds where the last lines begin: how many entries to ask the engine for, and which of

@@ -85,7 +85,8 @@ func TestFollowedLogIsWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out, want strings.Builder
-			if err := p.Logs(t.Context(), "a", container.LogOptions{Follow: true, Tail: tt.tail}, &out, &out); err != nil {
+			if err := p.Logs(t.Context(), "a", container.LogOptions{Follow: true, Tail: tt.tail}, &out,
+				&out); err != nil {
 				t.Fatal(err)
 			}
 			for i := tt.first; i < tt.lines; i++ {

@@ -12,8 +12,8 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// TestFollowedLogsAreWhole follows the logs of containers that end, of which nothing is lost or told
-// twice. OCTOBOT_TEST_SOAK says how many; make soak has 200.
+// TestFollowedLogsAreWhole follows the logs of containers that end, of which nothing is lost or
+// told twice. OCTOBOT_TEST_SOAK says how many; make soak has 200.
 func TestFollowedLogsAreWhole(t *testing.T) {
 	count := soak(t, 4)
 	for engine := range engineVariables {
@@ -36,8 +36,8 @@ func TestFollowedLogsAreWhole(t *testing.T) {
 	}
 }
 
-// followToTheEnd gives how many bytes are missing. Where it is to begin with nothing of the past, it
-// may begin anywhere.
+// followToTheEnd gives how many bytes are missing. Where it is to begin with nothing of the past,
+// it may begin anywhere.
 func followToTheEnd(t *testing.T, p container.Runtime, id string, tty, fromNow bool) (lost int) {
 	const script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; done; " +
 		"sleep 0.3; head -c 20000 /dev/zero; echo; printf world"

@@ -73,10 +73,10 @@ func copyFrame(to io.Writer, from io.Reader, buf []byte, n int64) error {
 	return nil
 }
 
-// opening is the beginning of a command's output. Engines say there, too, why a command did not come
-// to run. Whether they do is not in the words, which a command may say as well, but in what the engine
-// says of the exec. So what begins like a reason is held until the engine was asked whether the
-// command runs; and what is held is passed on unless it did not.
+// opening is the beginning of a command's output. Engines say there, too, why a command did not
+// come to run. Whether they do is not in the words, which a command may say as well, but in what
+// the engine says of the exec. So what begins like a reason is held until the engine was asked
+// whether the command runs; and what is held is passed on unless it did not.
 type opening struct {
 	// runs asks the engine. Nothing is read meanwhile.
 	runs func(words []byte) bool

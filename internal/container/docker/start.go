@@ -75,8 +75,8 @@ func (r *process) startOnTerminal(cmd []string) error {
 	return r.startAnyway(cmd, said)
 }
 
-// startAnyway judges a tty.sh that has ended before its marker: it has not found the command, or was
-// not started itself.
+// startAnyway judges a tty.sh that has ended before its marker: it has not found the command, or
+// was not started itself.
 func (r *process) startAnyway(cmd []string, said []byte) error {
 	r.overAt = time.Now()
 	state, err := r.awaitOver()

@@ -16,14 +16,14 @@ import (
 	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
-// An exec whose command could not be started ends as one that was: with output, which is the reason,
-// and an exit code, which is 125 to 128. A command may write the same and end with the same. What
-// tells them apart is not in the output:
+// An exec whose command could not be started ends as one that was: with output, which is the
+// reason, and an exit code, which is 125 to 128. A command may write the same and end with the
+// same. What tells them apart is not in the output:
 //
 //   - Docker's inspection has the process ID of what was started, after its end too.
-//   - Podman's has none after the end. It has events: "exec" comes for each that was started, before
-//     its end is told, and for no other. They don't name the exec, but what comes with its end,
-//     "exec_died", tells the exit code.
+//   - Podman's has none after the end. It has events: "exec" comes for each that was started,
+//     before its end is told, and for no other. They don't name the exec, but what comes with its
+//     end, "exec_died", tells the exit code.
 //   - An OCI runtime's child that fails at execve itself has been started for every engine. What it
 //     says about the file is checked on the file.
 
@@ -72,8 +72,8 @@ func (s execState) over(podman bool) bool {
 	return !s.Running && s.ExitCode != nil
 }
 
-// notStarted is the error of a command that could not be started; nil where it was. The state is its
-// last.
+// notStarted is the error of a command that could not be started; nil where it was. The state is
+// its last.
 func (r *process) notStarted(state execState, said *opening) error {
 	code := *state.ExitCode
 	started := code == 0 || state.Pid != 0

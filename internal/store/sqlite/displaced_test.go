@@ -25,9 +25,12 @@ func copyFile(t *testing.T, from, to string) {
 // that what it holds can be saved and put back.
 func TestDisplaced(t *testing.T) {
 	for name, displace := range map[string]func(path, other string) error{
-		"removed":             func(path, _ string) error { return os.Remove(path) },
-		"replaced":            func(path, other string) error { return os.Rename(other, path) },
-		"moved with all else": func(path, _ string) error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+"2") },
+		"removed":  func(path, _ string) error { return os.Remove(path) },
+		"replaced": func(path, other string) error { return os.Rename(other, path) },
+		"moved with all else": func(path, _ string) error {
+			return os.Rename(filepath.Dir(path),
+				filepath.Dir(path)+"2")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, other := filled(t, 3), filled(t, 1)
