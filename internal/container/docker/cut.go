@@ -18,8 +18,8 @@ import (
 //     a frame it is noticed.
 //   - One that runs on has closed its output, or the connection was cut. In its container is seen
 //     which; where that can't be seen, it is taken for cut.
-//   - Docker that fails to write to the connection says that the command has ended, with 126, though
-//     it runs on. It has told nobody of an end then.
+//   - Docker that fails to write to the connection says that the command has ended, with 126,
+//     though it runs on. It has told nobody of an end then.
 
 const (
 	// endNotice is how long after the end of its output a command's own end may be told.
