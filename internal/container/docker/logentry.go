@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -34,8 +35,9 @@ type logStream struct {
 	at    time.Time // the same
 	n     int       // the entry is the n-th of that time; 0: there was none yet
 	size  int       // bytes of the entry
-	cut   int       // bytes of the entry that are to be left out
+	cut   int       // bytes of the entry that are to be left out; negative: none, and not its time either
 	skips bool      // all of it is
+	ended bool      // it is there as a whole
 
 	begun bool // the line goes on that an earlier entry has begun
 	piece bool // the entry before was a piece of the line, which goes on
@@ -49,14 +51,30 @@ type logPass struct {
 	stamps  bool // each line begins with its time
 	mends   bool // see logReader
 
+	// over, where not nil, ends the pass: what comes from then on is not to be relied on.
+	over *atomic.Bool
+
 	entries, lines int       // that were read
 	first, latest  time.Time // of what was read
 }
 
+// errLogOver ends a pass.
+var errLogOver = errors.New("the pass over the log is over")
+
+func (p *logPass) isOver() error {
+	if p.over != nil && p.over.Load() {
+		return errLogOver
+	}
+	return nil
+}
+
 // begin begins an entry, with the time that the engine gave it, if any.
 func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
+	if err := p.isOver(); err != nil {
+		return nil, err
+	}
 	s := &p.streams[stream]
-	s.pass, s.number, s.size, s.cut = p, stream, 0, 0
+	s.pass, s.number, s.size, s.cut, s.ended = p, stream, 0, -1, false
 	if s.n > 0 && bytes.Equal(stamp, s.stamp) {
 		s.n++
 	} else {
@@ -80,7 +98,7 @@ func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
 		p.lines++
 	}
 	s.skips = p.skip(s)
-	if !s.begun && !s.skips && p.stamps && s.cut == 0 {
+	if s.cut < 0 && !s.begun && !s.skips && p.stamps {
 		return s, s.pass.write(s, append(stamp[:len(stamp):len(stamp)], ' '))
 	}
 	return s, nil
@@ -93,7 +111,7 @@ func (s *logStream) text(b []byte) error {
 	}
 	s.size += len(b)
 	s.last = b[len(b)-1]
-	left := b[min(len(b), s.cut):]
+	left := b[min(len(b), max(0, s.cut)):]
 	s.cut -= len(b) - len(left)
 	if s.skips || len(left) == 0 {
 		return nil
@@ -103,6 +121,7 @@ func (s *logStream) text(b []byte) error {
 
 // end ends the entry.
 func (s *logStream) end() error {
+	s.ended = true
 	s.begun = s.size == 0 && s.begun || s.size > 0 && s.last != '\n'
 	wasPiece := s.piece
 	s.piece = s.begun && s.size == pieceSize
@@ -328,6 +347,9 @@ func (e entries) copyRaw(to *logPass) error {
 			if s, err = to.begin(1, nil); err != nil {
 				return err
 			}
+		}
+		if err := to.isOver(); err != nil {
+			return err
 		}
 		if err := s.text(b); err != nil {
 			return err

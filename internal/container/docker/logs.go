@@ -6,12 +6,15 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
 
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/provider"
 )
 
 // Logs writes the container's log.
@@ -38,6 +41,12 @@ func (p *DockerProvider) Logs(
 		stamped: !tty || !p.podman(),
 		mends:   !p.podman() && versions.LessThan(p.client.ClientVersion(), "1.42"),
 	}
+	if state := found.Container.State; state != nil {
+		r.ran, r.started = status(state.Status) == container.StatusRunning, state.StartedAt
+		if !r.ran {
+			r.ended = parseTime(state.FinishedAt)
+		}
+	}
 	err = r.run(orDiscard(stdout), orDiscard(stderr))
 	if failure, ok := errors.AsType[*writeError](err); ok {
 		return failure.err
@@ -61,38 +70,105 @@ type logReader struct {
 
 	frames  bool // else it is one raw stream, of a TTY
 	stamped bool // entries come with their times
+	// The main process whose log is followed.
+	ran     bool
+	started string
+	ended   time.Time
+
 	// mends: the engine (Docker before 23) drops the line feed of a line of several pieces.
 	mends bool
 }
 
 func (r *logReader) run(stdout, stderr io.Writer) error {
-	if r.opts.Tail == 0 && !r.opts.Follow {
+	if r.opts.Tail == 0 && !(r.opts.Follow && r.ran) {
 		return nil
 	}
-	ask := logRequest{since: r.opts.Since, tail: -1}
-	from := logStart{}
+	ask, from := logRequest{since: r.opts.Since, tail: -1}, logStart{since: r.opts.Since}
 	if r.opts.Tail >= 0 {
 		var err error
-		if ask.tail, from, err = r.findTail(); err != nil {
+		if ask, from, err = r.findTail(); err != nil {
 			return err
 		}
 	}
-	ask.follow = r.opts.Follow
+	ask.follow = r.opts.Follow && r.ran
 	pass := r.newPass(stdout, stderr)
 	pass.skip = from.skip()
-	err := r.read(ask, pass)
+	err := r.follow(ask, pass)
 	if err != nil || !ask.follow {
 		return err
 	}
-	// Docker 20.10 stops following when the container stops, and may leave out what was written
-	// last. It is in the log, behind what has been passed on.
-	rest := r.newPass(stdout, stderr)
-	rest.skip = from.skipPassed(pass)
-	again := logRequest{since: from.since(r.opts.Since, pass), tail: -1}
-	if again.tail, err = r.findTime(again.since); err != nil {
-		return err
+	for {
+		// Docker 20.10 stops following when the container stops, and may leave out what was written
+		// last. It is in the log, behind what has been passed on.
+		if pass, err = r.readBehind(logRequest{}, from, pass); err != nil {
+			return err
+		}
+		if runs, err := r.stillRuns(); err != nil || !runs {
+			return err
+		}
+		// Podman 4.3 follows no log whose file is not there yet.
+		if err := provider.Sleep(r.Ctx, "the log to begin", 100*time.Millisecond); err != nil {
+			return err
+		}
+		if pass, err = r.readBehind(logRequest{follow: true}, from, pass); err != nil {
+			return err
+		}
 	}
-	return r.read(again, rest)
+}
+
+// follow is read, which ends with the main process at the latest where it follows. Podman 4.3 drops
+// lines at random when it stops, a moment after that (its tail library sends a line or sees that it
+// is to end, whichever it is), so that what it tells from then on is no use.
+func (r *logReader) follow(ask logRequest, pass *logPass) error {
+	if !ask.follow || !r.p.podman() {
+		return r.read(ask, pass)
+	}
+	ctx, cancel := context.WithCancel(r.Ctx)
+	pass.over = new(atomic.Bool)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		// The wait of Docker's API never rests between its looks.
+		wait := r.p.libpodURL("/containers/"+r.id+"/wait") + "?condition=exited&condition=stopped&interval=100ms"
+		if r.p.post(ctx, wait, nil) == nil {
+			pass.over.Store(true)
+			cancel()
+		}
+	})
+	err := r.readFor(ctx, ask, pass)
+	cancel()
+	waiting.Wait()
+	if _, failed := errors.AsType[*writeError](err); pass.over.Load() && !failed {
+		return r.Ctx.Err()
+	}
+	return err
+}
+
+// readBehind reads what a pass that began there has not come by, and returns how far all have come.
+func (r *logReader) readBehind(ask logRequest, from logStart, passed *logPass) (_ *logPass, err error) {
+	rest := r.newPass(passed.streams[1].w, passed.streams[2].w)
+	rest.skip = from.skipPassed(passed)
+	ask.since = from.sincePassed(passed)
+	if ask.tail, err = r.findTime(ask.since); err != nil {
+		return nil, err
+	}
+	if err := r.follow(ask, rest); err != nil {
+		return nil, err
+	}
+	for i := range rest.streams {
+		if rest.streams[i].n == 0 {
+			rest.streams[i] = passed.streams[i]
+		}
+	}
+	return rest, nil
+}
+
+// stillRuns reports whether the main process goes on that ran when the reading began.
+func (r *logReader) stillRuns() (bool, error) {
+	state, err := r.inspectState(r.id)
+	if err != nil || !r.ran {
+		return false, err
+	}
+	return status(state.Status) == container.StatusRunning && state.StartedAt == r.started, nil
 }
 
 func (r *logReader) newPass(stdout, stderr io.Writer) *logPass {
@@ -109,7 +185,9 @@ type logRequest struct {
 }
 
 // read makes one pass over the log.
-func (r *logReader) read(ask logRequest, pass *logPass) error {
+func (r *logReader) read(ask logRequest, pass *logPass) error { return r.readFor(r.Ctx, ask, pass) }
+
+func (r *logReader) readFor(ctx context.Context, ask logRequest, pass *logPass) error {
 	opts := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: ask.follow,
 		Timestamps: r.stamped || r.opts.Timestamps}
 	if ask.tail >= 0 {
@@ -118,7 +196,7 @@ func (r *logReader) read(ask logRequest, pass *logPass) error {
 	if !ask.since.IsZero() {
 		opts.Since = ask.since.Format(time.RFC3339Nano)
 	}
-	log, err := r.p.client.ContainerLogs(r.Ctx, r.id, opts)
+	log, err := r.p.client.ContainerLogs(ctx, r.id, opts)
 	if err != nil {
 		return err
 	}
@@ -159,32 +237,75 @@ func (r *logReader) count(ask logRequest) (*logPass, error) {
 // one by which to see whether a line has begun earlier, and the pieces of long lines.
 const tailSlack = 64
 
-// findTail finds where the last lines begin: how many entries to ask the engine for, and which of
-// them to leave out. What the engine takes for a line is an entry, a piece of a long line too. And
-// Podman 4.3 puts together what does not belong together when it looks for the last ones.
-func (r *logReader) findTail() (ask int, from logStart, err error) {
-	for ask = min(r.opts.Tail, math.MaxInt32/8) + tailSlack; ; ask *= 8 {
-		if r.p.podman() || ask > math.MaxInt32 {
-			ask = -1
-		}
-		count, err := r.count(logRequest{since: r.opts.Since, tail: ask})
+// findTail finds where the last lines begin: what to ask the engine for, and which of it to leave out.
+// What the engine takes for a line is an entry, a piece of a long line too. And Podman 4.3 puts
+// together what does not belong together when it looks for the last ones.
+func (r *logReader) findTail() (ask logRequest, from logStart, err error) {
+	if r.p.podman() {
+		return r.findRecent()
+	}
+	ask = logRequest{since: r.opts.Since, tail: min(r.opts.Tail, math.MaxInt32/8) + tailSlack}
+	for !from.found {
+		count, err := r.count(ask)
 		if err != nil {
-			return 0, logStart{}, err
+			return ask, from, err
 		}
-		whole := ask < 0 || count.entries < ask
-		lines := count.lines
-		if !whole {
-			lines-- // whether that began with its entry is unknown
+		from = r.start(ask, count, ask.tail < 0 || count.entries < ask.tail)
+		if !from.found {
+			if ask.tail *= 8; ask.tail > math.MaxInt32 {
+				ask.tail = -1
+			}
 		}
-		if whole || lines >= max(r.opts.Tail, 1) { // with one line at least, the last one is there as a whole
-			return ask, logStart{lines: count.lines - min(lines, r.opts.Tail), until: count.latest}, nil
+	}
+	return ask, from, nil
+}
+
+// windows are how far back Podman is asked for the last lines. It looks through all of the log each
+// time, but what it tells takes the most of it.
+var windows = []time.Duration{2 * time.Second, 5 * time.Minute, 24 * time.Hour}
+
+// findRecent is findTail by time.
+func (r *logReader) findRecent() (ask logRequest, from logStart, err error) {
+	end := r.ended
+	if end.IsZero() {
+		if end, err = r.p.engineTime(r.Ctx); err != nil {
+			return ask, from, err
 		}
+	}
+	for i := range len(windows) + 1 {
+		ask = logRequest{since: r.opts.Since, tail: -1}
+		whole := true
+		if i < len(windows) && end.Add(-windows[i]).After(r.opts.Since) {
+			ask.since, whole = end.Add(-windows[i]), false
+		}
+		count, err := r.count(ask)
+		if err != nil {
+			return ask, from, err
+		}
+		if from = r.start(ask, count, whole); from.found {
+			break
+		}
+	}
+	return ask, from, nil
+}
+
+// start tells where the last lines begin in what was counted.
+func (r *logReader) start(ask logRequest, count *logPass, whole bool) logStart {
+	lines := count.lines
+	if !whole {
+		lines-- // whether that began with its entry is unknown
+	}
+	return logStart{
+		found: whole || lines >= max(r.opts.Tail, 1), // with one line at least, the last one is there as a whole
+		since: ask.since, lines: count.lines - min(max(lines, 0), r.opts.Tail), until: count.latest,
 	}
 }
 
-// logStart is where the last lines begin: behind so many lines, unless something later comes first,
-// which has been written meanwhile.
+// logStart is where the last lines begin: of what is not older than since, behind so many lines,
+// unless something later than until comes first, which has been written meanwhile.
 type logStart struct {
+	found bool
+	since time.Time
 	lines int
 	until time.Time
 }
@@ -198,8 +319,8 @@ func (f logStart) skip() func(*logStream) bool {
 	}
 }
 
-// since is a time from which on all has to be looked at that the pass has not passed on.
-func (f logStart) since(asked time.Time, passed *logPass) time.Time {
+// sincePassed is a time from which on all has to be looked at that the pass has not passed on.
+func (f logStart) sincePassed(passed *logPass) time.Time {
 	var first time.Time
 	for _, s := range passed.streams {
 		if s.n > 0 && (first.IsZero() || s.at.Before(first)) {
@@ -210,8 +331,8 @@ func (f logStart) since(asked time.Time, passed *logPass) time.Time {
 		first = f.until
 	}
 	// The streams' entries may be a little out of order.
-	if first = first.Add(-time.Second); first.Before(asked) {
-		return asked
+	if first = first.Add(-time.Second); first.Before(f.since) {
+		return f.since
 	}
 	return first
 }
@@ -228,8 +349,8 @@ func (f logStart) skipPassed(passed *logPass) func(*logStream) bool {
 			behind[s.number] = s.at.After(f.until)
 		default:
 			behind[s.number] = s.at.After(last.at) || s.at.Equal(last.at) && s.n > last.n
-			if len(last.stamp) == 0 && last.begun && s.n == last.n {
-				s.cut = last.size // the rest of a line that had come in part
+			if s.n == last.n && s.at.Equal(last.at) && (!last.ended || len(last.stamp) == 0 && last.begun) {
+				s.cut = last.size // the rest of what had come in part
 				return false
 			}
 		}

@@ -75,15 +75,20 @@ func TestFollowedLogIsWhole(t *testing.T) {
 			log := &forgetfulLog{lines: tt.lines, past: tt.past, told: tt.told, rotated: tt.rotated,
 				begin: time.Unix(1_700_000_000, 0)}
 			name := container.Name("a")
-			var engine *fakeEngine
-			engine = newFakeEngine(t, map[string]http.HandlerFunc{
+			engine := newFakeEngine(t, map[string]http.HandlerFunc{
 				"GET /containers/" + name + "/logs": log.ServeHTTP,
-				"GET /containers/" + name + "/json": func(w http.ResponseWriter, r *http.Request) { engine.inspect(name)(w, r) },
+				"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
+					state := "running"
+					if log.followed {
+						state = "exited"
+					}
+					answer(w, http.StatusOK, map[string]any{
+						"Id": name, "Name": "/" + name, "State": map[string]any{"Status": state},
+						"Config": map[string]any{"Labels": container.Labels("fake", "a", container.Options{})},
+					})
+				},
 			})
 			p := engine.open(t)
-			if _, err := p.Create(t.Context(), "a", container.Options{Image: "here:latest"}); err != nil {
-				t.Fatal(err)
-			}
 			var out, want strings.Builder
 			if err := p.Logs(t.Context(), "a", container.LogOptions{Follow: true, Tail: tt.tail}, &out,
 				&out); err != nil {

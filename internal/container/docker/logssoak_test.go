@@ -40,12 +40,12 @@ func TestFollowedLogsAreWhole(t *testing.T) {
 // it may begin anywhere.
 func followToTheEnd(t *testing.T, p container.Runtime, id string, tty, fromNow bool) (lost int) {
 	const script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; done; " +
-		"sleep 0.3; head -c 20000 /dev/zero; echo; printf world"
+		"sleep 0.3; head -c 20000 /dev/zero; echo; yes much | head -n 50000; printf world"
 	var want strings.Builder
 	for i := range 200 {
 		fmt.Fprintf(&want, "line %d\n", i+1)
 	}
-	want.WriteString(strings.Repeat("\x00", 20000) + "\nworld")
+	want.WriteString(strings.Repeat("\x00", 20000) + "\n" + strings.Repeat("much\n", 50000) + "world")
 	expected := want.String()
 	if tty {
 		expected = strings.ReplaceAll(expected, "\n", "\r\n")
