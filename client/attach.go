@@ -24,6 +24,8 @@ type AttachOptions struct {
 	WorkingDir string   // absolute; for a new terminal
 	User       string   // for a new terminal
 	Rows, Cols uint16   // both 0: the engine's default
+	// NoInput tells a command that nothing is going to be typed: it sees the end of its input.
+	NoInput bool
 }
 
 // Attach connects a terminal. ctx bounds the connecting alone: the terminal lives until its Close.

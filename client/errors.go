@@ -19,6 +19,9 @@ type Error struct {
 	SessionID string  // may be empty
 	// Instance is what to look for in the server's log; only with v1.CodeInternal.
 	Instance string
+	// Stdout and Stderr are what a command of Client.Exec had written that was cut short: raw
+	// bytes.
+	Stdout, Stderr string
 }
 
 // Error gives what happened, without the hint.
@@ -56,8 +59,8 @@ func (e *UnreachableError) Error() string {
 // Unwrap gives the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// maxProblem bounds what is read of an error's body.
-const maxProblem = 64 << 10
+// maxProblem bounds what is read of an error's body, which may hold a command's output.
+const maxProblem = 48 << 20
 
 // readProblem makes an error of a refusal. What is not a problem comes from something
 // in between, a proxy for instance.
@@ -75,6 +78,14 @@ func readProblem(resp *http.Response) error {
 }
 
 func fromProblem(p v1.Problem) error {
-	return &Error{Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, SessionID: p.SessionID,
+	e := &Error{Status: p.Status, Code: p.Code, Detail: p.Detail, Hint: p.Hint, SessionID: p.SessionID,
 		Instance: p.Instance}
+	if p.Output != nil {
+		stdout, stderr, err := p.Output.Bytes()
+		if err != nil {
+			return err
+		}
+		e.Stdout, e.Stderr = string(stdout), string(stderr)
+	}
+	return e
 }

@@ -204,5 +204,8 @@ func (o AttachOptions) query() url.Values {
 		q.Set("rows", strconv.Itoa(int(o.Rows)))
 		q.Set("cols", strconv.Itoa(int(o.Cols)))
 	}
+	if o.NoInput {
+		q.Set("no_input", "true")
+	}
 	return q
 }

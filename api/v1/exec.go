@@ -19,7 +19,7 @@ type ExecRequest struct {
 	Tty           bool     `json:"tty,omitempty" doc:"Run it on a terminal: all output is on stdout then, with CRLF line ends."`
 	Stdin         string   `json:"stdin,omitempty" doc:"The command's whole input."`
 	StdinEncoding string   `json:"stdin_encoding,omitempty" enum:"base64" doc:"How stdin is written; absent for plain text."`
-	Timeout       Duration `json:"timeout,omitzero" doc:"After it the command and its children are killed: 30s. Absent: the server's limit, if it has one."`
+	Timeout       Duration `json:"timeout,omitzero" doc:"After it the command and its children are killed, and what it has written is in the error: 30s. Absent: the server's limit, if it has one."`
 }
 
 // SetStdin puts any bytes into the request.
@@ -42,6 +42,19 @@ type ExecResponse struct {
 	Stderr    string `json:"stderr"`
 	Encoding  string `json:"encoding,omitempty" enum:"base64" doc:"base64 where either stream is not valid UTF-8, or text would be longer: both are base64 then. Absent: plain text."`
 	Truncated bool   `json:"truncated" doc:"A stream was longer than the server keeps, 16 MiB or less where it keeps much already, and was cut there."`
+}
+
+// ExecOutput is what a command had written until it was cut short.
+type ExecOutput struct {
+	Stdout    string `json:"stdout"`
+	Stderr    string `json:"stderr"`
+	Encoding  string `json:"encoding,omitempty" enum:"base64" doc:"As in ExecResponse."`
+	Truncated bool   `json:"truncated" doc:"A stream was longer than the server keeps, and was cut there."`
+}
+
+// Bytes gives the raw bytes of both streams.
+func (o ExecOutput) Bytes() (stdout, stderr []byte, err error) {
+	return ExecResponse{Stdout: o.Stdout, Stderr: o.Stderr, Encoding: o.Encoding}.Output()
 }
 
 // Output gives the raw bytes of both streams.

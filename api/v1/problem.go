@@ -83,4 +83,6 @@ type Problem struct {
 	Code      Code   `json:"code" doc:"Stable class of the error, for programs."`
 	SessionID string `json:"session_id,omitempty"`
 	Hint      string `json:"hint,omitempty" doc:"What to do about it."`
+	// Output is of a command that was not answered as events.
+	Output *ExecOutput `json:"output,omitempty" doc:"What a command had written that was cut short, as by its timeout."`
 }

@@ -212,6 +212,8 @@ func TestExec(t *testing.T) {
 			"echo $A $FROM_OUTSIDE"}, result{0, "1 seen\n", ""}},
 		{"working directory", "", []string{"-w", "/tmp", "demo", "pwd"}, result{0, "/tmp\n", ""}},
 		{"terminal without stdin", "", []string{"-t", "demo", "echo", "hi"}, result{0, "hi\r\n", ""}},
+		{"terminal without stdin, which is read", "", []string{"-t", "demo", "--", "sh", "-c", "cat; echo over"},
+			result{0, "over\r\n", ""}},
 		{"signal", "", []string{"demo", "--", "sh", "-c", "kill -9 $$"}, result{137, "", ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -89,6 +89,7 @@ command can't be executed, 127 if there is no such command.`,
 		if tty {
 			code, err = a.interact(cmd.Context(), interaction{id: id, stdin: interactive, opts: client.AttachOptions{
 				Cmd: req.Cmd, Env: req.Env, WorkingDir: req.WorkingDir, User: req.User,
+				NoInput: !interactive,
 			}})
 		} else {
 			code, err = a.exec(cmd.Context(), id, req, interactive)

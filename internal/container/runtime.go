@@ -327,6 +327,8 @@ type AttachOptions struct {
 	WorkingDir string   // absolute; for a new PTY
 	User       string   // for a new PTY
 	Rows, Cols uint     // zero for the engine's default
+	// NoInput has the end of its input typed at a command's PTY: nobody else is going to.
+	NoInput bool
 }
 
 // TerminalEnv is Env with TERM, where that is not named.

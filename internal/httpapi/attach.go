@@ -22,6 +22,7 @@ type attachInput struct {
 	User       string   `query:"user" doc:"For a new terminal."`
 	Rows       uint     `query:"rows" maximum:"65535" doc:"Both rows and cols, or neither."`
 	Cols       uint     `query:"cols" maximum:"65535"`
+	NoInput    bool     `query:"no_input" doc:"With cmd: nothing is going to be typed; the command sees the end of its input."`
 
 	Terminal   string `query:"terminal" doc:"Name of a terminal that lives on when its viewers leave; made where there is none."`
 	New        bool   `query:"new" doc:"There must be no running terminal of that name."`
@@ -32,6 +33,9 @@ type attachInput struct {
 
 // named reports whether the terminal is one that has a name.
 func (in *attachInput) named() (bool, error) {
+	if in.NoInput && (in.Terminal != "" || len(in.Cmd) == 0) {
+		return false, problem.New(v1.CodeInvalidArgument, "no_input is for a command on a terminal without a name")
+	}
 	if in.Terminal != "" {
 		return true, nil
 	}
@@ -51,6 +55,7 @@ func (a *API) attach(w *front.ResponseWriter, r *http.Request, in *attachInput) 
 	}
 	opts := container.AttachOptions{
 		Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User, Rows: in.Rows, Cols: in.Cols,
+		NoInput: in.NoInput,
 	}
 	switch named, err := in.named(); {
 	case err != nil:
@@ -92,6 +97,7 @@ func (a *API) typeFrom(s *socket, id string, terminal typist, readOnly bool) {
 		if readOnly {
 			return problem.New(v1.CodeInvalidArgument, "this viewer only reads: it was opened with read_only")
 		}
+		defer s.watchUntaken()()
 		return typeInto(terminal, frame)
 	}
 	s.read(typed, func(c v1.Control) error {

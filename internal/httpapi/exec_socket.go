@@ -43,6 +43,7 @@ func (a *API) runOn(s *socket, id string) (int, error) {
 		if !started {
 			return errNoStart
 		}
+		defer s.watchUntaken()()
 		return receiveStdin(frame, input)
 	}, func(c v1.Control) error {
 		switch {

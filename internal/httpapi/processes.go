@@ -100,7 +100,14 @@ func (a *API) exec(w *front.ResponseWriter, r *http.Request, in *execInput) erro
 	defer stderr.close()
 	code, err := a.service.ExecStream(ctx, front.PrincipalOf(ctx), in.ID, in.Body.Cmd, opts, stdout, stderr)
 	if err != nil {
-		return execError(ctx, in.ID, err)
+		err = execError(ctx, in.ID, err)
+		if stdout.size+stderr.size == 0 {
+			return err
+		}
+		if err := writeCutShort(w, a.problemOf(ctx, problem.CauseOf(r.Context(), err)), stdout, stderr); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return nil
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -127,8 +134,11 @@ func execOptions(req v1.ExecRequest) (container.ExecOptions, error) {
 type errOutOfTime time.Duration
 
 func (e errOutOfTime) Error() string {
-	return fmt.Sprintf("the command ran longer than %s and was killed", v1.Duration(e))
+	return fmt.Sprintf("the command ran longer than %s", v1.Duration(e))
 }
+
+// mayStillRun is what to do about a command that was not seen to end.
+const mayStillRun = "see with ps in the session; stopping the session ends it"
 
 // execTime bounds a command as its request and the server want.
 func (a *API) execTime(ctx context.Context, req v1.ExecRequest) (context.Context, context.CancelFunc, error) {
@@ -149,14 +159,23 @@ func (a *API) execTime(ctx context.Context, req v1.ExecRequest) (context.Context
 	return ctx, cancel, nil
 }
 
-// execError says in the user's words why a command was killed.
+// execError says in the user's words why a command was killed, or that it may not have been.
 func execError(ctx context.Context, id string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if late, ok := errors.AsType[errOutOfTime](context.Cause(ctx)); ok && session.CodeOf(err) == session.CodeTimeout {
-		return &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id, Detail: late.Error(),
-			Hint: "give it more time: timeout"}
+		told := &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id,
+			Detail: late.Error() + " and was killed", Hint: "give it more time: timeout"}
+		if errors.Is(err, container.ErrMayStillRun) {
+			told.Detail, told.Hint = late.Error()+", could not be killed, and may still run", mayStillRun
+		}
+		return told
+	}
+	if e, ok := errors.AsType[*session.Error](err); ok && errors.Is(err, container.ErrMayStillRun) {
+		told := *e
+		told.Detail, told.Hint = e.Detail+"; "+container.ErrMayStillRun.Error(), mayStillRun
+		err = &told
 	}
 	return problem.CauseOf(ctx, err)
 }

@@ -61,8 +61,18 @@ func TestExec(t *testing.T) {
 	wantCode(t, err, v1.CodeExecFailed)
 	_, err = f.admin.Exec(t.Context(), "s",
 		v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)})
-	if e := wantCode(t, err, v1.CodeTimeout); !strings.Contains(e.Detail, "10ms") {
-		t.Errorf("detail %q", e.Detail)
+	if e := wantCode(t, err, v1.CodeTimeout); !strings.Contains(e.Detail, "10ms") || e.Stdout != "" {
+		t.Errorf("%+v", e)
+	}
+	for script, want := range map[string][2]string{
+		"echo Error: waiting; echo soon >&2; sleep 60": {"Error: waiting\n", "soon\n"},
+		"head -c 3 /dev/zero; sleep 60":                {"\x00\x00\x00", ""},
+	} {
+		_, err = f.admin.Exec(t.Context(), "s",
+			v1.ExecRequest{Cmd: []string{"sh", "-c", script}, Timeout: v1.Duration(time.Second)})
+		if e := wantCode(t, err, v1.CodeTimeout); e.Stdout != want[0] || e.Stderr != want[1] {
+			t.Errorf("%s: stdout %q, stderr %q; want %q", script, e.Stdout, e.Stderr, want)
+		}
 	}
 	_, err = f.admin.Exec(t.Context(), "s", v1.ExecRequest{Cmd: []string{"true"}, Timeout: v1.Duration(time.Hour)})
 	wantCode(t, err, v1.CodeInvalidArgument)
@@ -211,6 +221,38 @@ func TestExecStream(t *testing.T) {
 	_ = r.CloseWithError(broken)
 	if err := exec("s", v1.ExecRequest{Cmd: []string{"yes"}}, client.Streams{Stdout: w}); !errors.Is(err, broken) {
 		t.Errorf("broken stdout: %v", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (r readerFunc) Read(b []byte) (int, error) { return r(b) }
+
+// A client that goes while the command leaves its input unread is missed before long.
+func TestExecStreamClientGone(t *testing.T) {
+	f := newFixture(t, settings{})
+	f.running(t, "s", "")
+	started, ended := killed(f)
+	ctx, leave := context.WithCancel(t.Context())
+	left, sent := make(chan error), make(chan struct{})
+	go func() {
+		stdin := io.MultiReader(randomBytes(96<<10), readerFunc(func([]byte) (int, error) {
+			close(sent) // so much is on its way
+			return 0, io.EOF
+		}))
+		_, err := f.admin.ExecStream(ctx, "s", v1.ExecRequest{Cmd: []string{"forever"}}, client.Streams{Stdin: stdin})
+		left <- err
+	}()
+	<-started
+	<-sent
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client: %v", err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(3 * time.Second):
+		t.Error("the command runs on")
 	}
 }
 

@@ -65,7 +65,7 @@ func (a *API) accept(w *front.ResponseWriter, r *http.Request) (*socket, error) 
 		return nil, err
 	}
 	s.wg.Go(func() {
-		if err := s.ping(2 * a.timing.keepalive); err != nil {
+		if err := s.ping(s.ctx, 2*a.timing.keepalive); err != nil {
 			s.cancel(err)
 		}
 	})
@@ -96,17 +96,17 @@ func (a *API) upgrade(w *front.ResponseWriter, r *http.Request) (*socket, error)
 // ping keeps what is in between from forgetting a quiet connection. A peer that does not
 // answer may be busy, or our own client, and is left alone; TCP finds out about one that is gone:
 // that is an error. It ends with ctx: nil.
-func (s *socket) ping(interval time.Duration) error {
+func (s *socket) ping(ctx context.Context, interval time.Duration) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, interval)
-		err := s.conn.Ping(ctx)
+		bounded, cancel := context.WithTimeout(s.ctx, interval)
+		err := s.conn.Ping(bounded)
 		cancel()
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return err
@@ -132,6 +132,22 @@ func (s *socket) read(data func(io.Reader) error, control func(v1.Control) error
 		}
 	})
 }
+
+// watchUntaken looks for the client while what it sent is not taken: nothing is read then, and so
+// not its end either. The caller calls taken.
+func (s *socket) watchUntaken() (taken func()) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.wg.Go(func() {
+		if err := s.ping(ctx, untakenPing); err != nil {
+			s.cancel(err)
+		}
+	})
+	return cancel
+}
+
+// untakenPing is the time between signs of life to a client that is not read. Its system answers
+// the first after its end that it is gone, so that the second fails.
+const untakenPing = time.Second
 
 // write sends a binary frame. It waits for a client that does not read until ctx ends.
 func (s *socket) write(ctx context.Context, frame []byte) error {

@@ -220,7 +220,7 @@ func (a *API) acceptConn(w *front.ResponseWriter, r *http.Request) (*socketConn,
 	}
 	c := &socketConn{api: a, s: s}
 	s.wg.Go(func() {
-		if s.ping(2*a.timing.keepalive) != nil {
+		if s.ping(s.ctx, 2*a.timing.keepalive) != nil {
 			now := time.Now()
 			c.lost.Store(&now)
 		}

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	v1 "github.com/octobot-run/octobot/api/v1"
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/front"
+	"github.com/octobot-run/octobot/internal/problem"
 )
 
 const (
@@ -195,16 +198,25 @@ func cutRune(b []byte) int {
 	return 0
 }
 
-// writeExecResponse writes a [v1.ExecResponse] without holding it. What is not text, or would be
-// longer as text than as base64, goes as base64.
+// writeExecResponse writes a [v1.ExecResponse] without holding it.
 func writeExecResponse(w io.Writer, code int, stdout, stderr *spool) error {
+	if err := writeOutput(w, fmt.Sprintf(`"exit_code":%d,`, code), stdout, stderr); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// writeOutput writes an object with the streams behind its first members. What is not text, or
+// would be longer as text than as base64, goes as base64.
+func writeOutput(w io.Writer, first string, stdout, stderr *spool) error {
 	asText := stdout.text.isText() && stderr.text.isText() &&
 		stdout.text.size+stderr.text.size <= 64+(stdout.text.raw+stderr.text.raw)*4/3
 	encode, encoding := writeText, ""
 	if !asText {
 		encode, encoding = writeBase64, `,"encoding":"`+v1.EncodingBase64+`"`
 	}
-	if _, err := fmt.Fprintf(w, `{"exit_code":%d,"stdout":"`, code); err != nil {
+	if _, err := io.WriteString(w, `{`+first+`"stdout":"`); err != nil {
 		return err
 	}
 	if err := encode(w, stdout.read()); err != nil {
@@ -216,8 +228,24 @@ func writeExecResponse(w io.Writer, code int, stdout, stderr *spool) error {
 	if err := encode(w, stderr.read()); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, `"%s,"truncated":%t}`+"\n", encoding, stdout.cut || stderr.cut)
+	_, err := fmt.Fprintf(w, `"%s,"truncated":%t}`, encoding, stdout.cut || stderr.cut)
 	return err
+}
+
+// writeCutShort writes a problem with what the command had written, without holding that.
+func writeCutShort(w *front.ResponseWriter, p *problem.Problem, stdout, stderr *spool) error {
+	head := mustMarshal(p.Problem)
+	h := w.Header()
+	for name, values := range p.GetHeaders() {
+		h[name] = values
+	}
+	h.Set("Content-Type", problem.ContentType)
+	w.WriteHeader(p.Status)
+	buffered := bufio.NewWriterSize(w, encodeChunk)
+	_, err := buffered.Write(append(head[:len(head)-len("}")], `,"output":`...))
+	err = cmp.Or(err, writeOutput(buffered, "", stdout, stderr))
+	_, endErr := io.WriteString(buffered, "}\n")
+	return cmp.Or(err, endErr, buffered.Flush())
 }
 
 const encodeChunk = 32 << 10

@@ -48,8 +48,14 @@ func (r *Runtime) Attach(
 		t.end()
 		return nil, failed("attach", sessionID, container.ErrClosed)
 	}
+	if opts.NoInput {
+		_, _ = t.Write([]byte{endOfInput}) // a command that has ended needs none
+	}
 	return t, nil
 }
+
+// endOfInput is what is typed at a terminal for it.
+const endOfInput = 4
 
 func terminalCommand(opts container.AttachOptions) agentproto.Command {
 	return agentproto.Command{

@@ -12,6 +12,7 @@ import (
 )
 
 var attachCases = []testCase{
+	{"no input", testAttachNoInput},
 	{"command", testAttachCommand},
 	{"echo and CRLF", testAttachEcho},
 	{"initial size", testAttachSize},
@@ -428,4 +429,17 @@ func testAttachRuntimeClose(f *fixture) {
 	}
 	f.rt = f.open(f.instance)
 	f.equal("status", f.get(id).Status, container.StatusRunning)
+}
+
+// testAttachNoInput: who reads what nobody types sees the end of it.
+func testAttachNoInput(f *fixture) {
+	id := f.running()
+	for _, size := range []uint{0, 24} {
+		f.mustBePrompt("cat", func() {
+			s := f.attach(id, container.AttachOptions{Cmd: []string{"sh", "-c", "echo begun; cat; echo over; exit 3"},
+				Rows: size, Cols: size, NoInput: true})
+			s.await("over")
+			f.equal("exit code", s.exitCode(), 3)
+		})
+	}
 }

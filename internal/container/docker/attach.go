@@ -24,6 +24,8 @@ const (
 	resizePace = 100 * time.Millisecond
 	// redrawPause is how long a size lasts that a process is to notice.
 	redrawPause = 20 * time.Millisecond
+	// endOfInput is what is typed at a terminal for it.
+	endOfInput = 4
 	// noDetachKeys is a sequence that nobody types. Without one, engines take ctrl-p ctrl-q out
 	// of the input, and hold back every ctrl-p until the next key; so they do with the first key of
 	// this, which therefore is a rare one.
@@ -79,11 +81,14 @@ func (c *call) attach(opts container.AttachOptions) (*pty, error) {
 			User: opts.User, Env: opts.TerminalEnv(), WorkingDir: opts.WorkingDir, DetachKeys: noDetachKeys,
 			TTY: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		},
-		rows: opts.Rows, cols: opts.Cols,
+		rows: opts.Rows, cols: opts.Cols, noInput: opts.NoInput,
 	}
 	r.addTag()
 	if err := r.startOnTerminal(opts.Cmd); err != nil {
 		return nil, errors.Join(err, r.killErr)
+	}
+	if r.noInput { // there is no shell that could have typed it
+		_, _ = r.conn.Write([]byte{endOfInput}) // a command that has ended needs none
 	}
 	p := c.p
 	return newPTY(p, r.conn, ptyOf{

@@ -194,8 +194,10 @@ func TestEngineFrozen(t *testing.T) {
 	p.SetAnswerTime(time.Second)
 	t.Run("frozen", func(t *testing.T) {
 		_, err := p.ExecStream(t.Context(), "frozen", []string{"sh", "-c", "echo one; sleep 600"},
-			container.ExecOptions{}, writerFunc(func(b []byte) (int, error) { proxy.freeze(t); return len(b), nil }),
-			nil)
+			container.ExecOptions{}, writerFunc(func(b []byte) (int, error) {
+				proxy.freeze(t)
+				return len(b), nil
+			}), nil)
 		if container.ClassOf(err) != container.ErrUnavailable || !errors.Is(err, container.ErrMayStillRun) {
 			t.Errorf("under way: %v; want %v, %v", err, container.ErrUnavailable, container.ErrMayStillRun)
 		}

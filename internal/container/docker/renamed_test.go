@@ -40,8 +40,8 @@ func TestRenamedNotSeen(t *testing.T) {
 		listed      error
 		listing     int
 	}{
-		"nothing is listed": {fails, noImage, container.ErrUnavailable, container.ErrUnavailable, 0},
-		"image is not told": {renamed, fails, container.ErrUnavailable, container.ErrUnavailable, 0},
+		"nothing is listed": {fails, noImage, container.ErrRefused, container.ErrRefused, 0},
+		"image is not told": {renamed, fails, container.ErrRefused, container.ErrRefused, 0},
 		"image is gone":     {renamed, noImage, container.ErrContainerNotFound, nil, 0},
 		"copy":              {renamed, made("this one"), container.ErrContainerNotFound, nil, 0},
 		"found":             {renamed, made("another"), nil, nil, 1},

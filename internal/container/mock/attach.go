@@ -57,6 +57,9 @@ func attach(system *toybox.System, opts container.AttachOptions) (*pty, error) {
 		p.Viewer.Close()
 		return nil, err
 	}
+	if opts.NoInput {
+		_, _ = p.Viewer.Write([]byte{toybox.KeyEOF}) // a command that has ended needs none
+	}
 	return p, nil
 }
 
