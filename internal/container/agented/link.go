@@ -152,7 +152,7 @@ func (b *box) dial(ctx context.Context) (*link, error) {
 	if ctxErr := ctx.Err(); ctxErr != nil && b.r.life.Err() != nil {
 		return nil, container.ErrClosed
 	}
-	reason := "the agent does not answer: " + container.Printable(err.Error())
+	reason := "the agent does not answer: " + inWords(err)
 	if said := container.Printable(conn.Stderr()); said != "" {
 		reason += ": " + said
 	}

@@ -6,6 +6,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
+	"net"
+	"os"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -207,7 +210,7 @@ func (o *operation) whyCut(err error) error {
 			return failed(o.op, o.sessionID, o.ctx.Err())
 		}
 		return container.Errorf(o.op, o.sessionID, container.ErrUnavailable,
-			"the connection to the agent was cut: %v", err)
+			"the connection to the agent was cut: %s", inWords(err))
 	}
 }
 
@@ -254,4 +257,17 @@ func failed(op, sessionID string, err error) error {
 		detail = err.Error()
 	}
 	return container.Errorf(op, sessionID, class, "%s", detail)
+}
+
+// inWords says what became of a connection to an agent.
+func inWords(err error) string {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it has ended"
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
+		return "it was closed"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "nothing came in time"
+	}
+	return container.Printable(err.Error())
 }

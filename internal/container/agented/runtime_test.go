@@ -2,7 +2,11 @@ package agented
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -137,4 +141,16 @@ type undialled struct {
 
 func (u *undialled) Dial(context.Context, string, string, []string) (container.Conn, error) {
 	return nil, container.Errorf("dial", "s", u.class, "no")
+}
+
+func TestConnectionInWords(t *testing.T) {
+	for err, want := range map[error]string{
+		io.EOF: "it has ended", fmt.Errorf("read: %w", io.ErrUnexpectedEOF): "it has ended", io.ErrClosedPipe: "it was closed",
+		fmt.Errorf("hello: %w", os.ErrDeadlineExceeded): "nothing came in time",
+		errors.New("not an agent\x1b"):                  `not an agent\x1b`,
+	} {
+		if got := inWords(err); got != want {
+			t.Errorf("%v is told as %q, want %q", err, got, want)
+		}
+	}
 }
