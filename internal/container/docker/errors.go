@@ -209,7 +209,7 @@ var engineRoot = regexp.MustCompile(`/[^\s"']*/(?:overlay|overlay2|overlayfs|vfs
 
 // engineText is the error in the engine's words.
 func engineText(err error) string {
-	if words := silenceInWords(err); words != "" {
+	if words := noAnswerInWords(err); words != "" {
 		return words
 	}
 	words := wordsOf(err)

@@ -12,8 +12,8 @@ import (
 	"github.com/octobot-run/octobot/internal/container/docker"
 )
 
-// TestSilence checks what is said of an engine that does not answer.
-func TestSilence(t *testing.T) {
+// TestNoAnswer checks what is said of an engine that does not answer.
+func TestNoAnswer(t *testing.T) {
 	cutting := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

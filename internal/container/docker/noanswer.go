@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// silenceInWords says why no answer of the engine came; empty where one did.
-func silenceInWords(err error) string {
+// noAnswerInWords says why no answer of the engine came; empty where one did.
+func noAnswerInWords(err error) string {
 	if isEngineAnswer(err) {
 		return ""
 	}
