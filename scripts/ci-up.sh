@@ -54,12 +54,14 @@ second() {
 	take_down "$home/checkout" "$home/data2"
 }
 
-# take_down removes the first session, and what is left of it on the engine.
+# take_down removes the sessions of a data directory, also one that a run was killed while making, and
+# checks that nothing is left of them on the engine.
 take_down() {
-	local network
+	local network sessions
 	network=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' \
 		"octobot-session-$(first "$2")")
-	OCTOBOT_DATA_DIR=$2 bin/octobot rm -f "$(first "$2")"
+	mapfile -t sessions < <(OCTOBOT_DATA_DIR=$2 bin/octobot ls -q)
+	OCTOBOT_DATA_DIR=$2 bin/octobot rm -f "${sessions[@]}"
 	OCTOBOT_DATA_DIR=$2 make_without_lock -C "$1" down
 	# The daemon has removed it, at the latest when it ended.
 	! docker network inspect "$network" >/dev/null 2>&1 || die "the network $network stays, unused"
