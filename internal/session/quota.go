@@ -50,8 +50,12 @@ func (u *Use) add(s Session) {
 	u.Sessions++
 	if s.Desired == DesiredRunning {
 		u.Running++
-		u.CPUs += s.Spec.CPUs
-		u.Memory += s.Spec.Memory
+		cpus, memory := s.Spec.CPUs, s.Spec.Memory
+		if s.Next != nil { // it may have either by now
+			cpus, memory = max(cpus, s.Next.CPUs), max(memory, s.Next.Memory)
+		}
+		u.CPUs += cpus
+		u.Memory += memory
 	}
 }
 

@@ -192,6 +192,31 @@ func TestUpdateBounds(t *testing.T) {
 	}
 }
 
+// TestPendingUpdateCounts checks that what a session is about to have is nobody else's.
+func TestPendingUpdateCounts(t *testing.T) {
+	k := newKit(t, func(c *session.Config) {
+		c.Policy = session.Policy{MaxMemory: 1 << 30, Quota: session.Quota{Memory: 200 << 20}}
+	})
+	for _, id := range []string{"a", "b"} {
+		_, err := k.Create(t.Context(), of("p"), session.CreateRequest{ID: id, Start: true,
+			Spec: session.Spec{Memory: 64 << 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := session.UpdateRequest{Memory: new(int64(128 << 20))}
+	remove := k.inject(t, mock.Fault{Op: "update", Err: container.ErrUnavailable})
+	_, err := k.Update(t.Context(), of("p"), "a", more)
+	wantCode(t, err, session.CodeEngineUnavailable)
+	remove()
+	_, err = k.Update(t.Context(), of("p"), "b", more)
+	wantCode(t, err, session.CodeQuotaExceeded)
+	k.reconcile(t)
+	if v := k.status(t, "a", session.StatusRunning); v.Spec.Memory != 128<<20 {
+		t.Errorf("finished: %+v", v)
+	}
+}
+
 // TestUpdateIsNoUse checks that a session that is updated goes on to be idle, by its new limit.
 func TestUpdateIsNoUse(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
