@@ -91,7 +91,7 @@ func (u *user) change(ctx context.Context, d *daemon, id string) error {
 	case known == none:
 		return told(running, d.create(ctx, id))
 	}
-	switch u.rand.IntN(6) {
+	switch u.rand.IntN(8) {
 	case 0:
 		return told(none, d.api.DeleteSession(ctx, id))
 	case 1:
@@ -100,6 +100,13 @@ func (u *user) change(ctx context.Context, d *daemon, id string) error {
 	case 2:
 		_, err := d.api.StartSession(ctx, id)
 		return told(running, err)
+	case 3:
+		_, err := d.api.RestartSession(ctx, id, 0)
+		return told(running, err)
+	case 4:
+		_, err := d.api.UpdateSession(ctx, id, v1.UpdateSessionRequest{
+			Resources: v1.Resources{PIDs: new(int64(64 + u.rand.IntN(64)))}})
+		return told(u.knows[id], err, v1.CodeUnsupported)
 	default:
 		_, err := d.api.Exec(ctx, id, v1.ExecRequest{Cmd: []string{"true"}})
 		return told(u.knows[id], err, v1.CodeSessionNotRunning)
