@@ -49,6 +49,8 @@ func (s *ContainerService) Update(
 		if sess, err = s.store.update(ctx, sess); err != nil {
 			return View{}, err
 		}
+		s.deadlines.note(sess)
+		s.expiring.forget(sess.ID)
 		return s.viewAfterChange(ctx, sess, nil), nil
 	}
 	if _, ok := container.As[container.Updater](s.rt); !ok {

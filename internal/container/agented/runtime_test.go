@@ -145,7 +145,8 @@ func (u *undialled) Dial(context.Context, string, string, []string) (container.C
 
 func TestConnectionInWords(t *testing.T) {
 	for err, want := range map[error]string{
-		io.EOF: "it has ended", fmt.Errorf("read: %w", io.ErrUnexpectedEOF): "it has ended", io.ErrClosedPipe: "it was closed",
+		io.EOF: "it has ended", fmt.Errorf("read: %w", io.ErrUnexpectedEOF): "it has ended",
+		io.ErrClosedPipe: "it was closed",
 		fmt.Errorf("hello: %w", os.ErrDeadlineExceeded): "nothing came in time",
 		errors.New("not an agent\x1b"):                  `not an agent\x1b`,
 	} {

@@ -237,9 +237,9 @@ func (r *logReader) count(ask logRequest) (*logPass, error) {
 // one by which to see whether a line has begun earlier, and the pieces of long lines.
 const tailSlack = 64
 
-// findTail finds where the last lines begin: what to ask the engine for, and which of it to leave out.
-// What the engine takes for a line is an entry, a piece of a long line too. And Podman 4.3 puts
-// together what does not belong together when it looks for the last ones.
+// findTail finds where the last lines begin: what to ask the engine for, and which of it to leave
+// out. What the engine takes for a line is an entry, a piece of a long line too. And Podman 4.3
+// puts together what does not belong together when it looks for the last ones.
 func (r *logReader) findTail() (ask logRequest, from logStart, err error) {
 	if r.p.podman() {
 		return r.findRecent()
