@@ -186,6 +186,28 @@ func TestCreateEvents(t *testing.T) {
 	}
 }
 
+// TestRemovedCreateEvents checks that a creation which a removal cut short is told of as closed,
+// and not as failed.
+func TestRemovedCreateEvents(t *testing.T) {
+	k := newKit(t)
+	events := k.subscribe(t, "")
+	k.inject(t, mock.Fault{Op: "create", Wait: never()})
+	done := make(chan error, 1)
+	go func() {
+		_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "x"})
+		done <- err
+	}()
+	for _, want := range []string{session.EventCreated, session.EventClosed} {
+		if e := <-events.C(); e.Kind != want {
+			t.Errorf("got %+v, want %s", e, want)
+		}
+		if err := k.Delete(t.Context(), admin, "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	wantCode(t, <-done, session.CodeSessionClosed)
+}
+
 // TestSlowSubscriber checks that one who does not read is ended, and holds up nobody.
 func TestSlowSubscriber(t *testing.T) {
 	k := newKit(t)

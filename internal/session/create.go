@@ -93,7 +93,9 @@ func (s *ContainerService) createAs(
 	wanted, end := s.whileWanted(ctx, sess)
 	sess, c, err := s.provision(wanted, sess, nil, creation{req.Credentials, req.Progress, slot})
 	if err = end(err); err != nil {
-		s.publishChange(EventFailed, sess, StatusFailed, toError(ctx, "create", id, err).Detail)
+		if !errors.Is(err, errOvertaken) {
+			s.publishChange(EventFailed, sess, StatusFailed, toError(ctx, "create", id, err).Detail)
+		}
 		s.undoCreate(ctx, sess, err)
 		if !who.Admin && errors.Is(err, container.ErrContainerExists) {
 			err = errTaken // whose it is, is not for everybody

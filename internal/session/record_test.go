@@ -377,6 +377,7 @@ func TestRecordingsGo(t *testing.T) {
 		recorder := newTapes()
 		k := newKit(t, func(c *session.Config) { c.Recorder, c.Retention = recorder, 10*time.Minute })
 		running(t, k.ContainerService)
+		synctest.Wait() // until it has begun: the session is gone before a pass could find its terminal
 		_ = k.recorded(t, session.Spec{}).Close()
 		if err := k.Delete(t.Context(), admin, "s"); err != nil {
 			t.Fatal(err)

@@ -105,7 +105,7 @@ func TestStopsOvertake(t *testing.T) {
 				Spec: session.Spec{Cmd: []string{"sh", "-c", "trap '' TERM; sleep 100000"}}}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second) // until it has set its trap
+			synctest.Wait() // until it is deaf
 			first := make(chan error, 1)
 			go func() {
 				_, err := k.Stop(t.Context(), admin, "x", time.Hour)

@@ -20,9 +20,16 @@ func TestNobodyWaitsForAStop(t *testing.T) {
 	stopping := func(id string) (stopped chan error) {
 		t.Helper()
 		if _, err := d.api.CreateSession(t.Context(), v1.CreateSessionRequest{ID: id, Spec: v1.Spec{
-			Cmd: []string{"sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"}}}, nil); err != nil {
+			Cmd: []string{"sh", "-c", "trap '' TERM; touch /tmp/deaf; while :; do sleep 1; done"}}}, nil); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, 10*time.Second, "it is deaf", func(context.Context) error {
+			r, err := d.api.Exec(t.Context(), id, v1.ExecRequest{Cmd: []string{"test", "-e", "/tmp/deaf"}})
+			if err != nil || r.ExitCode != 0 {
+				return fmt.Errorf("%+v, %v", r, err)
+			}
+			return nil
+		})
 		stopped = make(chan error, 1)
 		go func() {
 			_, err := d.api.StopSession(t.Context(), id, time.Hour)
