@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/moby/moby/client"
 
@@ -27,6 +28,8 @@ func (p *DockerProvider) Dial(
 		return nil, err
 	}
 	defer c.Done()
+	c, stop := c.watched()
+	defer stop()
 	run := &process{call: c, opts: client.ExecCreateOptions{
 		User: user, Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}}
@@ -38,7 +41,15 @@ func (p *DockerProvider) Dial(
 		return nil, c.toError(err)
 	}
 	conn := &dialled{stream: run.conn}
-	conn.forget = func() { p.calls.Forget(conn) }
+	// What it is for may be silent for hours, and so may a frozen engine.
+	heard := p.onSilence(func() {
+		conn.silent.Store(true)
+		_ = run.conn.Close()
+	})
+	conn.forget = func() {
+		heard()
+		p.calls.Forget(conn)
+	}
 	if !p.calls.Keep(conn) {
 		_ = conn.Close() // what matters is that the provider is closed
 		return nil, c.toError(container.ErrClosed)
@@ -51,6 +62,7 @@ type dialled struct {
 	*stream
 	forget func()
 	close  sync.Once
+	silent atomic.Bool // the engine does not answer
 
 	left   int // bytes of the frame of standard output that is being read
 	mu     sync.Mutex
@@ -59,6 +71,14 @@ type dialled struct {
 
 // Read reads the program's standard output. One goroutine reads.
 func (d *dialled) Read(b []byte) (int, error) {
+	n, err := d.read(b)
+	if err != nil && d.silent.Load() {
+		err = errors.New(errSilent.Detail)
+	}
+	return n, err
+}
+
+func (d *dialled) read(b []byte) (int, error) {
 	for d.left == 0 {
 		var header [8]byte
 		if _, err := io.ReadFull(d.r, header[:]); err != nil {
