@@ -104,6 +104,19 @@ func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
 	return s, nil
 }
 
+// isBefore reports whether a pass has come less far in the stream than another.
+func (s *logStream) isBefore(other *logStream) bool {
+	switch {
+	case s.n == 0 || other.n == 0:
+		return s.n == 0
+	case !s.at.Equal(other.at):
+		return s.at.Before(other.at)
+	case s.n != other.n:
+		return s.n < other.n
+	}
+	return s.size < other.size
+}
+
 // text is more of the entry.
 func (s *logStream) text(b []byte) error {
 	if len(b) == 0 {

@@ -155,7 +155,7 @@ func (r *logReader) readBehind(ask logRequest, from logStart, passed *logPass) (
 		return nil, err
 	}
 	for i := range rest.streams {
-		if rest.streams[i].n == 0 {
+		if rest.streams[i].isBefore(&passed.streams[i]) { // it ended before it came so far
 			rest.streams[i] = passed.streams[i]
 		}
 	}
