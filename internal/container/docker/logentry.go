@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -51,28 +50,12 @@ type logPass struct {
 	stamps  bool // each line begins with its time
 	mends   bool // see logReader
 
-	// over, where not nil, ends the pass: what comes from then on is not to be relied on.
-	over *atomic.Bool
-
 	entries, lines int       // that were read
 	first, latest  time.Time // of what was read
 }
 
-// errLogOver ends a pass.
-var errLogOver = errors.New("the pass over the log is over")
-
-func (p *logPass) isOver() error {
-	if p.over != nil && p.over.Load() {
-		return errLogOver
-	}
-	return nil
-}
-
 // begin begins an entry, with the time that the engine gave it, if any.
 func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
-	if err := p.isOver(); err != nil {
-		return nil, err
-	}
 	s := &p.streams[stream]
 	s.pass, s.number, s.size, s.cut, s.ended = p, stream, 0, -1, false
 	if s.n > 0 && bytes.Equal(stamp, s.stamp) {
@@ -360,9 +343,6 @@ func (e entries) copyRaw(to *logPass) error {
 			if s, err = to.begin(1, nil); err != nil {
 				return err
 			}
-		}
-		if err := to.isOver(); err != nil {
-			return err
 		}
 		if err := s.text(b); err != nil {
 			return err

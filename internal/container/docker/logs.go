@@ -7,7 +7,6 @@ import (
 	"math"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -93,7 +92,7 @@ func (r *logReader) run(stdout, stderr io.Writer) error {
 	ask.follow = r.opts.Follow && r.ran
 	pass := r.newPass(stdout, stderr)
 	pass.skip = from.skip()
-	err := r.follow(ask, pass)
+	err := r.read(ask, pass)
 	if err != nil || !ask.follow {
 		return err
 	}
@@ -116,33 +115,6 @@ func (r *logReader) run(stdout, stderr io.Writer) error {
 	}
 }
 
-// follow is read, which ends with the main process at the latest where it follows. Podman 4.3 drops
-// lines at random when it stops, a moment after that (its tail library sends a line or sees that it
-// is to end, whichever it is), so that what it tells from then on is no use.
-func (r *logReader) follow(ask logRequest, pass *logPass) error {
-	if !ask.follow || !r.p.podman() {
-		return r.read(ask, pass)
-	}
-	ctx, cancel := context.WithCancel(r.Ctx)
-	pass.over = new(atomic.Bool)
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		// The wait of Docker's API never rests between its looks.
-		wait := r.p.libpodURL("/containers/"+r.id+"/wait") + "?condition=exited&condition=stopped&interval=100ms"
-		if r.p.post(ctx, wait, nil) == nil {
-			pass.over.Store(true)
-			cancel()
-		}
-	})
-	err := r.readFor(ctx, ask, pass)
-	cancel()
-	waiting.Wait()
-	if _, failed := errors.AsType[*writeError](err); pass.over.Load() && !failed {
-		return r.Ctx.Err()
-	}
-	return err
-}
-
 // readBehind reads what a pass that began there has not come by, and returns how far all have come.
 func (r *logReader) readBehind(ask logRequest, from logStart, passed *logPass) (_ *logPass, err error) {
 	rest := r.newPass(passed.streams[1].w, passed.streams[2].w)
@@ -151,7 +123,7 @@ func (r *logReader) readBehind(ask logRequest, from logStart, passed *logPass) (
 	if ask.tail, err = r.findTime(ask.since); err != nil {
 		return nil, err
 	}
-	if err := r.follow(ask, rest); err != nil {
+	if err := r.read(ask, rest); err != nil {
 		return nil, err
 	}
 	for i := range rest.streams {
@@ -185,9 +157,7 @@ type logRequest struct {
 }
 
 // read makes one pass over the log.
-func (r *logReader) read(ask logRequest, pass *logPass) error { return r.readFor(r.Ctx, ask, pass) }
-
-func (r *logReader) readFor(ctx context.Context, ask logRequest, pass *logPass) error {
+func (r *logReader) read(ask logRequest, pass *logPass) error {
 	opts := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: ask.follow,
 		Timestamps: r.stamped || r.opts.Timestamps}
 	if ask.tail >= 0 {
@@ -196,12 +166,28 @@ func (r *logReader) readFor(ctx context.Context, ask logRequest, pass *logPass) 
 	if !ask.since.IsZero() {
 		opts.Since = ask.since.Format(time.RFC3339Nano)
 	}
-	log, err := r.p.client.ContainerLogs(ctx, r.id, opts)
+	log, err := r.p.client.ContainerLogs(r.Ctx, r.id, opts)
 	if err != nil {
 		return err
 	}
+	if !ask.follow || !r.p.podman() {
+		defer log.Close()
+		return r.copyEntries(log, pass)
+	}
+	proven := r.proven()
+	var fetching sync.WaitGroup
+	fetching.Go(func() { proven.fetch(log) })
+	defer fetching.Wait()
 	defer log.Close()
-	entries := newEntries(log)
+	defer close(proven.stop)
+	if err := r.copyEntries(proven, pass); !errors.Is(err, errLogOver) {
+		return err
+	}
+	return r.Ctx.Err()
+}
+
+func (r *logReader) copyEntries(from io.Reader, pass *logPass) error {
+	entries := newEntries(from)
 	switch {
 	case r.frames:
 		return entries.copyFrames(pass)
