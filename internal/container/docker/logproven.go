@@ -19,10 +19,10 @@ const (
 // errLogOver ends a pass that follows a log: what comes now is not to be relied on.
 var errLogOver = errors.New("the log is not followed any longer")
 
-// provenLog is a log of Podman's that is followed. A moment after the main process has ended, Podman
-// 4.3 stops to follow, and from then on drops lines at random (its tail library sends a line or sees
-// that it is to end, whichever it is). So what has come is passed on when the process is seen to run
-// after it came.
+// provenLog is a log of Podman's that is followed. A moment after the main process has ended,
+// Podman 4.3 stops to follow, and from then on drops lines at random (its tail library sends a line
+// or sees that it is to end, whichever it is). So what has come is passed on when the process is
+// seen to run after it came.
 type provenLog struct {
 	r      *logReader
 	chunks chan []byte
