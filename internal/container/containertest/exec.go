@@ -17,6 +17,7 @@ var execCases = []testCase{
 	{"exit codes", testExecCodes},
 	{"stdin", testExecStdin},
 	{"stdin left unread", testExecStdinUnread},
+	{"stdin left unread, and output", testExecUnreadOutput},
 	{"environment", testExecEnv},
 	{"working directory", testExecDir},
 	{"user", testExecUser},

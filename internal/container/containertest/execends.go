@@ -127,3 +127,22 @@ func testExecDying(f *fixture) {
 	f.must(<-stopped)
 	<-filling
 }
+
+// testExecUnreadOutput: a command that leaves its input unread loses none of its output, or that is
+// an error.
+func testExecUnreadOutput(f *fixture) {
+	id := f.running()
+	for range 5 {
+		f.mustBePrompt("head", func() {
+			res, err := f.rt.Exec(f.ctx, id, []string{"sh", "-c", "head -c 200000 /dev/zero; echo err >&2; exit 3"},
+				container.ExecOptions{Stdin: endless{}})
+			if errors.Is(err, container.ErrUnavailable) {
+				return
+			}
+			f.must(err)
+			f.equal("length", len(res.Stdout), 200_000)
+			f.equal("stderr", res.Stderr, "err\n")
+			f.equal("exit code", res.ExitCode, 3)
+		})
+	}
+}

@@ -118,6 +118,10 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	var watch sync.WaitGroup
 	watch.Go(func() { r.watch(ended, out) })
 	said := &opening{runs: r.runs}
+	unread := &unread{w: stderr}
+	if stdin != nil && !r.opts.TTY && r.p.podman() {
+		stderr = unread
+	}
 	copyErr := copyOutput(r.opts.TTY, out, said.of(stdout), said.of(stderr))
 	r.overAt = time.Now()
 	close(ended)
@@ -127,7 +131,7 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 		copyErr = r.Ctx.Err()
 	} else if r.silent != nil {
 		copyErr = r.silent
-	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.ended.Load() || r.resetAtEnd(copyErr)) {
+	} else if _, ok := errors.AsType[*writeError](copyErr); !ok && (out.left || r.resetAtEnd(copyErr)) {
 		copyErr = nil // drain may cut a frame of a child that goes on writing
 	}
 	code, err := 0, copyErr
@@ -139,18 +143,22 @@ func (r *process) wait(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 	if errors.Is(err, errNotStarted) {
 		return 0, err
 	}
-	return code, cmp.Or(err, said.pass())
+	err = cmp.Or(err, said.pass())
+	return code, cmp.Or(err, unread.err())
 }
 
-// resetAtEnd recognises Podman's end of a process that has not read all its input: with input
-// left, the kernel makes a reset of the closing.
+// resetAtEnd recognises an engine's end of a process that has not read all its input: with input
+// left, the kernel makes a reset of the closing. On a socket of this host nothing is lost by that.
 func (r *process) resetAtEnd(err error) bool {
-	return r.p.podman() && r.opts.AttachStdin && errors.Is(err, syscall.ECONNRESET)
+	return r.opts.AttachStdin && r.p.engine.SharesHost() && errors.Is(err, syscall.ECONNRESET)
 }
 
 // feed is the process's stdin. Errors are not told: a process that does not read its input is no
 // failure.
 func (r *process) feed(stdin io.Reader) {
+	if r.p.podman() && !r.opts.TTY && !r.takesInput() {
+		return
+	}
 	last := &lastByte{r: stdin}
 	if _, err := io.Copy(r.conn, last); err != nil {
 		return
@@ -348,6 +356,7 @@ type drain struct {
 	ended  atomic.Bool
 	waited time.Duration // in Read, since the end
 	got    int           // bytes, since the end
+	left   bool          // more may have come
 }
 
 func (d *drain) end() {
@@ -362,6 +371,7 @@ func (d *drain) Read(b []byte) (int, error) {
 	ended := d.ended.Load()
 	if ended {
 		if d.waited >= drainMost || d.got >= drainBytes {
+			d.left = true
 			return 0, io.EOF
 		}
 		_ = d.conn.SetReadDeadline(started.Add(drainQuiet))
@@ -372,7 +382,7 @@ func (d *drain) Read(b []byte) (int, error) {
 		d.got += n
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && d.ended.Load() {
-		err = io.EOF
+		d.left, err = true, io.EOF
 		if n > 0 {
 			err = nil
 		}
