@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,5 +91,40 @@ func TestRequestThatIsNotTaken(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the call outlives its context")
+	}
+}
+
+// deafConn takes what comes and hears none of it, from when it is told to.
+type deafConn struct {
+	net.Conn
+	deaf atomic.Bool
+}
+
+func (d *deafConn) Read(b []byte) (int, error) {
+	for {
+		n, err := d.Conn.Read(b)
+		if err != nil || !d.deaf.Load() {
+			return n, err
+		}
+	}
+}
+
+// TestMayStillRun: a command whose time is up is said to be killed where the agent has heard of
+// that.
+func TestMayStillRun(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		r := withLiar(t, func(c net.Conn) {
+			d := &deafConn{Conn: c}
+			operations(func(s *agentproto.Stream) {
+				d.deaf.Store(deaf)
+				_, _ = s.Next()
+			})(d)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := r.Exec(ctx, "s", []string{"sleep", "60"}, container.ExecOptions{})
+		if container.ClassOf(err) != context.DeadlineExceeded || errors.Is(err, container.ErrMayStillRun) != deaf {
+			t.Errorf("deaf %v: %v", deaf, err)
+		}
 	}
 }

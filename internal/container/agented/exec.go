@@ -84,10 +84,11 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 		// Not waited for: its Read may block for as long as it likes, see ExecOptions.Stdin.
 		go o.feed(stdin)
 	}
+	defer o.watchSilence()()
 	for {
 		frame, err := o.Next()
 		if err != nil {
-			return 0, o.fail(cutShort(err))
+			return 0, o.notKilled(o.fail(cutShort(err)))
 		}
 		var to io.Writer
 		switch frame.Kind {
@@ -114,6 +115,47 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 			return 0, err
 		}
 	}
+}
+
+// watchSilence has the agent asked again and again whether it is there. The caller calls stop.
+func (o *operation) watchSilence() (stop func()) {
+	ctx, cancel := context.WithCancel(o.ctx)
+	o.r.startWork(func() {
+		tick := time.NewTicker(silenceTick)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				o.box.doubt(o.link)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return cancel
+}
+
+// notKilled marks the error of a command that nobody is known to have killed: the agent kills it as
+// soon as it reads that it is to, unless it, or what is between, stands still.
+func (o *operation) notKilled(err error) error {
+	switch {
+	case o.ctx.Err() != nil:
+		o.Reset()
+		answered := make(chan struct{})
+		o.r.startWork(func() {
+			if o.link.Ping() {
+				close(answered)
+			}
+		})
+		select {
+		case <-answered:
+			return err
+		case <-time.After(killNotice):
+		}
+	case container.ClassOf(err) != container.ErrUnavailable:
+		return err
+	}
+	return errors.Join(err, container.ErrMayStillRun)
 }
 
 // exitCode takes the last frame of a command.

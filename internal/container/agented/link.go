@@ -2,6 +2,7 @@ package agented
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,10 @@ const (
 	silence       = 2 * time.Second
 	answerTimeout = 5 * time.Second
 	drainTick     = time.Second
+	// silenceTick is how often an agent is asked whether it is there that has a command under way.
+	silenceTick = 15 * time.Second
+	// killNotice is how long an agent may take to show that it has read of a command's end.
+	killNotice = 2 * time.Second
 )
 
 // making is a link on its way, for all who wait for it.
@@ -104,6 +109,10 @@ func (b *box) doubt(l *link) {
 		ctx, cancel := context.WithTimeout(b.r.life, linkTimeout)
 		defer cancel()
 		c, err := b.r.Get(ctx, b.sessionID)
+		if container.ClassOf(err) == container.ErrUnavailable || errors.Is(err, context.DeadlineExceeded) {
+			_ = l.Close() // the engine stands still, or is gone, and with it all that goes through it
+			return
+		}
 		if err != nil || c.Paused || l.over() {
 			return // and so it can't answer
 		}
