@@ -3,10 +3,12 @@ package agented
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/agentproto"
@@ -127,4 +129,29 @@ func TestMayStillRun(t *testing.T) {
 			t.Errorf("deaf %v: %v", deaf, err)
 		}
 	}
+}
+
+// frozenEngine does not answer.
+type frozenEngine struct{ engine }
+
+func (*frozenEngine) Get(ctx context.Context, _ string) (*container.Container, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestEngineFrozen: an engine that does not answer is unavailable before long.
+func TestEngineFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(&frozenEngine{}, Config{Logger: slog.New(slog.DiscardHandler)}).(*Runtime)
+		_, execErr := r.Exec(t.Context(), "s", []string{"true"}, container.ExecOptions{})
+		_, attachErr := r.Attach(t.Context(), "s", container.AttachOptions{})
+		for _, err := range []error{execErr, attachErr} {
+			if container.ClassOf(err) != container.ErrUnavailable {
+				t.Errorf("%v; want %v", err, container.ErrUnavailable)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

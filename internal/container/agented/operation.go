@@ -70,6 +70,10 @@ func (r *Runtime) open(
 		if _, plain := errors.AsType[*noAgent](err); plain {
 			return nil, err
 		}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return nil, container.Errorf(op, sessionID, container.ErrUnavailable,
+				"it has not answered within %s", linkTimeout)
+		}
 		if err != nil {
 			return nil, failed(op, sessionID, err)
 		}
