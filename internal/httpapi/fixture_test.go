@@ -25,7 +25,11 @@ import (
 	"github.com/octobot-run/octobot/internal/store/sqlite"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A server that closes a connection in the middle of a request waits half a second for the
+	// client's end of it, which is longer than goleak does.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // settings are a fixture's.
 type settings struct {

@@ -210,7 +210,7 @@ func TestTerminalReaderIsRefused(t *testing.T) {
 
 // TestStalledViewer: a viewer that does not read is disconnected, and the terminal goes on.
 func TestStalledViewer(t *testing.T) {
-	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetPatience(100 * time.Millisecond) })
+	f := newFixture(t, settings{}, func(a *httpapi.API) { a.SetPatience(time.Second) })
 	f.running(t, "s", "")
 	stalled := f.view(t, f.admin, client.TerminalOptions{})
 	a := f.view(t, f.admin, client.TerminalOptions{})
