@@ -9,5 +9,6 @@ export OCTOBOT_TEST_WHOLE=1
 scripts/test.sh -v -run '^TestKillDaemon$' -timeout=0 -kills="${KILLS:-500}" ${SEED:+-seed="$SEED"} -- ./internal/systemtest
 OCTOBOT_TEST_SOAK="${EXECS:-100000}" scripts/test.sh -v -run '^(TestAgentSoak|TestNothingRunsTwice|TestFirstBytes)$' -timeout=0 -- ./internal/container/docker
 OCTOBOT_TEST_SOAK=200 scripts/test.sh -v -run '^TestFollowedLogsAreWhole$' -timeout=0 -- ./internal/container/docker
+OCTOBOT_TEST_SOAK=1000 scripts/test.sh -v -run '^TestExecsAreWhole$' -timeout=0 -- ./internal/container/docker
 OCTOBOT_TEST_SOAK=1 scripts/test.sh -v -run '^TestTerminalCuts$' -timeout=0 -- ./internal/systemtest
 exec scripts/test.sh -timeout=0 -count="${COUNT:-10}"
