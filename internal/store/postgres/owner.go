@@ -118,14 +118,19 @@ func (o *owner) take(ctx context.Context) (_ *hold, err error) {
 		}
 	}()
 	h := &hold{conn: conn, mark: rand.Int32(), ended: make(chan struct{})}
-	var got bool
-	err = conn.QueryRow(ctx, `SELECT k, pg_try_advisory_lock($1, k)
-		FROM (SELECT coalesce(hashtext(current_schema()), 0) AS k) AS schema`, int32(classOwner)).Scan(&h.schema, &got)
-	if err != nil {
-		return nil, err
-	}
-	if !got {
-		return nil, fmt.Errorf("%w: %s; stop that one, or name another database", errOwned, h.holder(ctx))
+	const tries = 10 // where whoever had it is gone by the time that it is asked for
+	for try, got := 1, false; ; try++ {
+		err = conn.QueryRow(ctx, `SELECT k, pg_try_advisory_lock($1, k)
+			FROM (SELECT coalesce(hashtext(current_schema()), 0) AS k) AS schema`, int32(classOwner)).Scan(&h.schema, &got)
+		if err != nil {
+			return nil, err
+		}
+		if got {
+			break
+		}
+		if holder, gone := h.holder(ctx); !gone || try == tries {
+			return nil, fmt.Errorf("%w: %s; stop that one, or name another database", errOwned, holder)
+		}
 	}
 	if _, err = conn.Exec(ctx, `SELECT pg_advisory_lock($1, $2)`, int32(classMark), h.mark); err != nil {
 		return nil, err
@@ -139,8 +144,8 @@ func (o *owner) take(ctx context.Context) (_ *hold, err error) {
 	return h, nil
 }
 
-// holder says who has the lock.
-func (h *hold) holder(ctx context.Context) string {
+// holder says who has the lock; gone where nobody has it any more.
+func (h *hold) holder(ctx context.Context) (_ string, gone bool) {
 	var name, address string
 	var pid int
 	var since time.Time
@@ -153,11 +158,14 @@ func (h *hold) holder(ctx context.Context) string {
 			AND l.objsubid = 2
 			AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
 		int64(classOwner), int64(uint32(h.schema))).Scan(&name, &address, &pid, &since)
-	if err != nil {
-		return fmt.Sprintf("the server does not tell which (%v)", err)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "the server does not tell which", true
+	case err != nil:
+		return fmt.Sprintf("the server does not tell which (%v)", err), false
 	}
 	return fmt.Sprintf("%s, from %s, since %s (process %d of the server)",
-		name, address, since.UTC().Format(time.RFC3339), pid)
+		name, address, since.UTC().Format(time.RFC3339), pid), false
 }
 
 // run keeps the lock until ctx ends.
