@@ -135,7 +135,7 @@ var topics = []topic{
 	{name: "exec", cases: execCases, idle: true},
 	{name: "stream", cases: streamCases, idle: true},
 	{name: "attach", cases: attachCases, idle: true},
-	{name: "terminals", cases: terminalCases},
+	{name: "terminals", cases: terminalCases, idle: true},
 	{name: "processes", cases: processCases, idle: true},
 	{name: "dialing", cases: dialingCases},
 	{name: "ports", cases: portCases},

@@ -18,9 +18,9 @@ const (
 
 // testTerminalFirstByte: a viewer is there before the command is.
 func testTerminalFirstByte(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for i := range 50 {
-		l := f.look(id, terminal(fmt.Sprint("t", i%10), "echo", "x"))
+		l := f.look(id, terminal(fmt.Sprint("first", i%10), "echo", "x"))
 		f.equal("made", l.made, true)
 		f.equal("exit code", l.end(), 0)
 		f.equal("output", l.shown(), "x\r\n")
@@ -31,7 +31,7 @@ func testTerminalFirstByte(f *fixture) {
 
 // testTerminalAllOutput: a viewer that takes what comes loses nothing, however much that is.
 func testTerminalAllOutput(f *fixture) {
-	l := f.look(f.running(), script("t", fmt.Sprintf("seq 1 %d; exit 7", manyNumbers)))
+	l := f.look(f.shared(), script("t2", fmt.Sprintf("seq 1 %d; exit 7", manyNumbers)))
 	f.equal("exit code", l.end(), 7)
 	f.equal("missed", l.lost(), int64(0))
 	l.matches(numbers(1, manyNumbers))
@@ -39,8 +39,8 @@ func testTerminalAllOutput(f *fixture) {
 }
 
 func testTerminalBack(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", fmt.Sprintf("seq 1 %d; cat", fewNumbers)))
+	id := f.shared()
+	a := f.look(id, script("t3", fmt.Sprintf("seq 1 %d; cat", fewNumbers)))
 	whole := numbers(1, fewNumbers)
 	a.await(fmt.Sprintf("\n%d\r\n", fewNumbers))
 	a.matches(whole)
@@ -49,7 +49,7 @@ func testTerminalBack(f *fixture) {
 
 	for _, since := range []int64{0, 1, 4095, 4096, 4097, 1 << 16, rand.Int64N(end), rand.Int64N(end), rand.Int64N(end),
 		end - 1, end} {
-		l := f.look(id, container.TerminalOptions{Name: "t", ID: a.info.ID, Since: since})
+		l := f.look(id, container.TerminalOptions{Name: "t3", ID: a.info.ID, Since: since})
 		f.equal("position where it came", l.info.Position, since)
 		l.until(fmt.Sprintf("all since %d", since), func() bool { return l.at() >= end })
 		l.matches(whole)
@@ -69,8 +69,8 @@ func testTerminalBack(f *fixture) {
 
 // testTerminalBackAgain: a viewer whose connection is cut wherever it likes gets every byte once.
 func testTerminalBackAgain(f *fixture) {
-	id := f.running()
-	opts := script("t", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; exit 7", fewNumbers))
+	id := f.shared()
+	opts := script("t4", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; exit 7", fewNumbers))
 	t := f.openTerminal(id, opts)
 	_, err := io.WriteString(t, "\n")
 	f.must(err)
@@ -97,7 +97,7 @@ func testTerminalBackAgain(f *fixture) {
 		f.must(err)
 		f.must(t.Close())
 		cuts = append(cuts, len(got))
-		t = f.openTerminal(id, container.TerminalOptions{Name: "t", ID: info.ID, Since: int64(len(got))})
+		t = f.openTerminal(id, container.TerminalOptions{Name: "t4", ID: info.ID, Since: int64(len(got))})
 	}
 	if string(got) != whole {
 		f.Fatalf("cut at %v: %d bytes, which end with %s; want %d", cuts, len(got), show(tailOf(string(got))),
@@ -109,11 +109,11 @@ func testTerminalBackAgain(f *fixture) {
 }
 
 func testTerminalReplay(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", "echo one; echo two; cat"))
+	id := f.shared()
+	a := f.look(id, script("t5", "echo one; echo two; cat"))
 	a.await("two\r\n")
 
-	b := f.look(id, terminal("t"))
+	b := f.look(id, terminal("t5"))
 	f.equal("position where it came", b.info.Position, int64(10))
 	b.await("one\r\ntwo\r\n")
 	f.equal("output that is numbered", b.shown(), "")
@@ -134,13 +134,13 @@ func testTerminalReplay(f *fixture) {
 // testTerminalReplayAmid: between what is shown once more and what is new, nothing is lost or
 // doubled.
 func testTerminalReplayAmid(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; cat", fewNumbers)))
+	id := f.shared()
+	a := f.look(id, script("t6", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; cat", fewNumbers)))
 	a.typeIn("\n")
 	whole := "\r\n" + numbers(1, fewNumbers)
 	var looks []*look
 	for range 5 {
-		looks = append(looks, f.look(id, terminal("t")))
+		looks = append(looks, f.look(id, terminal("t6")))
 	}
 	for _, l := range append(looks, a) {
 		l.await(fmt.Sprintf("\n%d\r\n", fewNumbers))
@@ -159,20 +159,20 @@ func testTerminalReplayAmid(f *fixture) {
 }
 
 func testTerminalMissed(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", fmt.Sprintf(
-		"echo begin; head -n 1 > /tmp/line; seq 1 %d; echo the end; cat", manyNumbers)))
+	id := f.shared()
+	a := f.look(id, script("t7", fmt.Sprintf(
+		"echo begin; head -n 1 > /tmp/line7; seq 1 %d; echo the end; cat", manyNumbers)))
 	a.await("begin\r\n")
 	a.typeIn("go\n")
-	f.poll("the line to be read", func() bool { return f.sh(id, "touch /tmp/line; cat /tmp/line") == "go" })
+	f.poll("the line to be read", func() bool { return f.sh(id, "touch /tmp/line7; cat /tmp/line7") == "go" })
 	a.leave()
 	whole := "begin\r\ngo\r\n" + numbers(1, manyNumbers) + "the end\r\n"
 	a.matches(whole)
 	end := int64(len(whole))
-	f.awaitTerminal(id, "t", "all output", func(t *container.TerminalInfo) bool { return t.Position == end })
+	f.awaitTerminal(id, "t7", "all output", func(t *container.TerminalInfo) bool { return t.Position == end })
 
 	for _, since := range []int64{0, 7, a.at()} {
-		l := f.look(id, container.TerminalOptions{Name: "t", ID: a.info.ID, Since: since})
+		l := f.look(id, container.TerminalOptions{Name: "t7", ID: a.info.ID, Since: since})
 		l.await("the end\r\n")
 		if since < 1<<20 && l.lost() == 0 { // else a has had nearly all before it left
 			f.Fatalf("nothing is missed since %d, after %d bytes", since, end)
@@ -184,7 +184,7 @@ func testTerminalMissed(f *fixture) {
 		l.leave()
 	}
 
-	l := f.look(id, terminal("t"))
+	l := f.look(id, terminal("t7"))
 	f.equal("position where it came", l.info.Position, end)
 	l.await("the end\r\n")
 	f.equal("missed of what is shown once more", l.lost(), int64(0))
@@ -208,12 +208,12 @@ func (l *look) got() int64 {
 // testTerminalSlow: a viewer that takes nothing does not hold up another, and gets on with what is
 // kept when it takes something again.
 func testTerminalSlow(f *fixture) {
-	id := f.running()
-	opts := script("t", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; echo the end; cat", manyNumbers))
+	id := f.shared()
+	opts := script("t8", fmt.Sprintf("head -n 1 > /dev/null; seq 1 %d; echo the end; cat", manyNumbers))
 	slow := f.openTerminal(id, opts)
 	whole := "\r\n" + numbers(1, manyNumbers) + "the end\r\n"
 	info, _ := slow.Opened()
-	fast := f.look(id, container.TerminalOptions{Name: "t", ID: info.ID})
+	fast := f.look(id, container.TerminalOptions{Name: "t8", ID: info.ID})
 	fast.typeIn("\n")
 	f.mustBePrompt("the fast one", func() { fast.await("the end\r\n") })
 	fast.matches(whole)
@@ -234,10 +234,10 @@ func testTerminalSlow(f *fixture) {
 
 // testTerminalStalled: for one that takes nothing, a terminal waits for a while at most.
 func testTerminalStalled(f *fixture) {
-	id := f.running()
-	opts := script("t", fmt.Sprintf("seq 1 %d; exit 7", manyNumbers))
+	id := f.shared()
+	opts := script("t9", fmt.Sprintf("seq 1 %d; exit 7", manyNumbers))
 	t := f.openTerminal(id, opts)
-	f.awaitTerminal(id, "t", "its end", func(t *container.TerminalInfo) bool { return !t.Running })
+	f.awaitTerminal(id, "t9", "its end", func(t *container.TerminalInfo) bool { return !t.Running })
 	l := f.lookOn(t, opts)
 	f.equal("exit code", l.end(), 7)
 	if l.lost() == 0 {

@@ -11,9 +11,9 @@ import (
 )
 
 func testTerminalTwoLook(f *fixture) {
-	id := f.running()
-	a := f.look(id, terminal("t", "cat"))
-	b := f.look(id, terminal("t"))
+	id := f.shared()
+	a := f.look(id, terminal("t10", "cat"))
+	b := f.look(id, terminal("t10"))
 	a.typeIn("seen\n")
 	for _, l := range []*look{a, b} {
 		l.await("seen\r\nseen\r\n")
@@ -23,9 +23,9 @@ func testTerminalTwoLook(f *fixture) {
 }
 
 func testTerminalTwoType(f *fixture) {
-	id := f.running()
-	a := f.look(id, terminal("t", "sh", "-c", "head -n 1; head -n 1; exit 3"))
-	b := f.look(id, terminal("t"))
+	id := f.shared()
+	a := f.look(id, terminal("t11", "sh", "-c", "head -n 1; head -n 1; exit 3"))
+	b := f.look(id, terminal("t11"))
 	a.typeIn("first\n")
 	b.await("first\r\nfirst\r\n")
 	b.typeIn("second\n")
@@ -36,36 +36,36 @@ func testTerminalTwoType(f *fixture) {
 }
 
 func testTerminalViewers(f *fixture) {
-	id := f.running()
-	a := f.look(id, terminal("t", "cat"))
+	id := f.shared()
+	a := f.look(id, terminal("t12", "cat"))
 	f.equal("viewers", a.info.Viewers, 1)
 	told := func(l *look, want ...int) {
 		f.Helper()
 		l.until(fmt.Sprintf("the viewers %v", want), func() bool { return len(l.told()) >= len(want) })
 		f.equal("viewers", fmt.Sprint(l.told()), fmt.Sprint(want))
 	}
-	b := f.look(id, terminal("t"))
+	b := f.look(id, terminal("t12"))
 	f.equal("viewers", b.info.Viewers, 2)
 	told(a, 2)
 	// Who only reads is one of them.
-	c := f.look(id, container.TerminalOptions{Name: "t", ReadOnly: true})
+	c := f.look(id, container.TerminalOptions{Name: "t12", ReadOnly: true})
 	f.equal("viewers", c.info.Viewers, 3)
 	told(a, 2, 3)
 	told(b, 3)
-	f.equal("viewers in the list", f.infoOf(id, "t").Viewers, 3)
+	f.equal("viewers in the list", f.infoOf(id, "t12").Viewers, 3)
 	c.leave()
 	told(a, 2, 3, 2)
 	told(b, 3, 2)
 	b.leave()
 	told(a, 2, 3, 2, 1)
 	a.leave()
-	f.awaitTerminal(id, "t", "no viewers", func(t *container.TerminalInfo) bool { return t.Viewers == 0 })
+	f.awaitTerminal(id, "t12", "no viewers", func(t *container.TerminalInfo) bool { return t.Viewers == 0 })
 }
 
 func testTerminalInitialSize(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	for i := range 3 {
-		opts := terminal(fmt.Sprint("t", i), "stty", "size")
+		opts := terminal(fmt.Sprint("t13", i), "stty", "size")
 		opts.Rows, opts.Cols = 33, 101
 		l := f.look(id, opts)
 		f.equal("exit code", l.end(), 0)
@@ -91,23 +91,23 @@ func (l *look) size() string {
 }
 
 func testTerminalSize(f *fixture) {
-	id := f.running()
+	id := f.shared()
 	sized := func(rows, cols uint) func(*container.TerminalInfo) bool {
 		return func(t *container.TerminalInfo) bool { return t.Rows == rows && t.Cols == cols }
 	}
-	a := f.look(id, terminal("t", "sh"))
+	a := f.look(id, terminal("t14", "sh"))
 	f.equal("size", a.size(), "24 80")
 
-	wide := terminal("t")
+	wide := terminal("t14")
 	wide.Rows, wide.Cols = 30, 100
 	b := f.look(id, wide) // to come is to do something
 	f.equal("size as it was told", [2]uint{b.info.Rows, b.info.Cols}, [2]uint{30, 100})
-	f.awaitTerminal(id, "t", "the size of who came", sized(30, 100))
+	f.awaitTerminal(id, "t14", "the size of who came", sized(30, 100))
 
 	f.equal("size where a types", a.size(), "24 80")
 	f.equal("size where b types", b.size(), "30 100")
 	f.must(a.Resize(40, 120))
-	f.awaitTerminal(id, "t", "the size that was set", sized(40, 120))
+	f.awaitTerminal(id, "t14", "the size that was set", sized(40, 120))
 	f.equal("size where b types", b.size(), "30 100")
 	f.equal("size where a types", a.size(), "40 120")
 
@@ -127,18 +127,18 @@ func testTerminalSize(f *fixture) {
 }
 
 func testTerminalReadOnly(f *fixture) {
-	id := f.running()
-	a := f.look(id, terminal("t", "cat"))
+	id := f.shared()
+	a := f.look(id, terminal("t15", "cat"))
 	a.typeIn("before\n")
 	a.await("before\r\nbefore\r\n")
 
-	opts := container.TerminalOptions{Name: "t", ReadOnly: true}
+	opts := container.TerminalOptions{Name: "t15", ReadOnly: true}
 	opts.Rows, opts.Cols = 50, 150
 	r := f.look(id, opts)
 	f.equal("made", r.made, false)
 	r.await("before\r\nbefore\r\n")
 	size := func() [2]uint {
-		t := f.infoOf(id, "t")
+		t := f.infoOf(id, "t15")
 		return [2]uint{t.Rows, t.Cols}
 	}
 	f.equal("size", size(), [2]uint{24, 80})
@@ -150,30 +150,30 @@ func testTerminalReadOnly(f *fixture) {
 	f.class(err, container.ErrInvalidArgument)
 	// Whatever these do, they have done when it has left.
 	r.leave()
-	f.awaitTerminal(id, "t", "one viewer", func(t *container.TerminalInfo) bool { return t.Viewers == 1 })
+	f.awaitTerminal(id, "t15", "one viewer", func(t *container.TerminalInfo) bool { return t.Viewers == 1 })
 	f.equal("size", size(), [2]uint{24, 80})
 	f.equal("output", a.shown(), "before\r\nbefore\r\nafter\r\nafter\r\n")
 }
 
 // testTerminalLeaving: a terminal goes on when nobody looks, and so does what is kept of it.
 func testTerminalLeaving(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", "echo begin; head -n 1 > /tmp/line; seq 1 1000; echo the end; sleep 4242"))
+	id := f.shared()
+	a := f.look(id, script("t16", "echo begin; head -n 1 > /tmp/line16; seq 1 1000; echo the end; sleep 6016"))
 	a.await("begin\r\n")
 	a.typeIn("go\n")
-	f.poll("the line to be read", func() bool { return f.sh(id, "touch /tmp/line; cat /tmp/line") == "go" })
+	f.poll("the line to be read", func() bool { return f.sh(id, "touch /tmp/line16; cat /tmp/line16") == "go" })
 	for range 2 {
 		f.must(a.Close())
 	}
 	a.leave()
 	whole := "begin\r\ngo\r\n" + numbers(1, 1000) + "the end\r\n"
-	f.awaitTerminal(id, "t", "all output", func(t *container.TerminalInfo) bool {
+	f.awaitTerminal(id, "t16", "all output", func(t *container.TerminalInfo) bool {
 		return t.Position == int64(len(whole))
 	})
-	t := f.infoOf(id, "t")
+	t := f.infoOf(id, "t16")
 	f.equal("running", t.Running, true)
-	f.awaitTerminal(id, "t", "no viewers", func(t *container.TerminalInfo) bool { return t.Viewers == 0 })
-	f.awaitProcess(id, "sleep 4242")
+	f.awaitTerminal(id, "t16", "no viewers", func(t *container.TerminalInfo) bool { return t.Viewers == 0 })
+	f.awaitProcess(id, "sleep 6016")
 
 	if _, err := a.Write([]byte("x")); err == nil {
 		f.Fatal("a viewer that has left can type")
@@ -181,7 +181,7 @@ func testTerminalLeaving(f *fixture) {
 	if code, err := a.ExitCode(f.ctx); err == nil {
 		f.Fatalf("exit code %d of what was not waited for", code)
 	}
-	b := f.look(id, container.TerminalOptions{Name: "t", ID: a.info.ID})
+	b := f.look(id, container.TerminalOptions{Name: "t16", ID: a.info.ID})
 	b.await("the end\r\n")
 	b.matches(whole)
 	f.equal("output", b.shown(), whole)
@@ -190,19 +190,19 @@ func testTerminalLeaving(f *fixture) {
 // testTerminalTypedLeaving: what a viewer has typed is typed, though it leaves at once and amid
 // output.
 func testTerminalTypedLeaving(f *fixture) {
-	id := f.running()
-	a := f.look(id, script("t", "seq 1 300000 & cat > /tmp/typed"))
+	id := f.shared()
+	a := f.look(id, script("t17", "seq 1 300000 & cat > /tmp/typed17"))
 	var want []string
 	for i := range 20 {
 		line := fmt.Sprintf("line %02d", i)
 		want = append(want, line)
-		l := f.look(id, terminal("t"))
+		l := f.look(id, terminal("t17"))
 		l.typeIn(line + "\n")
 		l.leave()
 	}
 	// Each came a way of its own: nobody promises the order.
 	f.poll("all lines", func() bool {
-		lines := strings.Split(f.sh(id, "touch /tmp/typed; cat /tmp/typed"), "\n")
+		lines := strings.Split(f.sh(id, "touch /tmp/typed17; cat /tmp/typed17"), "\n")
 		slices.Sort(lines)
 		return slices.Equal(lines, want)
 	})
@@ -210,9 +210,9 @@ func testTerminalTypedLeaving(f *fixture) {
 }
 
 func testTerminalUnblocks(f *fixture) {
-	id := f.running()
-	l := f.look(id, terminal("t", "sleep", "4242"))
-	f.awaitProcess(id, "sleep 4242")
+	id := f.shared()
+	l := f.look(id, terminal("t18", "sleep", "6018"))
+	f.awaitProcess(id, "sleep 6018")
 	l.leave()
 	if l.err == nil {
 		f.Fatal("a viewer that has left is told more")
@@ -220,7 +220,7 @@ func testTerminalUnblocks(f *fixture) {
 	if _, err := l.Next(); err == nil {
 		f.Fatal("a viewer that has left is told more")
 	}
-	f.equal("running", f.infoOf(id, "t").Running, true)
+	f.equal("running", f.infoOf(id, "t18").Running, true)
 }
 
 // testTerminalUnblocksWrite: into a terminal that nobody reads, there is more to type than fits.
@@ -228,8 +228,8 @@ func testTerminalUnblocksWrite(f *fixture) {
 	if !f.caps.RealProcesses {
 		return // which take what is typed
 	}
-	id := f.running()
-	a := f.look(id, script("t", "stty raw -echo; echo ready; exec sleep 4242"))
+	id := f.shared()
+	a := f.look(id, script("t19", "stty raw -echo; echo ready; exec sleep 6019"))
 	a.await("ready")
 	written := make(chan struct{})
 	go func() {
@@ -241,7 +241,7 @@ func testTerminalUnblocksWrite(f *fixture) {
 		}
 		f.Error("64 MB were taken")
 	}()
-	b := f.look(id, terminal("t"))
+	b := f.look(id, terminal("t19"))
 	a.leave()
 	f.mustBePrompt("write", func() { <-written })
 	b.until("the other to have left", func() bool { return slices.Contains(b.told(), 1) })
