@@ -28,7 +28,7 @@ type UpdateRequest struct {
 // Update changes a session that exists, whether it runs or not, all of it or nothing. The same
 // holds for what is changed as for a new session: defaults, policy and quota. It is no use of the
 // session. A limit of its container that can't be had: invalid_argument; an engine that changes
-// none: unsupported.
+// none: unsupported. While something else is yet to be finished, they are refused with busy.
 //
 // Where the engine does not answer, or ctx ends meanwhile, reconciliation finishes it.
 func (s *ContainerService) Update(
@@ -55,6 +55,10 @@ func (s *ContainerService) Update(
 	}
 	if _, ok := container.As[container.Updater](s.rt); !ok {
 		return View{}, container.ErrUnsupported
+	}
+	if sess.Pending != OperationNone { // a record has room for one intent
+		s.hintSession(id)
+		return View{}, refuse(CodeBusy, "try again in a moment", "its %s is still being finished", sess.Pending)
 	}
 	record := func() (Session, error) {
 		wanted := sess

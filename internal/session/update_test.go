@@ -141,6 +141,47 @@ func TestUpdateInterrupted(t *testing.T) {
 	}
 }
 
+// TestUpdateLeavesIntents checks that what is yet to be finished is finished, whatever is changed
+// meanwhile.
+func TestUpdateLeavesIntents(t *testing.T) {
+	start := func(k *kit) error { _, err := k.Start(context.Background(), admin, "x"); return err }
+	stop := func(k *kit) error { _, err := k.Stop(context.Background(), admin, "x", 0); return err }
+	restart := func(k *kit) error { _, err := k.Restart(context.Background(), admin, "x", 0); return err }
+	for name, tt := range map[string]struct {
+		prepare func(*kit) error // nil: nothing
+		op      string           // that the engine does not answer
+		do      func(*kit) error
+		want    session.Status
+	}{
+		"stop": {nil, "stop", stop, session.StatusStopped}, "start": {stop, "start", start, session.StatusRunning},
+		"restart": {nil, "start", restart, session.StatusRunning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t)
+			k.create(t, "x")
+			if tt.prepare != nil {
+				if err := tt.prepare(k); err != nil {
+					t.Fatal(err)
+				}
+			}
+			remove := k.inject(t, mock.Fault{Op: tt.op, Err: container.ErrUnavailable})
+			wantCode(t, tt.do(k), session.CodeEngineUnavailable)
+			remove()
+			less := session.UpdateRequest{Memory: new(int64(64 << 20))}
+			_, err := k.Update(t.Context(), admin, "x", less)
+			wantCode(t, err, session.CodeBusy)
+			k.update(t, "x", session.UpdateRequest{MaxAge: new(time.Hour)})
+			k.reconcile(t)
+			if v := k.status(t, "x", tt.want); v.Spec.MaxAge != time.Hour || v.Spec.Memory != 0 {
+				t.Errorf("finished: %+v", v)
+			}
+			if v := k.update(t, "x", less); v.Status != tt.want || v.Spec.Memory != 64<<20 {
+				t.Errorf("updated then: %+v", v)
+			}
+		})
+	}
+}
+
 // TestUpdateBounds checks that a project gets no more by an update than by a create, and that what
 // an admin gave it does not keep it from changing the rest.
 func TestUpdateBounds(t *testing.T) {
