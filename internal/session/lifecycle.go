@@ -20,7 +20,7 @@ const maxStopTimeout = time.Hour
 // is seen not to run, the session stays as it was.
 func (s *ContainerService) Start(ctx context.Context, who Principal, id string) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "start", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
+	sess, unlock, err := s.lockSettled(ctx, who, id, urgency{})
 	if err != nil {
 		return View{}, err
 	}
@@ -152,10 +152,23 @@ func (s *ContainerService) lockUsable(
 			err = nil
 		}
 	}
-	if err == nil {
-		sess, err = s.settleUpdate(ctx, sess)
-	}
 	if err != nil {
+		unlock()
+		return Session{}, nil, err
+	}
+	return sess, unlock, nil
+}
+
+// lockSettled is lockUsable, and finishes an update that was interrupted. Where the engine does not
+// answer that, it may answer all else: what comes next goes before it.
+func (s *ContainerService) lockSettled(
+	ctx context.Context, who Principal, id string, u urgency,
+) (sess Session, unlock func(), err error) {
+	sess, unlock, err = s.lockUsable(ctx, who, id, u)
+	if err != nil {
+		return Session{}, nil, err
+	}
+	if sess, err = s.settleUpdate(ctx, sess); err != nil {
 		unlock()
 		return Session{}, nil, err
 	}
@@ -180,13 +193,14 @@ func checkUsable(sess Session) error {
 	return nil
 }
 
-// recordIntent records what is about to be done.
+// recordIntent records what is about to be done. An update that is not finished is kept for after
+// it.
 func (s *ContainerService) recordIntent(
 	ctx context.Context, sess Session, op Operation, desired Desired,
 ) (Session, error) {
 	sess.Pending, sess.PendingSince, sess.Desired = op, now(), desired
-	if op != OperationUpdate {
-		sess.Next = nil // of one that a close overtakes
+	if op == OperationClose {
+		sess.Next = nil
 	}
 	recorded, err := s.store.update(ctx, sess)
 	if err != nil {
@@ -198,6 +212,12 @@ func (s *ContainerService) recordIntent(
 // recordOutcome records what came of it. Where that fails the intent stays, for reconciliation.
 func (s *ContainerService) recordOutcome(ctx context.Context, sess Session) (Session, error) {
 	sess.Pending, sess.PendingSince = OperationNone, time.Time{}
+	switch {
+	case sess.Failure != nil || !sess.ClosedAt.IsZero():
+		sess.Next = nil
+	case sess.Next != nil: // of an update that this went before
+		sess.Pending, sess.PendingSince = OperationUpdate, now()
+	}
 	recorded, err := s.store.updateOutcome(ctx, sess)
 	if err != nil {
 		f := toError(ctx, "", "", err)

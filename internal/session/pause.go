@@ -60,7 +60,7 @@ func (s *ContainerService) changePaused(
 	if !ok {
 		return View{}, container.ErrUnsupported
 	}
-	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
+	sess, unlock, err := s.lockSettled(ctx, who, id, urgency{})
 	if err != nil {
 		return View{}, err
 	}

@@ -22,7 +22,7 @@ func (s *ContainerService) Restart(
 	if timeout < 0 {
 		timeout = container.DefaultStopTimeout
 	}
-	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
+	sess, unlock, err := s.lockSettled(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
 	if err != nil {
 		return View{}, err
 	}

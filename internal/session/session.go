@@ -14,7 +14,7 @@ type Session struct {
 	ProjectID string // empty: no project
 	Spec      Spec
 
-	// Next is what Spec becomes, while that is what is pending; else nil.
+	// Next is what Spec becomes by an update that is not finished; nil without.
 	Next *Spec
 
 	// Desired is what the user last asked for.

@@ -35,7 +35,7 @@ func (s *ContainerService) Update(
 	ctx context.Context, who Principal, id string, req UpdateRequest,
 ) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "update", id, start, &err) }(time.Now())
-	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{})
+	sess, unlock, err := s.lockSettled(ctx, who, id, urgency{})
 	if err != nil {
 		return View{}, err
 	}
@@ -44,7 +44,18 @@ func (s *ContainerService) Update(
 	if err != nil {
 		return View{}, err
 	}
+	if sess.Pending != OperationNone && (req.CPUs != nil || req.Memory != nil || req.PIDs != nil) {
+		s.hintSession(id) // a record has room for one intent
+		return View{}, refuse(CodeBusy, "try again in a moment", "its %s is still being finished", sess.Pending)
+	}
 	if changedLimits(sess.Spec, next) == (container.Resources{}) {
+		if sess.Next != nil {
+			after, err := s.updatedSpec(who, *sess.Next, req)
+			if err != nil {
+				return View{}, err
+			}
+			sess.Next = &after
+		}
 		sess.Spec = next
 		if sess, err = s.store.update(ctx, sess); err != nil {
 			return View{}, err
@@ -55,10 +66,6 @@ func (s *ContainerService) Update(
 	}
 	if _, ok := container.As[container.Updater](s.rt); !ok {
 		return View{}, container.ErrUnsupported
-	}
-	if sess.Pending != OperationNone { // a record has room for one intent
-		s.hintSession(id)
-		return View{}, refuse(CodeBusy, "try again in a moment", "its %s is still being finished", sess.Pending)
 	}
 	record := func() (Session, error) {
 		wanted := sess
@@ -198,14 +205,14 @@ func (s *ContainerService) engineUpdate(ctx context.Context, id string, limits c
 }
 
 // settleUpdate finishes an update that was interrupted, before something else is done with the
-// session, whose lock is held.
+// session, whose lock is held. It is left as it was where the engine does not answer.
 func (s *ContainerService) settleUpdate(ctx context.Context, sess Session) (Session, error) {
 	if sess.Pending != OperationUpdate {
 		return sess, nil
 	}
 	settled, err := s.finishUpdate(ctx, sess)
-	if err != nil && settled.Pending == OperationNone && settled.Failure == nil {
-		err = nil // it was refused, to whoever is not here any more
+	if err != nil && settled.Failure == nil && ctx.Err() == nil {
+		err = nil // it was refused, to whoever is not here any more, or is yet to be finished
 	}
 	return settled, err
 }

@@ -182,6 +182,74 @@ func TestUpdateLeavesIntents(t *testing.T) {
 	}
 }
 
+// TestUpdateHoldsUpNothing has an engine never answer to an update: all else is done, a stop at
+// once, and the update in the end.
+func TestUpdateHoldsUpNothing(t *testing.T) {
+	type operation func(k *kit, ctx context.Context) error
+	start := func(k *kit, ctx context.Context) error { _, err := k.Start(ctx, admin, "x"); return err }
+	stop := func(k *kit, ctx context.Context) error { _, err := k.Stop(ctx, admin, "x", 0); return err }
+	for name, tt := range map[string]struct {
+		do   []operation
+		took time.Duration
+		want session.Status
+	}{
+		"stop":           {[]operation{stop}, 0, session.StatusStopped},
+		"stop and start": {[]operation{stop, start}, time.Minute, session.StatusRunning},
+		"restart": {[]operation{func(k *kit, ctx context.Context) error {
+			_, err := k.Restart(ctx, admin, "x", 0)
+			return err
+		}}, time.Minute, session.StatusRunning},
+		"pause": {[]operation{func(k *kit, ctx context.Context) error {
+			_, err := k.Pause(ctx, admin, "x")
+			return err
+		}}, time.Minute, session.StatusRunning},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			k := newKit(t)
+			k.create(t, "x")
+			remove := k.inject(t, mock.Fault{Op: "update", Wait: never()})
+			more := session.UpdateRequest{Memory: new(int64(64 << 20))}
+			_, err := k.Update(t.Context(), admin, "x", more)
+			wantCode(t, err, session.CodeTimeout)
+			began := time.Now()
+			for _, do := range tt.do {
+				if err := do(k, t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := time.Since(began); d != tt.took {
+				t.Errorf("it took %v, want %v", d, tt.took)
+			}
+			k.update(t, "x", session.UpdateRequest{Labels: map[string]*string{"l": new("1")}})
+			_, err = k.Update(t.Context(), admin, "x", more)
+			wantCode(t, err, session.CodeBusy)
+			if v := k.status(t, "x", tt.want); v.Spec.Memory != 0 || v.Next == nil || v.Spec.Labels["l"] != "1" {
+				t.Errorf("beside it: %+v", v)
+			}
+			remove()
+			k.reconcile(t)
+			if v := k.status(t, "x", tt.want); v.Spec.Memory != 64<<20 || v.Next != nil ||
+				v.Pending != session.OperationNone || v.Spec.Labels["l"] != "1" {
+				t.Errorf("finished: %+v", v)
+			}
+		})
+	}
+}
+
+// TestUpdateEndsWithItsSession checks that nothing is left to be updated of a session that is lost.
+func TestUpdateEndsWithItsSession(t *testing.T) {
+	k := newKit(t)
+	k.create(t, "x")
+	k.inject(t, mock.Fault{Op: "update", Err: container.ErrUnavailable})
+	_, err := k.Update(t.Context(), admin, "x", session.UpdateRequest{Memory: new(int64(64 << 20))})
+	wantCode(t, err, session.CodeEngineUnavailable)
+	k.engine.Lose("x")
+	k.reconcile(t)
+	if v := k.status(t, "x", session.StatusFailed); v.Next != nil || v.Pending != session.OperationNone {
+		t.Errorf("lost: %+v", v)
+	}
+}
+
 // TestUpdateBounds checks that a project gets no more by an update than by a create, and that what
 // an admin gave it does not keep it from changing the rest.
 func TestUpdateBounds(t *testing.T) {
