@@ -148,7 +148,8 @@ func (s *ContainerService) lockUsable(
 	}
 	err = checkUsable(sess)
 	if err == nil {
-		if err = s.checkOrigin(ctx, sess); !errors.Is(err, errForeign) {
+		wanted, end := s.whileWanted(ctx, sess)
+		if err = end(s.checkOrigin(wanted, sess)); !errors.Is(err, errForeign) && !errors.Is(err, errOvertaken) {
 			err = nil
 		}
 	}
@@ -168,7 +169,9 @@ func (s *ContainerService) lockSettled(
 	if err != nil {
 		return Session{}, nil, err
 	}
-	if sess, err = s.settleUpdate(ctx, sess); err != nil {
+	wanted, end := s.whileWanted(ctx, sess)
+	sess, err = s.settleUpdate(wanted, sess)
+	if err = end(err); err != nil {
 		unlock()
 		return Session{}, nil, err
 	}

@@ -40,6 +40,8 @@ func (s *ContainerService) Update(
 		return View{}, err
 	}
 	defer unlock()
+	wanted, end := s.whileWanted(ctx, sess)
+	defer func() { err = end(err) }()
 	next, err := s.updatedSpec(who, sess.Spec, req)
 	if err != nil {
 		return View{}, err
@@ -68,21 +70,21 @@ func (s *ContainerService) Update(
 		return View{}, container.ErrUnsupported
 	}
 	record := func() (Session, error) {
-		wanted := sess
-		wanted.Next = &next
-		return s.recordIntent(ctx, wanted, OperationUpdate, sess.Desired)
+		changing := sess
+		changing.Next = &next
+		return s.recordIntent(wanted, changing, OperationUpdate, sess.Desired)
 	}
 	if next.CPUs > sess.Spec.CPUs || next.Memory > sess.Spec.Memory {
-		wanted := sess
-		wanted.Spec = next
-		sess, err = s.withinQuota(ctx, who, wanted, record)
+		changed := sess
+		changed.Spec = next
+		sess, err = s.withinQuota(wanted, who, changed, record)
 	} else { // which a project may do that has too much already
 		sess, err = record()
 	}
 	if err != nil {
 		return View{}, err
 	}
-	if sess, err = s.finishUpdate(ctx, sess); err != nil {
+	if sess, err = s.finishUpdate(wanted, sess); err != nil {
 		return View{}, err
 	}
 	return s.viewAfterChange(ctx, sess, nil), nil

@@ -22,6 +22,12 @@ func TestRemovalOvertakes(t *testing.T) {
 			return err
 		}
 	}
+	unpause := func(k *kit) error { _, err := k.Unpause(context.Background(), admin, "x"); return err }
+	update := func(k *kit) error {
+		_, err := k.Update(context.Background(), admin, "x", session.UpdateRequest{Memory: new(int64(64 << 20))})
+		return err
+	}
+	restart := func(k *kit) error { _, err := k.Restart(context.Background(), admin, "x", 0); return err }
 	running := func(t *testing.T, k *kit) { k.create(t, "x") }
 	stopped := func(t *testing.T, k *kit) {
 		k.create(t, "x")
@@ -43,6 +49,21 @@ func TestRemovalOvertakes(t *testing.T) {
 		}},
 		{"pause", running, "pause", func(k *kit) error {
 			_, err := k.Pause(context.Background(), admin, "x")
+			return err
+		}},
+		{"unpause", func(t *testing.T, k *kit) { k.create(t, "x"); k.pause(t, "x") }, "unpause", unpause},
+		{"update", running, "update", update},
+		{"an update before", func(t *testing.T, k *kit) {
+			k.create(t, "x")
+			remove := k.inject(t, mock.Fault{Op: "update", Err: container.ErrUnavailable})
+			wantCode(t, update(k), session.CodeEngineUnavailable)
+			remove()
+		}, "update", unpause},
+		{"restart, stopping", running, "stop", restart},
+		{"restart, starting", running, "start", restart},
+		{"a look before", running, "origin", unpause},
+		{"a look before a stop", running, "origin", func(k *kit) error {
+			_, err := k.Stop(context.Background(), admin, "x", 0)
 			return err
 		}},
 	} {
