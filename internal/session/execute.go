@@ -22,7 +22,7 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 	if p.Action == ActionCreate {
 		bound += createTimeout // for a pull
 	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, errOutOfTime)
 	defer cancel()
 	done, err := s.carryOutIfCurrent(ctx, p, l)
 	switch {
@@ -47,6 +47,9 @@ func (s *ContainerService) performPlanned(ctx context.Context, p planned, l limi
 	}
 	return fate, f
 }
+
+// errOutOfTime is why work about a session ends that has taken all the time that it may.
+var errOutOfTime = errors.New("it took too long")
 
 // workTimeout bounds what is done about a session, but for a pull.
 func (s *ContainerService) workTimeout() time.Duration {
@@ -168,16 +171,17 @@ func (s *ContainerService) finishCreate(ctx context.Context, sess Session, c *co
 	if err = checkBinds(s.cfg.BindRoots, sess.Spec.Binds); err == nil {
 		made, _, err = s.provision(ctx, sess, c, creation{slot: slot})
 	}
+	at, line := s.clock.read()
 	switch {
 	case err == nil:
 		if made, err = s.recordOutcome(ctx, made); err == nil {
 			s.publishIfStarted(made)
 		}
 		return err
-	case isOvertaken(ctx):
-		return err
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errOutOfTime):
+		return err // it is being removed, or whoever looked is leaving
 	case CodeOf(toError(ctx, "", "", err)) == CodeEngineUnavailable, CodeOf(err) == CodeBusy,
-		!isRecordedRefusal(err) && now().Sub(sess.PendingSince) < createTimeout:
+		!isRecordedRefusal(err) && line.elapsed(sess.PendingSince, at) < createTimeout:
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // its time may be up

@@ -323,6 +323,32 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%+v", v.Failure)
 		}
 	})
+	for name, limited := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"whoever looked is leaving": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		},
+		"whoever looked had little time": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			k := newKit(t)
+			remove := k.inject(t, mock.Fault{Op: "create", Wait: never()})
+			intend(t, k, "x", session.OperationCreate, session.DesiredRunning)
+			time.Sleep(time.Hour) // nobody was there
+			ctx, cancel := limited(t.Context())
+			defer cancel()
+			if err := k.Reconcile(ctx); err == nil {
+				t.Error("it was finished")
+			}
+			k.status(t, "x", session.StatusCreating)
+			remove()
+			k.reconcile(t)
+			k.status(t, "x", session.StatusRunning)
+		})
+	}
 	bubble(t, "a pull takes long", func(t *testing.T) {
 		k := newKit(t, func(c *session.Config) { c.CallTimeout = 30 * time.Second })
 		pulled := make(chan struct{})
