@@ -70,11 +70,13 @@ func (s *ContainerService) hintSession(id string) {
 	b.work.Go(func() { s.lookUntilSettled(ctx, id) })
 }
 
-// lookUntilSettled looks at a session, and again as long as there are hints meanwhile.
+// lookUntilSettled looks at a session, and again as long as there are hints meanwhile, or a look
+// met a change.
 func (s *ContainerService) lookUntilSettled(ctx context.Context, id string) {
 	b := &s.background
 	for {
-		if err := s.lookAt(ctx, id); err != nil && ctx.Err() == nil {
+		missed, err := s.lookAt(ctx, id)
+		if err != nil && ctx.Err() == nil {
 			s.hintReconcile() // passes try again until all is well
 		}
 		select {
@@ -82,7 +84,7 @@ func (s *ContainerService) lookUntilSettled(ctx context.Context, id string) {
 		case <-time.After(minSpacing):
 		}
 		b.mu.Lock()
-		if !b.looks[id] || ctx.Err() != nil {
+		if !missed && !b.looks[id] || ctx.Err() != nil {
 			delete(b.looks, id)
 			b.mu.Unlock()
 			return
@@ -93,23 +95,24 @@ func (s *ContainerService) lookUntilSettled(ctx context.Context, id string) {
 }
 
 // lookAt does for one session what a pass does for all, with what the engine says of its container
-// alone. Containers without a session are left to passes.
-func (s *ContainerService) lookAt(ctx context.Context, id string) error {
+// alone. Containers without a session are left to passes. missed tells that the session changed
+// meanwhile, so that nothing was done about what was seen.
+func (s *ContainerService) lookAt(ctx context.Context, id string) (missed bool, err error) {
 	if err := container.ValidateSessionID(id); err != nil {
-		return nil // of whoever labels containers so
+		return false, nil // of whoever labels containers so
 	}
 	// Who works on it may have caused the hint, and sees to it.
 	unlock, err := s.locks.Lock(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	unlock()
 	p, err := s.planOneSession(ctx, id)
 	if err != nil || p.Action == ActionKeep || p.Action == ActionHold {
-		return err
+		return false, err
 	}
-	_, err = s.performPlanned(ctx, p, limits{})
-	return err
+	fate, err := s.performPlanned(ctx, p, limits{})
+	return fate.Action == ActionSkip, err
 }
 
 // planOneSession asks about a session, without its lock: nobody is to wait for an engine that hangs

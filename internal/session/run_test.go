@@ -53,6 +53,37 @@ func TestRunOnHints(t *testing.T) {
 	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
 }
 
+// TestRunLooksAgain checks that a look which meets a change is made again, and not left to a pass.
+func TestRunLooksAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *kit) {
+		k.create(t, "x")
+		time.Sleep(5 * time.Second)
+		gets := 0
+		k.store.setHook(func(_ context.Context, op string) error {
+			if op != "get" {
+				return nil
+			}
+			if gets++; gets != 2 { // before it acts upon what it saw
+				return nil
+			}
+			s, err := k.store.Store.GetSession(t.Context(), "x")
+			if err == nil {
+				_, err = k.store.Store.UpdateSession(t.Context(), s)
+			}
+			return err
+		})
+		k.engine.Exit("x", 3, false)
+		time.Sleep(3 * time.Second)
+		k.store.setHook(nil)
+		if s, err := k.store.GetSession(t.Context(), "x"); err != nil || s.Exit == nil || s.Exit.Code != 3 {
+			t.Errorf("three seconds after its end: %+v, %v", s.Exit, err)
+		}
+		if gets != 4 {
+			t.Errorf("its record was read %d times, want four", gets)
+		}
+	}, func(c *session.Config) { c.ReconcileInterval = time.Hour })
+}
+
 func TestRunOnPeriod(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *kit) {
 		k.create(t, "x")
