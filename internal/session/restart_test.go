@@ -3,7 +3,9 @@ package session_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
@@ -186,6 +188,42 @@ func TestWait(t *testing.T) {
 	ended = k.wait(t, "lost")
 	k.engine.Lose("lost")
 	wantFailedWait(t, ended, session.CodeContainerLost)
+}
+
+// TestWaitAmidChanges has the session change while a look for its end is under way.
+func TestWaitAmidChanges(t *testing.T) {
+	for name, want := range map[string]session.Code{
+		"removed": session.CodeSessionClosed, "made anew": session.CodeSessionNotFound,
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t)
+			k.create(t, "x")
+			rt := interrupted{Runtime: k.rt, get: new(sync.Once), first: func() {
+				if err := k.Delete(t.Context(), admin, "x"); err != nil {
+					t.Error(err)
+				}
+				if want == session.CodeSessionNotFound { // of the one that was waited for
+					k.create(t, "x")
+				}
+			}}
+			_, err := session.NewContainerService(rt, k.store, configure()).Wait(t.Context(), admin, "x")
+			wantCode(t, err, want)
+		})
+	}
+	bubble(t, "restarted", func(t *testing.T) {
+		k := newKit(t)
+		k.create(t, "x")
+		ended := k.wait(t, "x")
+		synctest.Wait()
+		k.store.setHook(func(_ context.Context, op string) error {
+			if op == "get" { // of the next look
+				k.store.setHook(nil)
+				k.restart(t, "x")
+			}
+			return nil
+		})
+		wantExit(t, ended, 137)
+	})
 }
 
 func wantFailedWait(t *testing.T, ended <-chan any, code session.Code) {

@@ -44,6 +44,10 @@ func (s *ContainerService) Wait(ctx context.Context, who Principal, id string) (
 		case startedAt.IsZero():
 			startedAt = v.StartedAt
 		case !v.StartedAt.Equal(startedAt):
+			// Who restarts it tells of the end before it starts.
+			if exit := queuedExit(events); exit != nil {
+				return *exit, nil
+			}
 			return Exit{}, refuse(CodeSessionNotRunning, "wait again for the run that has begun",
 				"the main process has ended and was started again before anybody saw how")
 		}
@@ -65,6 +69,20 @@ func valueOf(exit *Exit) Exit {
 		return Exit{}
 	}
 	return *exit
+}
+
+// queuedExit gives the first end that is told of already, nil where none is.
+func queuedExit(events *Subscription) *Exit {
+	for {
+		select {
+		case e, ok := <-events.C():
+			if e.Exit != nil || !ok {
+				return e.Exit
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // lookForExit gives how the main process of the session ended, nil where it may run yet.
@@ -89,6 +107,12 @@ func (s *ContainerService) lookForExit(ctx context.Context, first Session) (*Exi
 	if ctx.Err() != nil {
 		return nil, View{}, ctx.Err()
 	}
+	if err == nil && (c == nil || !ownsContainer(sess, c)) { // see lookTwice
+		current, err := s.store.get(ctx, sess.ID)
+		if err != nil || current.Version != sess.Version || current.Origin != sess.Origin {
+			return nil, View{Session: sess}, err // the next look tells
+		}
+	}
 	if c != nil && !ownsContainer(sess, c) {
 		s.hintReconcile()
 		return nil, View{}, errForeign
@@ -103,7 +127,7 @@ func (s *ContainerService) lookForExit(ctx context.Context, first Session) (*Exi
 	case StatusCreated:
 		return nil, v, refuse(CodeSessionNotRunning, "octobot start", "it was never started")
 	case StatusFailed:
-		s.hintReconcile()
+		s.hintSession(sess.ID)
 		return nil, v, container.ErrContainerNotFound
 	}
 	return nil, v, nil
