@@ -82,7 +82,9 @@ func (s *ContainerService) stopForRestart(ctx context.Context, sess Session, tim
 
 // finishRestart finishes a restart that was interrupted; c is the container, which runs.
 func (s *ContainerService) finishRestart(ctx context.Context, sess Session, c *container.Container) error {
-	if startOf(c).Equal(sess.StartedAt) { // the run that was to end
+	// The run that was to end is the one on record. Where the engine did not show that when it
+	// began, its time on record is a guess, but it began before the restart was asked for.
+	if at := startOf(c); at.Equal(sess.StartedAt) || at.Before(sess.PendingSince) {
 		var err error
 		if sess, err = s.stopForRestart(ctx, sess, container.DefaultStopTimeout); err != nil {
 			return err

@@ -78,6 +78,46 @@ func TestRestartIsOne(t *testing.T) {
 	}
 }
 
+// TestInterruptedRestartTellsRuns checks that a run is ended that began before the restart, also
+// where the engine did not show it then, and not the one that the restart began.
+func TestInterruptedRestartTellsRuns(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault mock.Fault
+		stops int // once the engine answers again
+	}{
+		"before": {mock.Fault{Op: "stop", Err: container.ErrUnavailable}, 1},
+		"after":  {mock.Fault{Op: "start", Err: container.ErrUnavailable, Done: true}, 0},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			k := newKit(t)
+			remove := k.inject(t, mock.Fault{Op: "get", Wait: never()})
+			v := k.create(t, "x")
+			remove()
+			c, err := k.rt.Get(t.Context(), "x")
+			if err != nil || !c.StartedAt.Before(v.StartedAt) {
+				t.Fatalf("%+v started at %v by its record, %v", c, v.StartedAt, err)
+			}
+			time.Sleep(time.Minute)
+			asked := time.Now()
+			remove = k.inject(t, tt.fault)
+			_, err = k.Restart(t.Context(), admin, "x", 0)
+			wantCode(t, err, session.CodeEngineUnavailable)
+			remove()
+			time.Sleep(time.Minute)
+			stops := k.engine.Calls("stop")
+			k.reconcile(t)
+			if v := k.status(t, "x", session.StatusRunning); v.StartedAt.Before(asked) ||
+				v.Pending != session.OperationNone {
+				t.Errorf("restarted: %+v", v)
+			}
+			c, err = k.rt.Get(t.Context(), "x")
+			if n := k.engine.Calls("stop") - stops; err != nil || c.StartedAt.Before(asked) || n != tt.stops {
+				t.Errorf("after %d stops it runs since %v, %v", n, c.StartedAt, err)
+			}
+		})
+	}
+}
+
 // TestRestartRefused checks that a start that the engine refuses leaves the session stopped.
 func TestRestartRefused(t *testing.T) {
 	k := newKit(t)
