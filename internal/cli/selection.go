@@ -34,6 +34,8 @@ func (s *selection) given() bool { return s.project != "" || s.labels != nil }
 // orArgs wants sessions to be named or selected.
 func (s *selection) orArgs(cmd *cobra.Command, args []string) error {
 	switch {
+	case cmd.Flags().Changed("project") && s.project == "": // as a script's unset variable is
+		return usageError(cmd, "--project is empty, which is no project")
 	case s.given() && len(args) > 0:
 		return usageError(cmd, "%q is named, and --project and --label select others", args[0])
 	case !s.given() && len(args) == 0:

@@ -18,6 +18,7 @@ func TestSelectedSessions(t *testing.T) {
 		"ls -q -l tier=front", "ls -q -l tier", "ls -q -l tier=front -l reviewed", "ls -q --project web -l tier=back",
 		"ls -l tier=none", "ls -l =x", "ls --terminals -l x",
 		"rm", "rm --project web a", "rm --project web", "rm -f -l nothing",
+		"rm -f --project= -l tier", "rm -f --project= c", "ls -q",
 		"rm -f --project web -l tier=front", "ls -q",
 		"__complete ls -l t", "__complete rm --project w", "__complete ls --status r", "--version",
 	))

@@ -46,7 +46,7 @@ Labels are the session's, which "octobot ls -l" looks at: on the engine, the con
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		given := flags.Changed
-		if memory != "" {
+		if given("memory") {
 			n, err := config.ParseSize(memory)
 			if err != nil {
 				return usageError(cmd, "--memory: %v", err)
