@@ -45,11 +45,11 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 		return View{}, err
 	}
 	if id != "" {
-		return s.createAs(ctx, who, id, req, spec)
+		return s.createAs(ctx, who, id, req, spec, false)
 	}
 	for tries := 1; ; tries++ { // another installation on the engine may have an ID that is free here
 		id = newID()
-		v, err := s.createAs(ctx, who, id, req, spec)
+		v, err := s.createAs(ctx, who, id, req, spec, tries < maxIDs)
 		if err == nil || toError(ctx, "", "", err).Code != CodeSessionExists || tries == maxIDs {
 			return v, err
 		}
@@ -59,9 +59,10 @@ func (s *ContainerService) Create(ctx context.Context, who Principal, req Create
 // maxIDs bounds how many IDs are made up for one session.
 const maxIDs = 3
 
-// createAs makes a session of that ID with a spec that is resolved.
+// createAs makes a session of that ID with a spec that is resolved. Where another ID will be tried
+// if this one is taken, that is no failure: nobody asked for this one.
 func (s *ContainerService) createAs(
-	ctx context.Context, who Principal, id string, req CreateRequest, spec Spec,
+	ctx context.Context, who Principal, id string, req CreateRequest, spec Spec, another bool,
 ) (v View, err error) {
 	unlock, err := s.locks.Lock(ctx, id)
 	if err != nil {
@@ -93,12 +94,17 @@ func (s *ContainerService) createAs(
 	wanted, end := s.whileWanted(ctx, sess)
 	sess, c, err := s.provision(wanted, sess, nil, creation{req.Credentials, req.Progress, slot})
 	if err = end(err); err != nil {
+		taken := errors.Is(err, container.ErrContainerExists)
+		if taken && another {
+			s.undoCreate(ctx, sess, nil)
+			return View{}, err
+		}
 		if !errors.Is(err, errOvertaken) {
 			s.publishChange(EventFailed, sess, StatusFailed, toError(ctx, "create", id, err).Detail)
 		}
 		s.undoCreate(ctx, sess, err)
-		if !who.Admin && errors.Is(err, container.ErrContainerExists) {
-			err = errTaken // whose it is, is not for everybody
+		if e, ok := errors.AsType[*Error](err); ok && taken && who.Admin {
+			err = e.cause
 		}
 		return View{}, err
 	}
@@ -266,6 +272,12 @@ func (s *ContainerService) provision(
 		defer cancel()
 		var err error
 		if c, err = s.rt.Create(bounded, sess.ID, opts); err != nil {
+			if sess.ProjectID != "" && errors.Is(err, container.ErrContainerExists) {
+				// Events and record are the project's, and who has the ID is an admin's business.
+				taken := *errTaken
+				taken.cause = err
+				return sess, nil, &taken
+			}
 			return sess, nil, s.settle(bounded, sess.ID, err, func(c *container.Container) bool { return c == nil })
 		}
 	}
@@ -293,11 +305,13 @@ func (s *ContainerService) awaitGuests(ctx context.Context, id string) error {
 	return err
 }
 
-// undoCreate ends a session whose creation failed because of cause. The caller's ctx may have
-// ended.
+// undoCreate ends a session whose creation failed because of cause; nil where that is not to be
+// on record. The caller's ctx may have ended.
 func (s *ContainerService) undoCreate(ctx context.Context, sess Session, cause error) {
-	f := toError(ctx, "create", sess.ID, cause)
-	sess.Failure = &Failure{Code: f.Code, Detail: f.Detail, At: now()}
+	if cause != nil {
+		f := toError(ctx, "create", sess.ID, cause)
+		sess.Failure = &Failure{Code: f.Code, Detail: f.Detail, At: now()}
+	}
 	ctx = context.WithoutCancel(ctx)
 	sess, err := s.recordIntent(ctx, sess, OperationClose, DesiredClosed)
 	if err == nil {

@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/mock"
@@ -104,15 +106,28 @@ func TestAllowedForOneInstanceAlone(t *testing.T) {
 // refused with who that is, and that a session without an ID gets another one.
 func TestTakenByAnotherInstallation(t *testing.T) {
 	k := newKit(t)
-	k.neighbour(t, "other", "demo")
+	k.neighbour(t, "other", "demo", "demo-p", "demo-q")
 	_, err := k.Create(t.Context(), admin, session.CreateRequest{ID: "demo"})
 	e := wantCode(t, err, session.CodeSessionExists)
 	if !strings.Contains(e.Detail, "the installation other has a session of that ID on this engine since 2") {
 		t.Errorf("it says %q", e.Detail)
 	}
-	_, err = k.Create(t.Context(), of("p"), session.CreateRequest{ID: "demo"})
+	_, err = k.Create(t.Context(), of("p"), session.CreateRequest{ID: "demo-p"})
 	if e := wantCode(t, err, session.CodeSessionExists); strings.Contains(e.Detail, "other") {
 		t.Errorf("a project is told %q", e.Detail)
+	}
+	_, err = k.Create(t.Context(), admin, session.CreateRequest{ID: "demo-q", ProjectID: "q"})
+	if e := wantCode(t, err, session.CodeSessionExists); !strings.Contains(e.Detail, "the installation other") {
+		t.Errorf("an admin is told %q of a project's session", e.Detail)
+	}
+	for _, project := range []string{"p", "q"} {
+		v, err := k.Get(t.Context(), of(project), "demo-"+project)
+		if err != nil || v.Failure == nil || v.Failure.Detail != "the ID is taken" {
+			t.Errorf("the record of %s: %+v, %v", project, v, err)
+		}
+		if reasons := failures(t, k, of(project)); !slices.Equal(reasons, []string{"the ID is taken"}) {
+			t.Errorf("the events of %s: %q", project, reasons)
+		}
 	}
 
 	tries := k.engine.Calls("create")
@@ -120,6 +135,10 @@ func TestTakenByAnotherInstallation(t *testing.T) {
 	v, err := k.Create(t.Context(), admin, session.CreateRequest{})
 	if n := k.engine.Calls("create") - tries; err != nil || v.ID == "" || n != 2 {
 		t.Fatalf("without an ID, after %d tries: %+v, %v", n, v, err)
+	}
+	failed := failures(t, k, admin)
+	if len(failed) != 3 { // those of demo
+		t.Errorf("a session that was made is told as failed: %q", failed)
 	}
 	remove()
 	tries = k.engine.Calls("create")
@@ -129,4 +148,32 @@ func TestTakenByAnotherInstallation(t *testing.T) {
 	if n := k.engine.Calls("create") - tries; n != 3 {
 		t.Errorf("it was tried %d times", n)
 	}
+	if now := failures(t, k, admin); len(now) != len(failed)+1 {
+		t.Errorf("one failure after three tries is told as %q", now[len(failed):])
+	}
+	page, err := k.List(t.Context(), admin, session.ListRequest{Closed: true})
+	onRecord := 0
+	for _, v := range page.Sessions {
+		if v.Failure != nil && !strings.HasPrefix(v.ID, "demo") {
+			onRecord++
+		}
+	}
+	if err != nil || onRecord != 1 {
+		t.Errorf("one failure after three tries is on record %d times, %v", onRecord, err)
+	}
+}
+
+// failures gives the reasons of the failures that somebody was told of.
+func failures(t *testing.T, k *kit, who session.Principal) (reasons []string) {
+	t.Helper()
+	sub, err := k.Subscribe(who, session.EventSelection{Kinds: []string{session.EventFailed},
+		Since: time.Now().Add(-time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub.Close()
+	for _, e := range sub.Past() {
+		reasons = append(reasons, e.Reason)
+	}
+	return reasons
 }
