@@ -10,6 +10,7 @@ import (
 
 	"github.com/octobot-run/octobot/internal/config"
 	"github.com/octobot-run/octobot/internal/container"
+	"github.com/octobot-run/octobot/internal/container/docker"
 	"github.com/octobot-run/octobot/internal/session"
 )
 
@@ -92,6 +93,9 @@ func (d *daemon) listContainers(ctx context.Context, instance string) (found []*
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeRuntime()) }()
+	if p, ok := container.As[*docker.DockerProvider](rt); ok {
+		p.KeepNetworks() // those of an installation that lives after all may be about to be used
+	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Limits.CallTimeout)
 	defer cancel()
 	list, err := rt.List(ctx)

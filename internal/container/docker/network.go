@@ -47,6 +47,7 @@ type networks struct {
 	mu    sync.Mutex
 	known map[string]ownNetwork // by name
 	swept time.Time
+	kept  bool // nothing is swept
 }
 
 type ownNetwork struct {
@@ -416,13 +417,21 @@ func (p *DockerProvider) removeIfUnused(ctx context.Context, n network.Summary) 
 	return true, nil
 }
 
+// KeepNetworks makes List leave networks alone that nothing uses: for who only looks at an
+// instance, which may be another process's.
+func (p *DockerProvider) KeepNetworks() {
+	p.networks.mu.Lock()
+	defer p.networks.mu.Unlock()
+	p.networks.kept = true
+}
+
 // sweepNetworks has our networks removed that nothing uses: what a process left that was killed,
 // the one that all sessions shared before each project had its own, and all of them where the
 // operator has named another since. listed are the networks of the containers that there are. It is
 // for use during a call.
 func (p *DockerProvider) sweepNetworks(listed map[string]bool) {
 	p.networks.mu.Lock()
-	due := time.Since(p.networks.swept) > sweepInterval
+	due := !p.networks.kept && time.Since(p.networks.swept) > sweepInterval
 	if due {
 		p.networks.swept = time.Now()
 	}
