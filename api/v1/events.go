@@ -41,7 +41,7 @@ type End struct{}
 
 // History says how far the past goes that the server keeps.
 type History struct {
-	From time.Time `json:"from" doc:"All events since then follow, as far as they were asked for. Those before it are not kept."`
+	From time.Time `json:"from" doc:"All events since then follow, as far as they were asked for. Of those before it, not all are kept."`
 }
 
 // Kinds of an [Event].

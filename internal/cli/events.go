@@ -23,8 +23,9 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "Follow what happens to sessions",
 		Long: `Print what happens to sessions, the named ones or all, from now on, one line each, until Ctrl-C.
 
-With --since, what has happened is printed first, as far as the daemon remembers it: the last thousand events or so of
-all sessions together, and none of before its own start. Where that is not enough, a note says from when on it was.
+With --since, what has happened is printed first, as far as the daemon remembers it: a thousand events or so of all
+sessions together, of which the project with the most loses the oldest, and none of before its own start. Where
+that is not enough, a note says from when on it was.
 
 ` + formatHelp,
 		Example: `  octobot events

@@ -19,7 +19,7 @@ func (a *API) eventRoutes() {
 		Summary: "Watch what happens to sessions",
 		Description: "A stream of events from now on, named by their kind. A client that is too slow gets overflow, and the stream ends: " +
 			"it has missed events and had better list the sessions. With since, past events come first, behind history, which says how far they go back: " +
-			"the server keeps the last thousand or so, of all sessions together, and none of before its own start. With until, the stream ends with end.",
+			"the server keeps a thousand or so, of all sessions together, of which the project with the most loses the oldest, and none of before its own start. With until, the stream ends with end.",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "A stream of events",
 				Content: map[string]*huma.MediaType{eventStream: a.events(map[string]reflect.Type{

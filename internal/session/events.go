@@ -32,18 +32,11 @@ type Event struct {
 // subscriptionQueue is how many events a subscriber may be behind.
 const subscriptionQueue = 256
 
-// eventsKept is how many past events are kept, of all sessions together, while the service lives.
-const eventsKept = 1024
-
 // hub passes events on to subscribers, and never waits for one.
 type hub struct {
 	mu          sync.Mutex
 	subscribers map[*Subscription]struct{} // guarded by mu
-	// past are the last events, a ring: the oldest is at next where there are eventsKept. All since
-	// keptFrom are among them. All three are guarded by mu.
-	past     []Event
-	next     int
-	keptFrom time.Time
+	past        history                    // guarded by mu
 }
 
 // EventSelection selects events. The zero value is all that who asks reaches, from now on.
@@ -84,13 +77,9 @@ func (s *ContainerService) Subscribe(who Principal, sel EventSelection) (*Subscr
 	h := &s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	sub.keptFrom = h.keptFrom
+	sub.keptFrom = h.past.keptFrom(sel.ProjectID)
 	if !sel.Since.IsZero() {
-		for i := range h.past {
-			if e := h.past[(h.next+i)%len(h.past)]; !e.Time.Before(sel.Since) && sel.has(e) {
-				sub.past = append(sub.past, e)
-			}
-		}
+		sub.past = h.past.selected(sel)
 	}
 	if h.subscribers == nil {
 		h.subscribers = make(map[*Subscription]struct{})
@@ -102,8 +91,8 @@ func (s *ContainerService) Subscribe(who Principal, sel EventSelection) (*Subscr
 // Past returns the events before the first of C that were asked for and are kept.
 func (s *Subscription) Past() []Event { return s.past }
 
-// KeptFrom returns since when all events are kept: those before that are not among Past, whatever
-// was asked for.
+// KeptFrom returns since when all events are kept, of the project where one was asked for: of those
+// before that, some are not among Past.
 func (s *Subscription) KeptFrom() time.Time { return s.keptFrom }
 
 // C returns the channel of events. It is closed, behind the last event, by Close, or because
@@ -136,13 +125,7 @@ func (h *hub) drop(sub *Subscription) {
 func (h *hub) publish(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.past) < eventsKept {
-		h.past = append(h.past, e)
-	} else {
-		h.keptFrom = h.past[h.next].Time.Add(1)
-		h.past[h.next] = e
-		h.next = (h.next + 1) % eventsKept
-	}
+	h.past.add(e)
 	for sub := range h.subscribers {
 		if !sub.selection.has(e) {
 			continue

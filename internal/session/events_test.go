@@ -84,3 +84,55 @@ func TestPastIsBounded(t *testing.T) {
 		t.Errorf("kept from %v, and the first is of %v", from, past[0].Time)
 	}
 }
+
+// TestPastIsTheProjectsOwn checks that a busy project costs others none of their past, and does not
+// show in what they are told.
+func TestPastIsTheProjectsOwn(t *testing.T) {
+	k := newKit(t)
+	subscribe := func(who session.Principal) *session.Subscription {
+		t.Helper()
+		sub, err := k.Subscribe(who, session.EventSelection{Since: time.Now().Add(-time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.Close()
+		return sub
+	}
+	quiet, unseen := subscribe(of("quiet")).KeptFrom(), subscribe(of("unseen")).KeptFrom()
+	cycle := func(project, id string) {
+		t.Helper()
+		if _, err := k.Create(t.Context(), of(project), session.CreateRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Delete(t.Context(), of(project), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle("quiet", "q0")
+	for i := range 600 {
+		cycle("busy", fmt.Sprint("s", i))
+	}
+	cycle("quiet", "q1")
+	sub := subscribe(of("quiet"))
+	if past := sub.Past(); len(past) != 4 || past[0].SessionID != "q0" || past[3].SessionID != "q1" {
+		t.Errorf("the quiet one's past is %+v", past)
+	}
+	if from := sub.KeptFrom(); !from.Equal(quiet) {
+		t.Errorf("the quiet one's is kept from %v, it was %v", from, quiet)
+	}
+	if from := subscribe(of("unseen")).KeptFrom(); !from.Equal(unseen) {
+		t.Errorf("that of one without events is kept from %v, it was %v", from, unseen)
+	}
+	sub = subscribe(of("busy"))
+	if past := sub.Past(); len(past) != 1020 || past[0].SessionID != "s90" || past[0].Time.Before(sub.KeptFrom()) {
+		t.Errorf("%d of the busy one's are kept, from %+v, said to be from %v", len(past), past[0], sub.KeptFrom())
+	}
+	all := subscribe(admin)
+	past := all.Past()
+	if len(past) != 1024 || past[0].SessionID != "q0" || past[2].SessionID != "s90" || past[1023].SessionID != "q1" {
+		t.Errorf("of all, %d are kept", len(past))
+	}
+	if !all.KeptFrom().Equal(sub.KeptFrom()) {
+		t.Errorf("of all are kept from %v, and of one from %v alone", all.KeptFrom(), sub.KeptFrom())
+	}
+}

@@ -140,7 +140,7 @@ func NewContainerService(rt container.Runtime, store Store, cfg Config) *Contain
 		examining: make(chan struct{}, 1),
 		clock:     newClock(cfg.Grace, cfg.Logger),
 		deadlines: newDeadlines(),
-		hub:       hub{keptFrom: now()},
+		hub:       hub{past: history{from: now()}},
 		recorders: recorders{news: make(chan []recordable, 1)},
 		spools:    spools{dir: cfg.SpoolDir},
 	}
