@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"reflect"
 	"time"
@@ -88,24 +89,47 @@ func (a *API) watchEvents(w *front.ResponseWriter, r *http.Request, in *eventsIn
 			return nil
 		}
 	}
+	switch last := follow(ctx, subscription.C(), over, send); {
+	case last != "":
+		_ = events.send(last, v1.End{})
+	case ctx.Err() != nil:
+		if err := problem.CauseOf(ctx, errGone); err != errGone {
+			events.fail(a.problemOf(ctx, err))
+		}
+	}
+	return nil
+}
+
+// follow sends events until it is over, with all that were queued by then, until send wants no
+// more, or until ctx ends. It returns the event that is to come last; empty: none.
+func follow(
+	ctx context.Context, queue <-chan session.Event, over <-chan time.Time, send func(session.Event) bool,
+) (last string) {
+	isOver := false
 	for {
-		select {
-		case event, ok := <-subscription.C():
-			if !ok {
-				_ = events.send(v1.EventOverflow, v1.End{})
-				return nil
+		var e session.Event
+		var ok bool
+		if isOver {
+			select {
+			case e, ok = <-queue:
+			default:
+				return v1.EventEnd
 			}
-			if !send(event) {
-				return nil
+		} else {
+			select {
+			case e, ok = <-queue:
+			case <-over:
+				isOver = true
+				continue
+			case <-ctx.Done():
+				return ""
 			}
-		case <-over:
-			_ = events.send(v1.EventEnd, v1.End{})
-			return nil
-		case <-ctx.Done():
-			if err := problem.CauseOf(ctx, errGone); err != errGone {
-				events.fail(a.problemOf(ctx, err))
-			}
-			return nil
+		}
+		if !ok {
+			return v1.EventOverflow
+		}
+		if !send(e) {
+			return ""
 		}
 	}
 }
