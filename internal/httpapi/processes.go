@@ -172,9 +172,14 @@ func execError(ctx context.Context, id string, err error) error {
 		}
 		return told
 	}
-	if e, ok := errors.AsType[*session.Error](err); ok && errors.Is(err, container.ErrMayStillRun) {
+	if e, ok := errors.AsType[*session.Error](err); ok {
 		told := *e
-		told.Detail, told.Hint = e.Detail+"; "+container.ErrMayStillRun.Error(), mayStillRun
+		if told.Code == session.CodeTimeout { // which says of a command that its own time was up
+			told.Code = session.CodeEngineUnavailable
+		}
+		if errors.Is(err, container.ErrMayStillRun) {
+			told.Detail, told.Hint = e.Detail+"; "+container.ErrMayStillRun.Error(), mayStillRun
+		}
 		err = &told
 	}
 	return problem.CauseOf(ctx, err)

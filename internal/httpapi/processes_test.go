@@ -211,6 +211,15 @@ func TestExecStream(t *testing.T) {
 	wantCode(t, exec("s", v1.ExecRequest{Cmd: []string{"cat"}, Stdin: "x"}, client.Streams{}), v1.CodeInvalidArgument)
 	wantCode(t, exec("s", v1.ExecRequest{Cmd: []string{"sleep", "60"}, Timeout: v1.Duration(10 * time.Millisecond)},
 		client.Streams{}), v1.CodeTimeout)
+	// The engine's time is not the command's.
+	remove := f.engine.Inject(mock.Fault{Op: "exec", Err: context.DeadlineExceeded})
+	req := v1.ExecRequest{Cmd: []string{"true"}, Timeout: v1.Duration(10 * time.Second)}
+	wantCode(t, exec("s", req, client.Streams{}), v1.CodeEngineUnavailable)
+	_, err = f.admin.Exec(t.Context(), "s", req)
+	if e := wantCode(t, err, v1.CodeEngineUnavailable); !strings.Contains(e.Detail, "did not finish it in time") {
+		t.Errorf("a slow engine: %+v", e)
+	}
+	remove()
 
 	broken := errors.New("broken")
 	if err := exec("s", v1.ExecRequest{Cmd: []string{"cat"}},
