@@ -65,6 +65,9 @@ Labels are the session's, which "octobot ls -l" looks at: on the engine, the con
 		if given("max-age") {
 			req.MaxAge = new(v1.Duration(maxAge))
 		}
+		if given("on-expire") && req.OnExpire == "" {
+			return usageError(cmd, "--on-expire is empty, which is neither stop nor close")
+		}
 		req.Labels = make(map[string]*string, len(labels)+len(removed))
 		for _, name := range removed {
 			req.Labels[name] = nil

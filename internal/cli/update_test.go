@@ -22,7 +22,7 @@ func TestUpdate(t *testing.T) {
 	}
 	golden(t, "update", transcript(t, dir,
 		"update", "update a", "update --memory lots a", "update --memory 0 a", "update --pids 0 a",
-		"update --memory= --cpus 2 a",
+		"update --memory= --cpus 2 a", "update --on-expire= --cpus 2 a",
 		"update --cpus 1000000 a",
 		"update --on-expire explode a", "update -l octobot.session=x a", "update -l x nope a", "update -o yaml a"))
 }
