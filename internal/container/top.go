@@ -25,8 +25,8 @@ type Top struct {
 
 // Topper tells what runs in containers.
 type Topper interface {
-	// Top lists all processes of the container, our own among them. Not running, or paused and the
-	// engine does not look into it then: [ErrContainerStopped]. An engine that can't:
-	// [ErrUnsupported].
+	// Top lists all processes of the container, our own among them. Not running:
+	// [ErrContainerStopped]. Paused, and the engine does not look into it then:
+	// [ErrContainerPaused]. An engine that can't: [ErrUnsupported].
 	Top(ctx context.Context, sessionID string) (*Top, error)
 }

@@ -19,7 +19,8 @@ func (r *Runtime) Top(ctx context.Context, sessionID string) (*container.Top, er
 		return nil, failed(op, sessionID, err)
 	}
 	top, err := r.topOfAgent(ctx, op, sessionID)
-	if err == nil || !errors.Is(err, container.ErrUnsupported) && !errors.Is(err, container.ErrContainerStopped) {
+	if err == nil || !errors.Is(err, container.ErrUnsupported) && !errors.Is(err, container.ErrContainerStopped) &&
+		!errors.Is(err, container.ErrContainerPaused) {
 		return top, err
 	}
 	topper, ok := container.As[container.Topper](r.Runtime)

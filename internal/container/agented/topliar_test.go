@@ -3,6 +3,7 @@ package agented
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -53,4 +54,25 @@ func TestLiarsAboutProcessesThatRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTopOfPaused: what runs in a paused container, whose agent is frozen, the engine tells.
+func TestTopOfPaused(t *testing.T) {
+	r := New(&pausedEngine{}, Config{Logger: slog.New(slog.DiscardHandler)}).(*Runtime)
+	defer r.Close()
+	if top, err := r.Top(t.Context(), "s"); err != nil || !top.HostPIDs {
+		t.Errorf("got %+v, %v; want the engine's", top, err)
+	}
+}
+
+// pausedEngine is one whose containers are paused.
+type pausedEngine struct{ engine }
+
+func (*pausedEngine) Get(_ context.Context, id string) (*container.Container, error) {
+	return &container.Container{SessionID: id, Status: container.StatusRunning, Paused: true, Detailed: true,
+		Labels: map[string]string{container.LabelProgram: "0123"}}, nil
+}
+
+func (*pausedEngine) Top(context.Context, string) (*container.Top, error) {
+	return &container.Top{HostPIDs: true}, nil
 }

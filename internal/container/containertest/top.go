@@ -56,7 +56,7 @@ func testTop(f *fixture) {
 	if pauser, ok := container.As[container.Pauser](f.rt); ok {
 		f.must(pauser.Pause(f.ctx, id))
 		if top, err = topper.Top(f.ctx, id); err != nil {
-			f.class(err, container.ErrContainerStopped)
+			f.class(err, container.ErrContainerPaused)
 		} else if find(top, "sleep 4244") == nil {
 			f.Fatalf("of a paused container: %+v", top)
 		}

@@ -60,7 +60,7 @@ func (c *call) top(id string) (*container.Top, error) {
 		case status(state.Status) != container.StatusRunning:
 			return nil, container.Errorf("", "", container.ErrContainerStopped, "it is %s", state.Status)
 		case state.Paused && c.p.podman():
-			return nil, container.Errorf("", "", container.ErrContainerStopped, "it is paused")
+			return nil, container.Errorf("", "", container.ErrContainerPaused, "")
 		case errorSays(err, saysNoPs):
 			return nil, container.Errorf("", "", container.ErrUnsupported,
 				"the engine's host has no ps that can tell: %s", engineText(err))

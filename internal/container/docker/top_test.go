@@ -62,3 +62,23 @@ func TestTop(t *testing.T) {
 		t.Errorf("without ps: %v", err)
 	}
 }
+
+// TestTopOfPaused has an engine answer as Podman does, which does not look into a paused container.
+func TestTopOfPaused(t *testing.T) {
+	name := container.Name("x")
+	p := newFakeEngine(t, map[string]http.HandlerFunc{
+		"GET /_ping": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Api-Version", "1.41")
+			w.Header().Set("Libpod-Api-Version", "4.3.1")
+		},
+		"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, http.StatusOK, map[string]any{"Id": name, "Name": "/" + name,
+				"State":  map[string]any{"Status": "paused", "Paused": true},
+				"Config": map[string]any{"Labels": container.Labels("fake", "x", container.Options{})}})
+		},
+		"GET /containers/" + name + "/top": func(http.ResponseWriter, *http.Request) {},
+	}).open(t)
+	if _, err := p.Top(t.Context(), "x"); container.ClassOf(err) != container.ErrContainerPaused {
+		t.Errorf("got %v; want %v", err, container.ErrContainerPaused)
+	}
+}
