@@ -85,23 +85,33 @@ func (c *call) withContainer(fn func(id string) error) error {
 		}
 		c.p.sessions.drop(c.SessionID, known.id)
 	}
-	found, err := c.inspect()
+	found, err := c.inspectAfter(known)
 	if err != nil {
 		return err
-	}
-	if known.id != "" && found.Container.Config.Labels[container.LabelOrigin] != known.origin {
-		return container.Errorf("", "", container.ErrContainerNotFound, "another one has its name")
 	}
 	return fn(found.Container.ID)
 }
 
-// inspect asks for the session's container by its name, and checks that it is ours.
+// inspect asks for the session's container by its name, and checks that it is ours, and of the
+// origin that was seen last.
 func (c *call) inspect() (client.ContainerInspectResult, error) {
+	return c.inspectAfter(c.p.sessions.get(c.SessionID))
+}
+
+// inspectAfter is inspect where known was the session's container. Of one of another origin nothing
+// is remembered: whose it is then is looked up anew.
+func (c *call) inspectAfter(known remembered) (client.ContainerInspectResult, error) {
 	found, err := c.p.inspect(c.Ctx, c.SessionID)
-	if err == nil {
-		c.p.sessions.put(c.SessionID, c.p.remember(c.SessionID, found.Container.ID, found.Container.Config.Labels))
+	if err != nil {
+		return found, err
 	}
-	return found, err
+	now := c.p.remember(c.SessionID, found.Container.ID, found.Container.Config.Labels)
+	if known.id != "" && now.origin != known.origin {
+		c.p.sessions.drop(c.SessionID, known.id)
+		return found, container.Errorf("", "", container.ErrContainerNotFound, "another one has its name")
+	}
+	c.p.sessions.put(c.SessionID, now)
+	return found, nil
 }
 
 func (p *DockerProvider) remember(session, id string, labels map[string]string) remembered {
