@@ -17,15 +17,17 @@ import (
 //     connection is closed while the last of its output is on its way: that nobody can tell. Within
 //     a frame it is noticed.
 //   - One that runs on has closed its output, or the connection was cut. In its container is seen
-//     which; where that can't be seen, it is taken for cut.
+//     which; where that can't be seen, and it does not end soon, it is taken for cut.
 //   - Docker that fails to write to the connection says that the command has ended, with 126,
 //     though it runs on. It has told nobody of an end then.
 
 const (
 	// endNotice is how long after the end of its output a command's own end may be told.
 	endNotice = 250 * time.Millisecond
-	// outputsWait bounds the time for which a command runs on that is not seen.
+	// outputsWait bounds the time for which a command runs on that is not seen, and blindWait where
+	// nothing can be seen in its container: the image has no shell, or no process can be added.
 	outputsWait = 2 * time.Second
+	blindWait   = 10 * time.Second
 )
 
 func errCut() error {
@@ -48,14 +50,19 @@ func (o *outputs) check(r *process) error {
 	ctx, cancel := context.WithTimeout(r.Ctx, settleTimeout)
 	defer cancel()
 	code, _, err := r.p.runScript(ctx, r, findOutputs)
+	wait := blindWait
+	if err == nil && code == 4 {
+		wait = outputsWait
+	}
+	hasOutput := err == nil && code == 3
 	switch {
 	case err == nil && code == 0:
 		o.known = true
 		return nil
-	case err == nil && code == 4 && since < outputsWait:
-		return nil // it is ending, most likely
 	case r.Ctx.Err() != nil:
 		return r.Ctx.Err()
+	case !hasOutput && since < wait:
+		return nil // it is ending, most likely
 	}
 	return errCut()
 }

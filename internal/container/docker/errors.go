@@ -53,11 +53,13 @@ var (
 		{"container state improper", []string{podman4}},
 		{"is restarting", []string{docker20, docker29}},
 		{"marked for removal", []string{docker20, docker29}},
-		{"cannot exec in a stopped", []string{docker20}},
+		saysExecStopped,
 	}
-	saysPaused    = []phrase{{"is paused", []string{docker20, docker29, podman4}}}
-	saysExists    = []phrase{{"is already in use by", []string{docker20, docker29, podman4}}}
-	saysPortTaken = []phrase{
+	// saysExecStopped comes behind words that are of saysNoCommand.
+	saysExecStopped = phrase{"cannot exec in a stopped", []string{docker20}}
+	saysPaused      = []phrase{{"is paused", []string{docker20, docker29, podman4}}}
+	saysExists      = []phrase{{"is already in use by", []string{docker20, docker29, podman4}}}
+	saysPortTaken   = []phrase{
 		{"port is already allocated", []string{docker20, docker29}},
 		{"address already in use", []string{docker20, docker29, podman4}},
 		{"ports are not available", []string{"docker desktop 4"}},
@@ -138,7 +140,7 @@ func classify(err error) error {
 		return container.ErrImageNotFound
 	case errorSays(err, saysPortTaken):
 		return container.ErrPortTaken
-	case errorSays(err, saysNoCommand):
+	case errorSays(err, saysNoCommand) && !errorSays(err, []phrase{saysExecStopped}):
 		return container.ErrExecFailed
 	case errorSays(err, saysExists):
 		return container.ErrContainerExists

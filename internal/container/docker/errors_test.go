@@ -145,7 +145,7 @@ func TestClassify(t *testing.T) {
 		{409, "Container abc is restarting, wait until the container is running", container.ErrContainerStopped},
 		{409, "container is marked for removal and cannot be started", container.ErrContainerStopped},
 		{400, "OCI runtime exec failed: exec failed: cannot exec in a stopped container: unknown",
-			container.ErrExecFailed},
+			container.ErrContainerStopped},
 		{500, "Ports are not available: exposing port TCP 127.0.0.1:80", container.ErrPortTaken},
 		{400, "network octobot-x is ambiguous (2 matches found on name)", container.ErrInvalidArgument},
 		{404, "page not found", container.ErrRefused},

@@ -254,16 +254,20 @@ func (r *process) stoppedOr(err error) error {
 	if _, silent := errors.AsType[*silentError](err); silent {
 		return err
 	}
-	stopped := false
+	if r.containerStopped() {
+		return container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
+	}
+	return err
+}
+
+// containerStopped reports whether the engine says that the container does not run any more.
+func (r *process) containerStopped() (stopped bool) {
 	_ = r.call.answered(func(c *call) error {
 		state, err := c.inspectState(r.containerID)
 		stopped = err == nil && status(state.Status) != container.StatusRunning
 		return err
 	})
-	if stopped {
-		return container.Errorf("", "", container.ErrContainerStopped, "it stopped while the command ran")
-	}
-	return err
+	return stopped
 }
 
 // containerStops waits a little for the container to have stopped: the engine hears of the death of
@@ -345,6 +349,11 @@ func (r *process) attach(size *[2]uint) error {
 	}
 	if !isEngineAnswer(err) {
 		r.kill()
+		return err
+	}
+	// Of an exec whose container has ended Docker says that there is none.
+	if r.containerStopped() {
+		return container.Errorf("", "", container.ErrContainerStopped, "it stopped before the command could start")
 	}
 	return r.pausedOr(r.containerID, err)
 }

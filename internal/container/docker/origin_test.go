@@ -11,8 +11,8 @@ import (
 	"github.com/octobot-run/octobot/internal/container/docker"
 )
 
-// TestOriginIsKept has another container come in the place of the one whose origin was asked for: no
-// call goes on to it before its own was asked for.
+// TestOriginIsKept has another container come in the place of the one whose origin was asked for:
+// no call goes on to it before its own was asked for.
 func TestOriginIsKept(t *testing.T) {
 	name := container.Name("a")
 	for what, call := range map[string]func(context.Context, *docker.DockerProvider) error{
