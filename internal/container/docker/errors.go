@@ -109,7 +109,9 @@ func lacksImage(err error) bool {
 }
 
 // isForgotten recognises an exec that the engine does not know any more: it has ended.
-func isForgotten(err error) bool { return err != nil && cerrdefs.IsNotFound(err) }
+func isForgotten(err error) bool {
+	return err != nil && cerrdefs.IsNotFound(err) && wordsOf(err) != ""
+}
 
 // isNoNetwork recognises a network that is gone, or whose name stands for two: Docker names it
 // between the words.

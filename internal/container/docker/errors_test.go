@@ -221,7 +221,7 @@ func TestFaultIsNoEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answers := []recordedAnswer{{Status: 500, Type: typeJSON, Body: `{"message":"database is locked"}`},
-				{Status: 500}, last}
+				{Status: 500}, {Status: 404, Type: "text/html", Body: "<h1>Not Found</h1>"}, last}
 			asked := 0
 			p := open(t, func(w http.ResponseWriter, _ *http.Request) {
 				answers[min(asked, len(answers)-1)].write(w)

@@ -85,11 +85,11 @@ func (p *DockerProvider) List(ctx context.Context) ([]*container.Container, erro
 			continue
 		}
 		if renamed {
-			copied, err := p.isCopy(c.Ctx, item)
+			ours, err := p.isOriginal(c.Ctx, session, item)
 			if err != nil {
 				return nil, c.toError(err)
 			}
-			if copied {
+			if !ours {
 				continue
 			}
 		}

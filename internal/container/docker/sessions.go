@@ -149,29 +149,43 @@ func (p *DockerProvider) findRenamed(ctx context.Context, session string) (id st
 		if !p.ownsLabels(session, item.Labels) {
 			continue
 		}
-		if copied, err := p.isCopy(ctx, item); err != nil || !copied {
+		if ours, err := p.isOriginal(ctx, session, item); err != nil || ours {
 			return item.ID, err
 		}
 	}
 	return "", container.Errorf("", "", container.ErrContainerNotFound, "")
 }
 
-// isCopy reports whether a container has our labels from its image, which somebody made of a
-// session's container: then it is not ours, whatever they say. It is taken for one where its image
-// is gone, so that nobody can tell.
-func (p *DockerProvider) isCopy(ctx context.Context, item dockercontainer.Summary) (bool, error) {
-	image, err := p.client.ImageInspect(ctx, item.ImageID)
-	if cerrdefs.IsNotFound(err) {
+// isOriginal reports whether a container with the labels of a session of ours, and another name, is
+// the session's, which one that was seen before is. Where nobody can tell, it is not.
+func (p *DockerProvider) isOriginal(
+	ctx context.Context, session string, item dockercontainer.Summary,
+) (bool, error) {
+	if item.ID == p.sessions.get(session).id {
 		return true, nil
 	}
+	copied, known, err := p.isCopy(ctx, item)
+	return known && !copied, err
+}
+
+// isCopy reports whether a container has its labels from its image, which somebody made of a
+// session's container: then it is nobody's, whatever they say. It is not known where its image is
+// gone.
+func (p *DockerProvider) isCopy(
+	ctx context.Context, item dockercontainer.Summary,
+) (copied, known bool, _ error) {
+	image, err := p.client.ImageInspect(ctx, item.ImageID)
+	if cerrdefs.IsNotFound(err) && wordsOf(err) != "" {
+		return false, false, nil
+	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	inherited := ""
 	if image.Config != nil {
 		inherited = image.Config.Labels[labelCreate]
 	}
-	return inherited == item.Labels[labelCreate], nil
+	return inherited == item.Labels[labelCreate], true, nil
 }
 
 // Origin implements [container.OriginReader].

@@ -26,11 +26,11 @@ func (p *DockerProvider) ListStrangers(ctx context.Context) ([]*container.Contai
 		if !p.isStranger(item.Labels) {
 			continue
 		}
-		copied, err := p.isCopy(c.Ctx, item)
+		copied, _, err := p.isCopy(c.Ctx, item)
 		if err != nil {
 			return nil, c.toError(err)
 		}
-		if !copied {
+		if !copied { // as far as is known
 			list = append(list, fromSummary(item.Labels[container.LabelSession], item))
 		}
 	}
@@ -64,12 +64,15 @@ func (c *call) removeStranger(instance, containerID string) error {
 		if item.ID != containerID || !c.p.isStranger(item.Labels) || item.Labels[container.LabelInstance] != instance {
 			continue
 		}
-		copied, err := c.p.isCopy(c.Ctx, item)
-		if err != nil {
+		copied, known, err := c.p.isCopy(c.Ctx, item)
+		switch {
+		case err != nil:
 			return err
-		}
-		if copied {
-			break
+		case !known:
+			return container.Errorf("", "", container.ErrContainerNotFound,
+				"its image is gone, which could tell it from a copy; remove it by the engine's own means")
+		case copied:
+			return container.Errorf("", "", container.ErrContainerNotFound, "it is a copy")
 		}
 		if err := c.remove(item.ID); err != nil {
 			return err
