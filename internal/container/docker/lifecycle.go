@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -53,6 +54,11 @@ func (c *call) startOnce(id string) error {
 		_, err := c.p.client.ContainerStart(c.Ctx, id, client.ContainerStartOptions{})
 		return err
 	}
+	if !c.p.podman() {
+		if err := c.restoreNetwork(id, false); err != nil {
+			return err
+		}
+	}
 	joined := false
 	try := func() (done bool, err error) {
 		err = run()
@@ -63,9 +69,7 @@ func (c *call) startOnce(id string) error {
 			joined, err = true, run()
 		}
 		if err != nil && errorSays(err, saysPortTaken) && !c.p.podman() {
-			if err := c.restoreNetwork(id); err != nil {
-				return true, err
-			}
+			_ = c.restoreNetwork(id, true) // or the next start does; the refusal is what matters
 		}
 		// An engine that could not execute the command may still show the container as it was amid
 		// the start.
@@ -88,8 +92,9 @@ func (c *call) startOnce(id string) error {
 
 // restoreNetwork connects a container, whose start was refused, to its network again. Docker 29
 // takes it off the network where it can't publish its ports (its connectToNetwork undoes more than
-// it has done), and a later start would succeed without any network.
-func (c *call) restoreNetwork(id string) error {
+// it has done), and a later start would succeed without any network. Whether it was refused the
+// engine is asked where that is not known: a daemon may have ended before it came to this.
+func (c *call) restoreNetwork(id string, refused bool) error {
 	found, err := c.p.client.ContainerInspect(c.Ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return err
@@ -98,11 +103,17 @@ func (c *call) restoreNetwork(id string) error {
 	if info.HostConfig == nil || info.NetworkSettings == nil || len(info.NetworkSettings.Networks) > 0 {
 		return nil
 	}
+	if info.State != nil {
+		refused = refused || errorSays(errors.New(info.State.Error), saysPortTaken)
+	}
 	mode := info.HostConfig.NetworkMode
-	if mode.IsNone() || mode.IsHost() || mode.IsContainer() {
+	if !refused || mode.IsNone() || mode.IsHost() || mode.IsContainer() {
 		return nil
 	}
 	_, err = c.p.client.NetworkConnect(c.Ctx, mode.NetworkName(), client.NetworkConnectOptions{Container: id})
+	if err != nil && isNoNetwork(err) && c.p.ownsNetworks() {
+		return c.rejoinNetwork(id)
+	}
 	return err
 }
 
