@@ -3,6 +3,7 @@ package docker_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -52,5 +53,43 @@ func TestExecEndsUnseen(t *testing.T) {
 				t.Errorf("got %+v, %v", res, err)
 			}
 		})
+	}
+}
+
+// TestEventsByEngineClock has an engine behind a socket of this host whose clock is an hour off, as
+// that of a virtual machine: the event of a command's end is found all the same.
+func TestEventsByEngineClock(t *testing.T) {
+	seconds := func(r *http.Request, name string) float64 {
+		s, err := strconv.ParseFloat(r.URL.Query().Get(name), 64)
+		if err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	for _, off := range []time.Duration{-time.Hour, -time.Minute, 0, time.Minute, time.Hour} {
+		var at time.Time
+		clock := func() time.Time { return time.Now().Add(off) }
+		execs := newFakeExecs(t, &fakeExecs{status: "running",
+			start: func(w http.ResponseWriter, _ *http.Request) {
+				at = clock()
+				hijacked(w, frame("ok\n")).Close()
+			},
+			inspect: func() map[string]any { return map[string]any{"Running": false, "Pid": 5, "ExitCode": 126} }})
+		execs.mu.Lock()
+		execs.handlers["GET /_ping"] = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Api-Version", "1.41")
+			w.Header().Set("Date", clock().UTC().Format(http.TimeFormat))
+		}
+		execs.handlers["GET /events"] = func(w http.ResponseWriter, r *http.Request) {
+			if s := float64(at.UnixNano()) / 1e9; s >= seconds(r, "since") && s <= seconds(r, "until") {
+				answer(w, http.StatusOK, map[string]any{"Type": "container", "Action": "exec_die",
+					"Actor": map[string]any{"Attributes": map[string]string{"execID": "cmd"}}, "timeNano": at.UnixNano()})
+			}
+		}
+		execs.mu.Unlock()
+		res, err := execs.open(t).Exec(t.Context(), "a", []string{"sh"}, container.ExecOptions{})
+		if err != nil || res.ExitCode != 126 {
+			t.Errorf("%v off: got %+v, %v", off, res, err)
+		}
 	}
 }
