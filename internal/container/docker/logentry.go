@@ -50,6 +50,7 @@ type logPass struct {
 	stamps  bool // each line begins with its time
 	mends   bool // see logReader
 
+	begun          bool      // something was not skipped
 	entries, lines int       // that were read
 	first, latest  time.Time // of what was read
 }
@@ -81,6 +82,7 @@ func (p *logPass) begin(stream int, stamp []byte) (*logStream, error) {
 		p.lines++
 	}
 	s.skips = p.skip(s)
+	p.begun = p.begun || !s.skips
 	if s.cut < 0 && !s.begun && !s.skips && p.stamps {
 		return s, s.pass.write(s, append(stamp[:len(stamp):len(stamp)], ' '))
 	}

@@ -61,7 +61,9 @@ func (p *DockerProvider) Logs(
 // left out.
 //
 // The engine is always asked for timestamps. By those, an entry has a position that outlasts the
-// log's rotation, and the pieces of a long line are known as such.
+// log's rotation, and the pieces of a long line are known as such. Not so where Podman follows a
+// log that is rotated meanwhile: many of its entries have the same time, of a whole second, and
+// those of a TTY have none, so that what is rotated away shifts the count of them.
 type logReader struct {
 	*call
 	id   string
@@ -82,7 +84,7 @@ func (r *logReader) run(stdout, stderr io.Writer) error {
 	if r.opts.Tail == 0 && !(r.opts.Follow && r.ran) {
 		return nil
 	}
-	ask, from := logRequest{since: r.opts.Since, tail: -1}, logStart{since: r.opts.Since}
+	ask, from := logRequest{since: r.opts.Since, tail: -1}, logStart{since: r.opts.Since, past: &logPass{}}
 	if r.opts.Tail >= 0 {
 		var err error
 		if ask, from, err = r.findTail(); err != nil {
@@ -131,6 +133,7 @@ func (r *logReader) readBehind(ask logRequest, from logStart, passed *logPass) (
 			rest.streams[i] = passed.streams[i]
 		}
 	}
+	rest.begun = rest.begun || passed.begun
 	return rest, nil
 }
 
@@ -281,10 +284,14 @@ func (r *logReader) start(ask logRequest, count *logPass, whole bool) logStart {
 	if !whole {
 		lines-- // whether that began with its entry is unknown
 	}
-	return logStart{
+	from := logStart{
 		found: whole || lines >= max(r.opts.Tail, 1), // with one line at least, the last one is there as a whole
 		since: ask.since, lines: count.lines - min(max(lines, 0), r.opts.Tail), until: count.latest,
 	}
+	if ask.tail < 0 {
+		from.past = count
+	}
+	return from
 }
 
 // logStart is where the last lines begin: of what is not older than since, behind so many lines,
@@ -294,10 +301,14 @@ type logStart struct {
 	since time.Time
 	lines int
 	until time.Time
+	past  *logPass // all that was there, since then, when it was counted; nil: only its end was counted
 }
 
 // skip tells what is before the start.
 func (f logStart) skip() func(*logStream) bool {
+	if f.isEnd() {
+		return f.skipUpTo(f.past)
+	}
 	begun := false
 	return func(s *logStream) bool {
 		begun = begun || s.pass.lines > f.lines || s.at.After(f.until)
@@ -305,8 +316,14 @@ func (f logStart) skip() func(*logStream) bool {
 	}
 }
 
+// isEnd reports whether the start is the end of what was there. The last line may go on behind it.
+func (f logStart) isEnd() bool { return f.past != nil && f.lines == f.past.lines }
+
 // sincePassed is a time from which on all has to be looked at that the pass has not passed on.
 func (f logStart) sincePassed(passed *logPass) time.Time {
+	if f.past != nil && !passed.begun {
+		return f.since
+	}
 	var first time.Time
 	for _, s := range passed.streams {
 		if s.n > 0 && (first.IsZero() || s.at.Before(first)) {
@@ -323,16 +340,26 @@ func (f logStart) sincePassed(passed *logPass) time.Time {
 	return first
 }
 
-// skipPassed tells what a pass that began there has come by already. Each stream by itself is in
-// order.
+// skipPassed tells what a pass that began there has come by already.
 func (f logStart) skipPassed(passed *logPass) func(*logStream) bool {
+	if f.past != nil && !passed.begun {
+		return f.skip() // it did not come so far
+	}
+	return f.skipUpTo(passed)
+}
+
+// skipUpTo tells what a pass has come by. Each stream by itself is in order.
+func (f logStart) skipUpTo(passed *logPass) func(*logStream) bool {
 	var behind [3]bool
 	return func(s *logStream) bool {
 		last := &passed.streams[s.number]
+		if f.isEnd() && last.isBefore(&f.past.streams[s.number]) {
+			last = &f.past.streams[s.number]
+		}
 		switch {
 		case behind[s.number]:
 		case last.n == 0:
-			behind[s.number] = s.at.After(f.until)
+			behind[s.number] = s.at.After(f.until) || f.past != nil && f.past.streams[s.number].n == 0
 		default:
 			behind[s.number] = s.at.After(last.at) || s.at.Equal(last.at) && s.n > last.n
 			if s.n == last.n && s.at.Equal(last.at) && (!last.ended || len(last.stamp) == 0 && last.begun) {

@@ -3,9 +3,11 @@ package docker_test
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +101,120 @@ func TestFollowedLogIsWhole(t *testing.T) {
 			}
 			if got := out.String() + "\n"; got != want.String() {
 				t.Errorf("got %d bytes %.60q…; want %d %.60q…", len(got), got, want.Len(), want.String())
+			}
+		})
+	}
+}
+
+// endingLog is the log of a Podman's container that ends while it is followed. Who follows it is
+// told a part; what comes then is not to be relied on.
+type endingLog struct {
+	past, told, whole string // as the engine sends them
+
+	mu       sync.Mutex
+	followed bool
+	ended    chan struct{}
+}
+
+func (l *endingLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	l.followed = l.followed || r.URL.Query().Get("follow") == "1"
+	followed := l.followed
+	l.mu.Unlock()
+	switch {
+	case !followed:
+		_, _ = io.WriteString(w, l.past)
+	case r.URL.Query().Get("follow") == "1" && l.told != "":
+		_, _ = io.WriteString(w, l.told)
+		w.(http.Flusher).Flush()
+		select {
+		case <-l.ended:
+		case <-r.Context().Done():
+		}
+	default:
+		_, _ = io.WriteString(w, l.whole)
+	}
+}
+
+// status is what the engine says of the container: that it runs until what is told is believed.
+func (l *endingLog) status() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.ended:
+		return "exited"
+	default:
+	}
+	if !l.followed {
+		return "running"
+	}
+	close(l.ended)
+	if l.told == "" {
+		return "exited"
+	}
+	return "running"
+}
+
+// entry is one of a log as Podman sends it, of the n-th second.
+func entry(stream byte, n int, text string) string {
+	text = fmt.Sprintf("2026-01-01T00:00:%02dZ %s", n, text)
+	header := []byte{stream, 0, 0, 0, 0, 0, 0, 0}
+	binary.BigEndian.PutUint32(header[4:], uint32(len(text)))
+	return string(header) + text
+}
+
+// Podman's entries have the time of a whole second, and those of a TTY have none.
+func TestFollowedLogOfPodmanIsWhole(t *testing.T) {
+	long := entry(1, 0, strings.Repeat("p", 200)+"\n")
+	part := long[:120]
+	hello := entry(1, 0, "past\n") + entry(1, 0, "hello ")
+	three := long + entry(1, 0, "a\n") + entry(1, 0, "b\n")
+	for name, tt := range map[string]struct {
+		tty                     bool
+		tail                    int
+		past, told, whole, want string
+	}{
+		"TTY, a line goes on": {true, 0, "past\r\nprompt> ", "past\r\nprompt> world", "past\r\nprompt> world", "world"},
+		"TTY, told in part": {true, 0, "past\r\nprompt> ", "past\r\nprompt> wo", "past\r\nprompt> world\r\n",
+			"world\r\n"},
+		"TTY, told the past":       {true, 0, "past\r\nprompt> ", "past\r\nprompt> ", "past\r\nprompt> world", "world"},
+		"TTY, told part of it":     {true, 0, "past\r\nprompt> ", "past\r\nprom", "past\r\nprompt> world", "world"},
+		"TTY, told nothing":        {true, 0, "past\r\nprompt> ", "", "past\r\nprompt> world", "world"},
+		"TTY, no past":             {true, -1, "", "", "a\r\nb", "a\r\nb"},
+		"TTY, no past and no tail": {true, 0, "", "", "a\r\nb", "a\r\nb"},
+		"TTY, the last line":       {true, 1, "a\r\nb\r\n", "", "a\r\nb\r\nc", "b\r\nc"},
+		"a line goes on":           {false, 0, hello, hello + entry(1, 0, "world"), hello + entry(1, 0, "world"), "world"},
+		"a line goes on, not told": {false, 0, hello, hello, hello + entry(1, 0, "world"), "world"},
+		"nothing told":             {false, 0, hello, "", hello + entry(1, 0, "world"), "world"},
+		"part of the past":         {false, 0, long, part, long + entry(1, 5, "new\n"), "new\n"},
+		"part of what is before the tail": {false, 1, three, part, three + entry(1, 0, "new\n"),
+			"b\nnew\n"},
+		"nothing of the tail":     {false, 1, three, "", three + entry(1, 5, "new\n"), "b\nnew\n"},
+		"another stream":          {false, 1, three, three, three + entry(2, 0, "error\n"), "b\nerror\n"},
+		"another stream, no tail": {false, 0, three, three, three + entry(2, 0, "error\n"), "error\n"},
+		"all": {false, -1, three, three, three + entry(2, 0, "error\n"),
+			strings.Repeat("p", 200) + "\na\nb\nerror\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &endingLog{past: tt.past, told: tt.told, whole: tt.whole, ended: make(chan struct{})}
+			name := container.Name("a")
+			engine := newFakeEngine(t, map[string]http.HandlerFunc{
+				"GET /_ping": func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Api-Version", "1.41")
+					w.Header().Set("Libpod-Api-Version", "4.3.1")
+				},
+				"GET /containers/" + name + "/logs": log.ServeHTTP,
+				"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
+					answer(w, http.StatusOK, map[string]any{
+						"Id": name, "Name": "/" + name, "State": map[string]any{"Status": log.status()},
+						"Config": map[string]any{"Tty": tt.tty, "Labels": container.Labels("fake", "a", container.Options{})},
+					})
+				},
+			})
+			var out strings.Builder
+			err := engine.open(t).Logs(t.Context(), "a", container.LogOptions{Follow: true, Tail: tt.tail}, &out, &out)
+			if err != nil || out.String() != tt.want {
+				t.Errorf("got %q, %v; want %q", out.String(), err, tt.want)
 			}
 		})
 	}
