@@ -89,6 +89,14 @@ var (
 	saysNotDirectory = []phrase{{"not a directory", []string{docker20, docker29, podman4}}}
 	saysNoInit       = []phrase{{"init binary not found", []string{podman4}}}
 	saysRemoving     = []phrase{{"already in progress", []string{docker20, docker29}}}
+	// saysNoPs is what Docker says where its host's ps is missing, or another than procps'.
+	saysNoPs = []phrase{{"error running ps", []string{docker20, docker29}}}
+	// saysInUse is what runc says of a limit of memory, on cgroup v1, that is below what is in use,
+	// and Docker of one below what it takes itself.
+	saysInUse = []phrase{
+		{"device or resource busy", []string{docker20}},
+		{"minimum memory limit", []string{docker20, docker29}},
+	}
 )
 
 // errorSays reports whether an error says one of the phrases.

@@ -107,13 +107,17 @@ func answeredBy(t *testing.T, a recordedAnswer) map[string]error {
 
 // unrecorded are phrases that no engine can be made to say for a recording.
 var unrecorded = map[string]string{
-	"is restarting":            "we restart nothing; it is the word of the moment between two starts",
-	"marked for removal":       "a start that meets a removal",
-	"already in progress":      "a removal that meets another",
-	"cannot exec in a stopped": "an exec that meets the end of the container",
-	"exec format error":        "the OCI runtime says it in the command's place, on its output",
-	"ports are not available":  "Docker Desktop",
-	"init binary not found":    "an engine without an init",
+	"is restarting":                      "we restart nothing; it is the word of the moment between two starts",
+	"marked for removal":                 "a start that meets a removal",
+	"already in progress":                "a removal that meets another",
+	"cannot exec in a stopped":           "an exec that meets the end of the container",
+	"exec format error":                  "the OCI runtime says it in the command's place, on its output",
+	"ports are not available":            "Docker Desktop",
+	"init binary not found":              "an engine without an init",
+	": stat : no such file or directory": "runc says it of an empty command, in the command's place on its output",
+	"is a directory":                     "the OCI runtime says it in the command's place, on its output",
+	"error running ps":                   "an engine on a host without a ps, or with another than procps'",
+	"device or resource busy":            "a limit of memory, on cgroup v1, below what the container uses",
 }
 
 // TestPhrases: what is matched is what the engines say that are named for it.
@@ -121,7 +125,7 @@ func TestPhrases(t *testing.T) {
 	answers := readAnswers(t)
 	for _, p := range slices.Concat(saysNoContainer, saysNoImage, saysOtherPlatform, saysNoNetwork, saysNetworkExists,
 		saysSubnetTaken, saysNotRunning, saysExists, saysPortTaken, saysNoCommand, saysNotDirectory, saysNoInit,
-		saysRemoving) {
+		saysRemoving, saysPaused, saysNoProgram, saysNoPs, saysInUse) {
 		if p.words != strings.ToLower(p.words) || len(p.says) == 0 {
 			t.Errorf("%+v", p)
 		}

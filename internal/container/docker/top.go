@@ -21,9 +21,6 @@ const (
 	topColumns = 7
 )
 
-// saysNoPs is what Docker says where its host's ps is missing, or another than procps'.
-var saysNoPs = []phrase{{"error running ps", []string{docker20, docker29}}}
-
 // Top lists the container's processes.
 func (p *DockerProvider) Top(ctx context.Context, sessionID string) (*container.Top, error) {
 	c, err := p.beginCall(ctx, "top", sessionID, nil)

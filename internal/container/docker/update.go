@@ -10,13 +10,6 @@ import (
 	"github.com/octobot-run/octobot/internal/container"
 )
 
-// saysInUse is what runc says of a limit of memory, on cgroup v1, that is below what is in use, and
-// Docker of one below what it takes itself.
-var saysInUse = []phrase{
-	{"device or resource busy", []string{docker20}},
-	{"minimum memory limit", []string{docker20, docker29}},
-}
-
 // Update changes the container's limits.
 func (p *DockerProvider) Update(ctx context.Context, sessionID string, limits container.Resources) error {
 	c, err := p.beginCall(ctx, "update", sessionID, limits.Validate)
