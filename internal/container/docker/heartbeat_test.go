@@ -75,7 +75,7 @@ func newFreezingEngine(t *testing.T, tty string) *freezingEngine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.heart.every, e.heart.timeout = time.Millisecond, 20*time.Millisecond
+	e.heart.every, e.heart.timeout = time.Millisecond, 500*time.Millisecond
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Error(err)
@@ -104,6 +104,7 @@ func unavailable(t *testing.T, what string, err error) {
 
 // A log that says nothing is followed as long as the engine is there, and no longer.
 func TestFrozenEngineEndsLogs(t *testing.T) {
+	t.Parallel()
 	e := newFreezingEngine(t, "false")
 	done := make(chan error, 1)
 	go func() {
@@ -121,6 +122,7 @@ func TestFrozenEngineEndsLogs(t *testing.T) {
 }
 
 func TestFrozenEngineEndsTerminal(t *testing.T) {
+	t.Parallel()
 	e := newFreezingEngine(t, "true")
 	pty, err := e.Attach(t.Context(), "a", container.AttachOptions{})
 	if err != nil {
