@@ -157,8 +157,9 @@ type StreamExecer interface {
 type Dialer interface {
 	// Dial runs cmd in the running container, as the user (see ExecOptions.User), and connects its
 	// standard input and output. ctx bounds the dialling alone. Nothing watches the program: the
-	// connection ends with it, and Close ends its input, upon which it is expected to end. The
-	// caller closes the connection.
+	// connection ends with it, and Close ends its input, upon which it is expected to end. It ends
+	// with an error, within a minute, where the engine does not answer any more. The caller closes
+	// the connection.
 	Dial(ctx context.Context, sessionID, user string, cmd []string) (Conn, error)
 }
 

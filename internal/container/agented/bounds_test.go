@@ -155,3 +155,53 @@ func TestEngineFrozen(t *testing.T) {
 		}
 	})
 }
+
+// stumblingEngine fails without a word, but at the first look.
+type stumblingEngine struct {
+	engine
+	looks atomic.Int64
+}
+
+func (e *stumblingEngine) Get(ctx context.Context, id string) (*container.Container, error) {
+	if e.looks.Add(1) > 1 {
+		return nil, container.Errorf("get", id, container.ErrUnavailable, "it answered 502 Bad Gateway")
+	}
+	return e.engine.Get(ctx, id)
+}
+
+// starvedConn is not read from for a while, from when it is told to.
+type starvedConn struct {
+	net.Conn
+	starved atomic.Int64 // nanoseconds
+}
+
+func (s *starvedConn) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	time.Sleep(time.Duration(s.starved.Swap(0)))
+	return n, err
+}
+
+// TestStarvedAgentKeepsItsCommands: an agent is slow, and at the same time the engine stumbles.
+// Whether the connection to the agent still leads anywhere is for who has dialled it to say.
+func TestStarvedAgentKeepsItsCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &stumblingEngine{}
+		e.serve = func(c net.Conn) {
+			s := &starvedConn{Conn: c}
+			operations(func(stream *agentproto.Stream) {
+				pause := silence + answerTimeout + time.Second
+				s.starved.Store(int64(pause))
+				time.Sleep(2 * pause)
+				_ = stream.Send(&agentproto.Exit{Code: 7})
+			})(s)
+		}
+		r := New(e, Config{Logger: slog.New(slog.DiscardHandler)}).(*Runtime)
+		res, err := r.Exec(t.Context(), "s", []string{"work"}, container.ExecOptions{})
+		if err != nil || res.ExitCode != 7 || e.looks.Load() < 2 {
+			t.Errorf("%+v, %v after %d looks", res, err, e.looks.Load())
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -84,7 +84,6 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 		// Not waited for: its Read may block for as long as it likes, see ExecOptions.Stdin.
 		go o.feed(stdin)
 	}
-	defer o.watchSilence()()
 	for {
 		frame, err := o.Next()
 		if err != nil {
@@ -115,24 +114,6 @@ func (o *operation) run(stdin io.Reader, stdout, stderr io.Writer) (int, error) 
 			return 0, err
 		}
 	}
-}
-
-// watchSilence has the agent asked again and again whether it is there. The caller calls stop.
-func (o *operation) watchSilence() (stop func()) {
-	ctx, cancel := context.WithCancel(o.ctx)
-	o.r.startWork(func() {
-		tick := time.NewTicker(silenceTick)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				o.box.doubt(o.link)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return cancel
 }
 
 // notKilled marks the error of a command that nobody is known to have killed: the agent kills it as

@@ -2,7 +2,6 @@ package agented
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,8 +23,6 @@ const (
 	silence       = 2 * time.Second
 	answerTimeout = 5 * time.Second
 	drainTick     = time.Second
-	// silenceTick is how often an agent is asked whether it is there that has a command under way.
-	silenceTick = 15 * time.Second
 	// killNotice is how long an agent may take to show that it has read of a command's end.
 	killNotice = 2 * time.Second
 )
@@ -109,12 +106,8 @@ func (b *box) doubt(l *link) {
 		ctx, cancel := context.WithTimeout(b.r.life, linkTimeout)
 		defer cancel()
 		c, err := b.r.Get(ctx, b.sessionID)
-		if container.ClassOf(err) == container.ErrUnavailable || errors.Is(err, context.DeadlineExceeded) {
-			_ = l.Close() // the engine stands still, or is gone, and with it all that goes through it
-			return
-		}
 		if err != nil || c.Paused || l.over() {
-			return // and so it can't answer
+			return // and so it can't answer; of an engine that stands still the Dialer's connection tells
 		}
 		b.r.log.Warn("An agent does not answer; another one is started for what comes next", "session", b.sessionID)
 		b.mu.Lock()

@@ -41,8 +41,6 @@ func (p *DockerProvider) Attach(
 		return nil, err
 	}
 	defer c.Done()
-	c, stop := c.watched()
-	defer stop()
 	var t *pty
 	err = c.answered(func(c *call) error {
 		t, err = c.attach(opts)

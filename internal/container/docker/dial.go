@@ -28,8 +28,6 @@ func (p *DockerProvider) Dial(
 		return nil, err
 	}
 	defer c.Done()
-	c, stop := c.watched()
-	defer stop()
 	run := &process{call: c, opts: client.ExecCreateOptions{
 		User: user, Cmd: cmd, AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}}

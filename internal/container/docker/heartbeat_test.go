@@ -55,7 +55,11 @@ func newFreezingEngine(t *testing.T, tty string) *freezingEngine {
 		case strings.HasSuffix(path, "/logs"):
 			w.(http.Flusher).Flush()
 			wait()
-		case strings.HasSuffix(path, "/attach"):
+		case strings.HasSuffix(path, name+"/exec"):
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, `{"Id":"e"}`)
+		case strings.HasSuffix(path, "/attach"), strings.HasSuffix(path, "/exec/e/start"):
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -76,6 +80,7 @@ func newFreezingEngine(t *testing.T, tty string) *freezingEngine {
 		t.Fatal(err)
 	}
 	e.heart.every, e.heart.timeout = time.Millisecond, 500*time.Millisecond
+	e.answerTime = 500 * time.Millisecond
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Error(err)
@@ -95,10 +100,16 @@ func (e *freezingEngine) awaitPings(t *testing.T, more int64) {
 	}
 }
 
-func unavailable(t *testing.T, what string, err error) {
+// What is said of an engine that does not answer any more, and of one that did not answer at all.
+const (
+	silent      = "stopped answering"
+	notAnswered = "it has not answered within"
+)
+
+func unavailable(t *testing.T, what string, err error, words string) {
 	t.Helper()
-	if container.ClassOf(err) != container.ErrUnavailable || !strings.Contains(err.Error(), "stopped answering") {
-		t.Errorf("%s: %v; want that the engine has stopped answering", what, err)
+	if container.ClassOf(err) != container.ErrUnavailable || !strings.Contains(err.Error(), words) {
+		t.Errorf("%s: %v; want that %q", what, err, words)
 	}
 }
 
@@ -117,8 +128,8 @@ func TestFrozenEngineEndsLogs(t *testing.T) {
 	default:
 	}
 	close(e.frozen)
-	unavailable(t, "following", <-done)
-	unavailable(t, "beginning", e.Logs(t.Context(), "a", container.LogOptions{Tail: -1}, nil, nil))
+	unavailable(t, "following", <-done, silent)
+	unavailable(t, "beginning", e.Logs(t.Context(), "a", container.LogOptions{Tail: -1}, nil, nil), silent)
 }
 
 func TestFrozenEngineEndsTerminal(t *testing.T) {
@@ -131,10 +142,28 @@ func TestFrozenEngineEndsTerminal(t *testing.T) {
 	e.awaitPings(t, 50)
 	close(e.frozen)
 	_, err = pty.Read(make([]byte, 1))
-	unavailable(t, "reading", err)
+	unavailable(t, "reading", err, silent)
 	if err := pty.Close(); err != nil {
 		t.Error(err)
 	}
 	_, err = e.Attach(t.Context(), "a", container.AttachOptions{})
-	unavailable(t, "attaching", err)
+	unavailable(t, "attaching", err, notAnswered)
+}
+
+func TestFrozenEngineEndsDialled(t *testing.T) {
+	t.Parallel()
+	e := newFreezingEngine(t, "false")
+	conn, err := e.Dial(t.Context(), "a", "", []string{"serve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	e.awaitPings(t, 50)
+	close(e.frozen)
+	_, err = conn.Read(make([]byte, 1))
+	if err == nil || !strings.Contains(err.Error(), silent) {
+		t.Errorf("reading: %v; want that the engine has stopped answering", err)
+	}
+	_, err = e.Dial(t.Context(), "a", "", []string{"serve"})
+	unavailable(t, "dialling", err, notAnswered)
 }

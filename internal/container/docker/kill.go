@@ -39,7 +39,7 @@ func (r *process) kill() {
 	r.killed = true
 	ctx, cancel := cleanupContext(r.Ctx)
 	defer cancel()
-	if r.silent != nil {
+	if r.silent != nil { // it is given no more time than before, where that is less
 		ctx, cancel = context.WithTimeout(ctx, r.p.answerTime)
 		defer cancel()
 	}
