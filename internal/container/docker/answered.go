@@ -12,18 +12,25 @@ import (
 // open and answers never.
 const defaultAnswerTime = 30 * time.Second
 
-// answered bounds what asks the engine for an answer that it gives at once. The call that do gets
-// ends with that.
-func (c *call) answered(do func(*call) error) error {
-	ctx, cancel := context.WithTimeout(c.Ctx, c.p.answerTime)
+// answered bounds what asks the engine for an answer that it gives at once. The context that do
+// gets ends with that.
+func (p *DockerProvider) answered(ctx context.Context, do func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, p.answerTime)
 	defer cancel()
-	bounded := *c.Call
-	bounded.Ctx = ctx
-	err := do(&call{Call: &bounded, p: c.p})
-	if err != nil && ctx.Err() != nil && c.Ctx.Err() == nil {
-		return &silentError{c.p.answerTime}
+	err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return &silentError{p.answerTime}
 	}
 	return err
+}
+
+// answered is that of the provider for what a call asks.
+func (c *call) answered(do func(*call) error) error {
+	return c.p.answered(c.Ctx, func(ctx context.Context) error {
+		bounded := *c.Call
+		bounded.Ctx = ctx
+		return do(&call{Call: &bounded, p: c.p})
+	})
 }
 
 // silentError is of an engine that has not answered.

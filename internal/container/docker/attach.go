@@ -289,16 +289,25 @@ func (t *pty) sendSize(to size) error {
 	if t.life.Err() != nil {
 		return nil
 	}
-	err := t.of.resize(t.life, to.height, to.width)
+	err := t.p.answered(t.life, func(ctx context.Context) error { return t.of.resize(ctx, to.height, to.width) })
 	t.sentAt = time.Now()
 	if err == nil || t.life.Err() != nil {
 		return nil
 	}
-	if state, stateErr := t.of.state(t.life); stateErr == nil && !state.Running ||
+	if state, stateErr := t.state(t.life); stateErr == nil && !state.Running ||
 		isForgotten(stateErr) {
 		return nil
 	}
 	return container.Errorf("terminal resize", "", classify(err), "%s", engineText(err))
+}
+
+// state is what the engine says of the process.
+func (t *pty) state(ctx context.Context) (state execState, err error) {
+	err = t.p.answered(ctx, func(ctx context.Context) error {
+		state, err = t.of.state(ctx)
+		return err
+	})
+	return state, err
 }
 
 // ExitCode waits for the process to end.
@@ -308,7 +317,7 @@ func (t *pty) ExitCode(ctx context.Context) (int, error) {
 	defer context.AfterFunc(t.life, cancel)()
 	var state execState
 	err := provider.Poll(ctx, "the process to end", 2*time.Millisecond, time.Second, func() (ended bool, err error) {
-		state, err = t.of.state(ctx)
+		state, err = t.state(ctx)
 		if err != nil && ctx.Err() == nil {
 			return true, container.Errorf("terminal exit code", "", classify(err), "%s", engineText(err))
 		}

@@ -143,6 +143,9 @@ func TestFrozenEngineEndsTerminal(t *testing.T) {
 	close(e.frozen)
 	_, err = pty.Read(make([]byte, 1))
 	unavailable(t, "reading", err, silent)
+	_, err = pty.(container.ExitCoder).ExitCode(t.Context())
+	unavailable(t, "the exit code", err, notAnswered)
+	unavailable(t, "resizing", pty.Resize(24, 80), notAnswered)
 	if err := pty.Close(); err != nil {
 		t.Error(err)
 	}
