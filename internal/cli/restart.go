@@ -22,7 +22,7 @@ started. Files stay, and the session gets a new address. Should the daemon end i
 		ValidArgsFunction: a.completeSessions,
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`seconds` to wait before killing; 0 kills at once (default 10)")
-	cmd.Flags().Lookup("time").DefValue = "" // -1 is nothing to show
+	cmd.Flags().Lookup("time").DefValue = "0" // which is not shown, as -1 would be
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		if cmd.Flags().Changed("time") && (seconds < 0 || seconds > 86400) {

@@ -113,7 +113,11 @@ func (a *app) printSessions(sessions []v1.Session, wide bool) error {
 	}
 	rows := make([][]string, len(sessions))
 	for i, s := range sessions {
-		rows[i] = []string{s.ID, orDash(s.Project), string(s.Status), s.Image, formatAge(s.CreatedAt),
+		status := string(s.Status)
+		if s.Paused {
+			status += " (paused)"
+		}
+		rows[i] = []string{s.ID, orDash(s.Project), status, s.Image, formatAge(s.CreatedAt),
 			orDash(s.Address)}
 		if wide {
 			var ports []string
@@ -210,7 +214,7 @@ func (a *app) stopCommand() *cobra.Command {
 		ValidArgsFunction: a.completeSessions,
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`seconds` to wait before killing; 0 kills at once (default 10)")
-	cmd.Flags().Lookup("time").DefValue = "" // -1 is nothing to show
+	cmd.Flags().Lookup("time").DefValue = "0" // which is not shown, as -1 would be
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		if cmd.Flags().Changed("time") && (seconds < 0 || seconds > 86400) {

@@ -142,14 +142,17 @@ func diagnoseDocker(ctx context.Context, cfg config.Config, rt container.Runtime
 	}
 	info, pool, err := probe(ctx, cfg, p)
 	if err != nil {
-		do := start
+		do, said := start, err.Error()
 		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			said = "it did not answer in time"
+			do = "its process may hang: see its log, and start it anew"
 		case errors.Is(err, container.ErrRefused):
 			do = "it answers, but not what it is: see its log, and whether that is an engine's address"
 		case strings.Contains(err.Error(), "permission denied"):
 			do = "let this user open the engine's socket, or run the daemon as a user who can"
 		}
-		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %v", where, err), do})
+		return append(findings, Finding{"engine", Problem, fmt.Sprintf("%s: %s", where, said), do})
 	}
 	if len(cfg.BindRoots) > 0 {
 		findings = append(findings, diagnoseMounts(cfg, engine))

@@ -210,11 +210,16 @@ func (s *ContainerService) resolveSpec(who Principal, req *CreateRequest) (Spec,
 
 // checkExpiry refuses what can't say when a session expires.
 func checkExpiry(spec Spec) error {
+	const minLimit = time.Second
 	switch {
 	case spec.IdleTimeout < 0:
 		return invalid("idle_timeout: %v is negative", spec.IdleTimeout)
 	case spec.MaxAge < 0:
 		return invalid("max_age: %v is negative", spec.MaxAge)
+	case spec.IdleTimeout != 0 && spec.IdleTimeout < minLimit:
+		return invalid("idle_timeout: %v is finer than it can be kept; at least %v", spec.IdleTimeout, minLimit)
+	case spec.MaxAge != 0 && spec.MaxAge < minLimit:
+		return invalid("max_age: %v is finer than it can be kept; at least %v", spec.MaxAge, minLimit)
 	case spec.OnExpire != ExpiryStop && spec.OnExpire != ExpiryClose:
 		return invalid("on_expire: %.64q is neither %q nor %q", spec.OnExpire, ExpiryStop, ExpiryClose)
 	}

@@ -83,6 +83,8 @@ func (p *DockerProvider) exec(
 			stdin = strings.NewReader("") // a terminal's end of input has to be typed
 		}
 		code, err = run.wait(stdin, stdout, stderr)
+	} else if run.killErr == nil && c.Ctx.Err() != nil && !isEngineAnswer(err) {
+		run.killErr = errors.New("the engine did not answer whether it has started it") // and may do so yet
 	}
 	return code, run.toCallError(err)
 }
