@@ -1,9 +1,12 @@
 package docker_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,5 +94,63 @@ func TestEventsByEngineClock(t *testing.T) {
 		if err != nil || res.ExitCode != 126 {
 			t.Errorf("%v off: got %+v, %v", off, res, err)
 		}
+	}
+}
+
+// TestExecOnTerminalWithoutShell has commands of an image without a shell on a terminal that has a
+// size: one that does not start, and ones that nothing is learnt of, or can't have the size.
+func TestExecOnTerminalWithoutShell(t *testing.T) {
+	const reason = "OCI runtime exec failed: exec: \"nope\": executable file not found in $PATH"
+	refusal := func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusInternalServerError, map[string]string{"message": "disk I/O error"})
+	}
+	runs := map[string]any{"Running": true, "Pid": 5}
+	for name, tt := range map[string]struct {
+		says            string
+		state           map[string]any
+		inspect, resize http.HandlerFunc // of the command, instead
+		want            error
+		words           string
+	}{
+		"not started": {says: reason + "\r\n", state: map[string]any{"Running": false, "ExitCode": 127, "Pid": 0},
+			want: container.ErrExecFailed, words: reason},
+		"not seen":  {inspect: refusal, want: container.ErrRefused, words: "disk I/O error"},
+		"not sized": {state: runs, resize: refusal, want: container.ErrRefused, words: "disk I/O error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan struct{})
+			execs := newFakeExecs(t, &fakeExecs{status: "running", script: 127,
+				start: func(w http.ResponseWriter, _ *http.Request) {
+					defer close(left)
+					conn := hijacked(w, "")
+					defer conn.Close()
+					if tt.says != "" {
+						time.Sleep(50 * time.Millisecond) // as it comes of an engine: after the end is told
+						fmt.Fprint(conn, tt.says)
+						return
+					}
+					_, _ = io.Copy(io.Discard, conn)
+				},
+				inspect: func() map[string]any { return tt.state }})
+			execs.mu.Lock()
+			if tt.inspect != nil {
+				execs.handlers["GET /exec/cmd/json"] = tt.inspect
+			}
+			execs.handlers["POST /exec/cmd/resize"] = tt.resize
+			execs.mu.Unlock()
+			_, err := execs.open(t).Exec(t.Context(), "a", []string{"nope"},
+				container.ExecOptions{Tty: true, Rows: 24, Cols: 80})
+			if container.ClassOf(err) != tt.want || !strings.Contains(err.Error(), tt.words) {
+				t.Errorf("got %v; want %v: %s", err, tt.want, tt.words)
+			}
+			if errors.Is(err, container.ErrMayStillRun) != (tt.says == "") {
+				t.Errorf("got %v; want it to say whether the command may still run", err)
+			}
+			select {
+			case <-left:
+			case <-time.After(10 * time.Second):
+				t.Error("the connection is left open")
+			}
+		})
 	}
 }

@@ -44,7 +44,15 @@ func newFakeExecs(t *testing.T, execs *fakeExecs) *fakeExecs {
 		"GET /exec/cmd/json": func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, http.StatusOK, execs.inspect())
 		},
-		"POST /exec/sh/start": func(w http.ResponseWriter, _ *http.Request) { hijacked(w, "").Close() },
+		"POST /exec/sh/start": func(w http.ResponseWriter, r *http.Request) {
+			var spec struct{ Tty bool }
+			_ = json.NewDecoder(r.Body).Decode(&spec)
+			conn := hijacked(w, "")
+			if spec.Tty {
+				_, _ = conn.Read(make([]byte, 64)) // what is typed, which unread would reset it
+			}
+			conn.Close()
+		},
 		"GET /exec/sh/json": func(w http.ResponseWriter, _ *http.Request) {
 			pid := 6
 			if execs.script == 127 {

@@ -140,27 +140,38 @@ func (r *process) startBare() error {
 	if err := r.attach(nil); err != nil {
 		return err
 	}
-	over := false
-	err := provider.Poll(r.Ctx, "the command to start", time.Millisecond, time.Second, func() (bool, error) {
-		state, err := r.inspect()
-		if err != nil || state.Running && state.Pid != 0 {
-			return true, err
-		}
-		if over = state.over(r.p.podman()); !over {
-			return false, nil
-		}
+	var state execState
+	err := provider.Poll(r.Ctx, "the command to start", time.Millisecond, time.Second, func() (_ bool, err error) {
+		state, err = r.inspect()
+		return err != nil || state.Running && state.Pid != 0 || state.over(r.p.podman()), err
+	})
+	if err == nil && state.over(r.p.podman()) {
 		r.overAt = time.Now()
-		said, _ := r.conn.r.Peek(r.conn.r.Buffered())
-		err = r.notStarted(state, &opening{words: slices.Clone(said), held: true})
-		if err != nil {
+		if err = r.notStarted(state, &opening{words: r.peek(), held: true}); err != nil {
 			r.conn.Close()
 		}
-		return true, err
-	})
-	if err != nil || over || r.rows == 0 || r.cols == 0 {
 		return err
 	}
-	return r.call.answered(func(c *call) error { return r.resize(c.Ctx) })
+	if err == nil && r.rows != 0 && r.cols != 0 {
+		err = r.call.answered(func(c *call) error { return r.resize(c.Ctx) })
+	}
+	if err != nil {
+		r.conn.Close()
+		if _, silent := errors.AsType[*silentError](err); silent {
+			r.silent = err
+		}
+		r.kill()
+	}
+	return err
+}
+
+// peek gives the beginning of what a command has said that is over, and leaves it to be read. It
+// may still be on its way.
+func (r *process) peek() []byte {
+	_ = r.conn.SetReadDeadline(time.Now().Add(drainQuiet))
+	said, _ := r.conn.r.Peek(maxReason)
+	_ = r.conn.SetReadDeadline(time.Time{})
+	return slices.Clone(said)
 }
 
 // resize sets the terminal's size. Engines refuse it for the moment between their
