@@ -106,7 +106,7 @@ type Runtime interface {
 	//
 	// A command that can't be started gives [ErrExecFailed] with the engine's
 	// reason; a container that does not run, or ends meanwhile, [ErrContainerStopped];
-	// an empty cmd [ErrInvalidArgument].
+	// one that is paused, [ErrContainerPaused]; an empty cmd [ErrInvalidArgument].
 	//
 	// When ctx ends, the command and its children inside the container are killed, and the error is
 	// ctx's, with what had been written to stdout and stderr until then in the result. Where it is
@@ -122,7 +122,7 @@ type Runtime interface {
 	// opts.Rows and opts.Cols are in force before the first byte. With them, a main process is told
 	// that its terminal's size has changed, so that it draws its screen for who comes. ctx bounds
 	// the attaching alone: when it ends afterwards, the terminal lives on until its Close. A
-	// container that does not run gives [ErrContainerStopped].
+	// container that does not run gives [ErrContainerStopped], a paused one [ErrContainerPaused].
 	Attach(ctx context.Context, sessionID string, opts AttachOptions) (PTY, error)
 }
 

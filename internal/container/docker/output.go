@@ -89,8 +89,9 @@ type opening struct {
 
 const maxReason = 4 << 10
 
-// How the reasons start. They decide no more than whether the engine is asked; one that is missing
-// here is passed on as output, and told as the reason all the same.
+// How the reasons start. They decide no more than whether the engine is asked. One that is missing
+// here is passed on as output. If it is Docker's, it is told as the reason all the same; Podman's
+// word on the exec does not tell, and the command is taken for one that was started.
 var reasonStarts = [][]byte{
 	[]byte("OCI runtime exec failed:"),  // Docker 20.10, moby 29
 	[]byte("unable to find user "),      // Docker 20.10, moby 29

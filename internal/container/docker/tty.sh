@@ -17,7 +17,8 @@ case $1 in
 */*) [ -f "$1" ] && [ -x "$1" ] && file=$1 ;;
 *) file=$(command -v "$1" 2>/dev/null) ;;
 esac || exit 127
-# What the kernel does not execute, a shell would take for a script of its own.
+# What the kernel does not execute, a shell would take for a script of its own, and nothing here
+# can try without. So what only binfmt_misc executes is refused too, where it is no ELF.
 case $file in
 */*)
 	line=
