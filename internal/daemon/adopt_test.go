@@ -32,7 +32,8 @@ func TestAdoptKeepsNetworks(t *testing.T) {
 				networks <- asked
 			case <-time.After(200 * time.Millisecond):
 			}
-			said = `{"Id":"c1","Name":"/` + container.Name("demo") + `","State":{"Status":"created"},"Config":{"Labels":` +
+			said = `{"Id":"c1","Name":"/` + container.Name("demo") +
+				`","State":{"Status":"created"},"Config":{"Labels":` +
 				labels + `}}`
 		case strings.Contains(path, "/networks"):
 			networks <- r.Method + " " + path

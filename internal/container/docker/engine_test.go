@@ -544,7 +544,15 @@ func TestCallsPerOperation(t *testing.T) {
 	p := open(t, config.Config{Instance: "calls", Docker: config.Docker{Host: r.host, Network: "bridge"}})
 	ctx := t.Context()
 	start(t, p, "calls-warm", idle())
-	r.take()
+	if _, err := p.List(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Which begins a sweep of unused networks, the only one for a while.
+	swept := false
+	eventually(t, func() bool {
+		swept = swept || slices.Contains(r.take(), "GET /networks")
+		return swept
+	})
 	step := func(what string, want []string, do func() error) {
 		t.Helper()
 		if err := do(); err != nil {

@@ -86,7 +86,8 @@ func TestEventsByEngineClock(t *testing.T) {
 		execs.handlers["GET /events"] = func(w http.ResponseWriter, r *http.Request) {
 			if s := float64(at.UnixNano()) / 1e9; s >= seconds(r, "since") && s <= seconds(r, "until") {
 				answer(w, http.StatusOK, map[string]any{"Type": "container", "Action": "exec_die",
-					"Actor": map[string]any{"Attributes": map[string]string{"execID": "cmd"}}, "timeNano": at.UnixNano()})
+					"Actor":    map[string]any{"Attributes": map[string]string{"execID": "cmd"}},
+					"timeNano": at.UnixNano()})
 			}
 		}
 		execs.mu.Unlock()

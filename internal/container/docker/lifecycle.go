@@ -9,6 +9,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 
 	"github.com/octobot-run/octobot/internal/container"
 	"github.com/octobot-run/octobot/internal/container/provider"
@@ -54,7 +55,8 @@ func (c *call) startOnce(id string) error {
 		_, err := c.p.client.ContainerStart(c.Ctx, id, client.ContainerStartOptions{})
 		return err
 	}
-	if !c.p.podman() {
+	// Docker 20.10 (API 1.41) is not that forgetful, and is spared the question.
+	if !c.p.podman() && versions.GreaterThanOrEqualTo(c.p.client.ClientVersion(), "1.44") {
 		if err := c.restoreNetwork(id, false); err != nil {
 			return err
 		}

@@ -183,7 +183,8 @@ func TestFollowedLogOfPodmanIsWhole(t *testing.T) {
 		"TTY, no past":             {true, -1, "", "", "a\r\nb", "a\r\nb"},
 		"TTY, no past and no tail": {true, 0, "", "", "a\r\nb", "a\r\nb"},
 		"TTY, the last line":       {true, 1, "a\r\nb\r\n", "", "a\r\nb\r\nc", "b\r\nc"},
-		"a line goes on":           {false, 0, hello, hello + entry(1, 0, "world"), hello + entry(1, 0, "world"), "world"},
+		"a line goes on": {false, 0, hello, hello + entry(1, 0, "world"), hello + entry(1, 0, "world"),
+			"world"},
 		"a line goes on, not told": {false, 0, hello, hello, hello + entry(1, 0, "world"), "world"},
 		"nothing told":             {false, 0, hello, "", hello + entry(1, 0, "world"), "world"},
 		"part of the past":         {false, 0, long, part, long + entry(1, 5, "new\n"), "new\n"},
@@ -207,7 +208,8 @@ func TestFollowedLogOfPodmanIsWhole(t *testing.T) {
 				"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
 					answer(w, http.StatusOK, map[string]any{
 						"Id": name, "Name": "/" + name, "State": map[string]any{"Status": log.status()},
-						"Config": map[string]any{"Tty": tt.tty, "Labels": container.Labels("fake", "a", container.Options{})},
+						"Config": map[string]any{"Tty": tt.tty,
+							"Labels": container.Labels("fake", "a", container.Options{})},
 					})
 				},
 			})

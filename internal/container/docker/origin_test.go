@@ -40,8 +40,9 @@ func TestOriginIsKept(t *testing.T) {
 			engine := newFakeEngine(t, map[string]http.HandlerFunc{
 				"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
 					answer(w, http.StatusOK, map[string]any{"Id": id, "Name": "/" + name,
-						"State":  map[string]any{"Status": "running"},
-						"Config": map[string]any{"Labels": container.Labels("fake", "a", container.Options{Origin: origin})}})
+						"State": map[string]any{"Status": "running"},
+						"Config": map[string]any{"Labels": container.Labels("fake", "a",
+							container.Options{Origin: origin})}})
 				},
 				"POST /containers/" + id + "/kill": func(w http.ResponseWriter, _ *http.Request) {
 					answer(w, http.StatusNotFound, map[string]string{"message": "No such container: " + id})

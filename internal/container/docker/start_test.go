@@ -19,7 +19,9 @@ func TestStartRefusedForPort(t *testing.T) {
 	state := map[string]any{"Status": "created"}
 	networks := map[string]any{"bridge": map[string]any{}}
 	free, gone := false, true
+	ping := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.52") }
 	engine := newFakeEngine(t, map[string]http.HandlerFunc{
+		"GET /_ping": ping, "HEAD /_ping": ping,
 		"GET /containers/" + name + "/json": func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, http.StatusOK, map[string]any{"Id": name, "Name": "/" + name, "State": state,
 				"HostConfig":      map[string]any{"NetworkMode": "bridge"},
@@ -62,7 +64,8 @@ func TestStartRefusedForPort(t *testing.T) {
 	if err := p.Start(t.Context(), "a"); err != nil || len(networks) != 0 {
 		t.Errorf("taken off its network: on %d, %v", len(networks), err)
 	}
-	starts := slices.DeleteFunc(engine.requests(), func(asked string) bool { return !strings.HasSuffix(asked, "/start") })
+	starts := slices.DeleteFunc(engine.requests(),
+		func(asked string) bool { return !strings.HasSuffix(asked, "/start") })
 	if len(starts) != 3 {
 		t.Errorf("started %d times; want 3", len(starts))
 	}
