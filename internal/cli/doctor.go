@@ -167,18 +167,24 @@ func socketMode(address string) daemon.Finding {
 }
 
 func (a *app) printFindings(findings []daemon.Finding) error {
-	problems := 0
+	problems, notices := 0, 0
 	for _, f := range findings {
 		mark := map[daemon.Grade]string{daemon.Good: "ok", daemon.Notice: "!!", daemon.Problem: "XX"}[f.Grade]
 		fmt.Fprintf(a.stdout, "%s  %s: %s\n", mark, f.What, oneLine(f.Seen))
 		if f.Do != "" {
 			fmt.Fprintf(a.stdout, "    -> %s\n", oneLine(f.Do))
 		}
-		if f.Grade == daemon.Problem {
+		switch f.Grade {
+		case daemon.Problem:
 			problems++
+		case daemon.Notice:
+			notices++
 		}
 	}
 	result := "No problem was found."
+	if notices > 0 {
+		result = fmt.Sprintf("No problem was found; %s to know of.", plural(int64(notices), "thing"))
+	}
 	if problems > 0 {
 		result = fmt.Sprintf("%s found.", plural(int64(problems), "problem"))
 	}

@@ -166,7 +166,7 @@ func execError(ctx context.Context, id string, err error) error {
 	}
 	if late, ok := errors.AsType[errOutOfTime](context.Cause(ctx)); ok && session.CodeOf(err) == session.CodeTimeout {
 		told := &session.Error{Code: session.CodeTimeout, Op: "exec", SessionID: id,
-			Detail: late.Error() + " and was killed", Hint: "give it more time: timeout"}
+			Detail: late.Error() + " and was killed", Hint: "give it more time (timeout)"}
 		if errors.Is(err, container.ErrMayStillRun) {
 			told.Detail, told.Hint = late.Error()+", could not be killed, and may still run", mayStillRun
 		}

@@ -59,6 +59,9 @@ func (p *DockerProvider) Create(
 		return nil, err
 	}
 	defer c.Done()
+	// A pull may take as long as it likes, while the engine is there.
+	c, stop := c.watched()
+	defer stop()
 	if err := c.checkRenamed(); err != nil {
 		return nil, c.toError(err)
 	}

@@ -132,6 +132,17 @@ func TestFrozenEngineEndsLogs(t *testing.T) {
 	unavailable(t, "beginning", e.Logs(t.Context(), "a", container.LogOptions{Tail: -1}, nil, nil), silent)
 }
 
+func TestFrozenEngineEndsCreate(t *testing.T) {
+	t.Parallel()
+	e := newFreezingEngine(t, "false")
+	if _, err := e.Get(t.Context(), "a"); err != nil { // so that it is known
+		t.Fatal(err)
+	}
+	close(e.frozen)
+	_, err := e.Create(t.Context(), "b", container.Options{Image: "x"})
+	unavailable(t, "creating", err, silent)
+}
+
 func TestFrozenEngineEndsTerminal(t *testing.T) {
 	t.Parallel()
 	e := newFreezingEngine(t, "true")
