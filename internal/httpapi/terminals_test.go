@@ -232,7 +232,7 @@ func TestTerminalWhole(t *testing.T) {
 	f.running(t, "s", "")
 	a := f.view(t, f.admin, client.TerminalOptions{})
 	a.types("seq 1 20000; echo do''ne\n")
-	a.sees("done\r\n")
+	a.sees("done\r\n/ # ")
 	if !a.Whole() {
 		t.Error("who has seen it all does not know")
 	}
