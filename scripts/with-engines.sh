@@ -152,13 +152,15 @@ start_podman() {
 		runroot = "$home/run"
 	CONF
 	# The limits and the OCI runtime are those that work without CAP_SYS_RESOURCE
-	# and on a hybrid cgroup hierarchy.
+	# and on a hybrid cgroup hierarchy. A log of events that is rotated, at 1 MB
+	# else, ends the streams that read it.
 	cat >"$home/containers.conf" <<-CONF
 		[containers]
 		default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 		[engine]
 		cgroup_manager = "cgroupfs"
 		events_logger = "file"
+		events_logfile_max_size = "0"
 		runtime = "runc"
 		[network]
 		network_config_dir = "$home/networks"
