@@ -202,7 +202,6 @@ a new address.`,
 }
 
 func (a *app) stopCommand() *cobra.Command {
-	var seconds int
 	cmd := &cobra.Command{
 		Use:   "stop [flags] ID...",
 		Short: "Stop running sessions",
@@ -213,20 +212,31 @@ func (a *app) stopCommand() *cobra.Command {
 		Args:              someArgs("session"),
 		ValidArgsFunction: a.completeSessions,
 	}
-	cmd.Flags().IntVarP(&seconds, "time", "t", -1, "`seconds` to wait before killing; 0 kills at once (default 10)")
-	cmd.Flags().Lookup("time").DefValue = "0" // which is not shown, as -1 would be
+	grace := graceFlag(cmd)
 	output := outputFlag(cmd, "json")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		if cmd.Flags().Changed("time") && (seconds < 0 || seconds > 86400) {
-			return usageError(cmd, "--time %d is not between 0 and 86400 seconds", seconds)
+		timeout, err := grace()
+		if err != nil {
+			return err
 		}
-		timeout := time.Duration(seconds) * time.Second
 		return a.changeSessions(cmd.Context(), "stop", ids, *output,
 			func(c *client.Client, id string) (v1.Session, error) {
 				return c.StopSession(cmd.Context(), id, timeout)
 			})
 	}
 	return cmd
+}
+
+// graceFlag adds the flag of how long a main process has to end by itself; negative: as usual.
+func graceFlag(cmd *cobra.Command) func() (time.Duration, error) {
+	seconds := cmd.Flags().IntP("time", "t", -1, "`seconds` to wait before killing; 0 kills at once (default 10)")
+	cmd.Flags().Lookup("time").DefValue = "0" // which is not shown, as -1 would be
+	return func() (time.Duration, error) {
+		if cmd.Flags().Changed("time") && (*seconds < 0 || *seconds > 86400) {
+			return 0, usageError(cmd, "--time %d is not between 0 and 86400 seconds", *seconds)
+		}
+		return time.Duration(*seconds) * time.Second, nil
+	}
 }
 
 func (a *app) pauseCommand() *cobra.Command {

@@ -62,11 +62,8 @@ func (s *ContainerService) Stop(
 	ctx context.Context, who Principal, id string, timeout time.Duration,
 ) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "stop", id, start, &err) }(time.Now())
-	if timeout > maxStopTimeout {
-		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
-	}
-	if timeout < 0 {
-		timeout = container.DefaultStopTimeout
+	if timeout, err = stopTimeout(timeout); err != nil {
+		return View{}, err
 	}
 	sess, unlock, err := s.lockUsable(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
 	if err != nil {
@@ -307,13 +304,7 @@ func (s *ContainerService) engineRemove(ctx context.Context, id string) error {
 func (s *ContainerService) stopContainer(
 	ctx context.Context, sess Session, timeout time.Duration, reason string,
 ) (Session, *container.Container, error) {
-	err := s.engineStop(ctx, sess, timeout)
-	var c *container.Container
-	if err == nil {
-		bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-		defer cancel()
-		c, err = s.rt.Get(bounded, sess.ID)
-	}
+	c, err := s.stopAndLook(ctx, sess, timeout)
 	switch {
 	case errors.Is(err, container.ErrContainerNotFound):
 		sess, err = s.recordLost(ctx, sess, err)
@@ -327,6 +318,29 @@ func (s *ContainerService) stopContainer(
 	}
 	sess, err = s.recordObserved(ctx, sess, c, reason)
 	return sess, c, err
+}
+
+// stopAndLook has the engine stop a session's container, and gives it as it is then.
+func (s *ContainerService) stopAndLook(
+	ctx context.Context, sess Session, timeout time.Duration,
+) (*container.Container, error) {
+	if err := s.engineStop(ctx, sess, timeout); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	return s.rt.Get(ctx, sess.ID)
+}
+
+// stopTimeout checks a caller's timeout of a stop; a negative one is the default.
+func stopTimeout(asked time.Duration) (time.Duration, error) {
+	switch {
+	case asked > maxStopTimeout:
+		return 0, invalid("timeout: %v is longer than %v", asked, maxStopTimeout)
+	case asked < 0:
+		return container.DefaultStopTimeout, nil
+	}
+	return asked, nil
 }
 
 // recordObserved writes what the engine shows of a session's container, and tells of what is news.

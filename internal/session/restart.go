@@ -16,11 +16,8 @@ func (s *ContainerService) Restart(
 	ctx context.Context, who Principal, id string, timeout time.Duration,
 ) (v View, err error) {
 	defer func(start time.Time) { s.finishOperation(ctx, who, "restart", id, start, &err) }(time.Now())
-	if timeout > maxStopTimeout {
-		return View{}, invalid("timeout: %v is longer than %v", timeout, maxStopTimeout)
-	}
-	if timeout < 0 {
-		timeout = container.DefaultStopTimeout
+	if timeout, err = stopTimeout(timeout); err != nil {
+		return View{}, err
 	}
 	sess, unlock, err := s.lockSettled(ctx, who, id, urgency{stopBy: time.Now().Add(timeout)})
 	if err != nil {
@@ -59,13 +56,7 @@ func (s *ContainerService) Restart(
 
 // stopForRestart carries out the first half of the recorded intent to restart, which stays.
 func (s *ContainerService) stopForRestart(ctx context.Context, sess Session, timeout time.Duration) (Session, error) {
-	err := s.engineStop(ctx, sess, timeout)
-	var c *container.Container
-	if err == nil {
-		bounded, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-		defer cancel()
-		c, err = s.rt.Get(bounded, sess.ID)
-	}
+	c, err := s.stopAndLook(ctx, sess, timeout)
 	switch {
 	case errors.Is(err, container.ErrContainerNotFound):
 		return s.recordLost(ctx, sess, err)
